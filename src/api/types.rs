@@ -1,0 +1,156 @@
+//! What the five calls take and give: plain values, with the service's own words.
+
+use std::fmt;
+use std::io::Read;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+/// A file's identity at the service. Opaque: "the format and length of IDs may change over time" (API reference).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(transparent)]
+pub struct FileId(String);
+
+impl FileId {
+    /// Wraps what the service (or a user) calls an id, unchanged.
+    pub fn new(id: impl Into<String>) -> Self {
+        Self(id.into())
+    }
+
+    /// The id as the service spells it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for FileId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for FileId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FileId({})", self.0)
+    }
+}
+
+/// The session a file belongs to, where it belongs to one.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Scope {
+    /// The session's id.
+    pub id: String,
+}
+
+/// What the service says of a file (`FileMetadata` in the API reference). Unknown fields are ignored.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct FileMetadata {
+    /// Its identity.
+    pub id: FileId,
+    /// The label it was stored under; may be anything of 1..500 characters when a tool made it.
+    pub filename: String,
+    /// The stored media type.
+    pub mime_type: String,
+    /// Its length in bytes.
+    pub size_bytes: u64,
+    /// When the service stored it.
+    pub created_at: Timestamp,
+    /// Whether [`super::FilesApi::download`] gives its bytes; absent means no.
+    #[serde(default)]
+    pub downloadable: bool,
+    /// The session it is scoped to; absent and `null` both mean none.
+    #[serde(default)]
+    pub scope: Option<Scope>,
+}
+
+/// A new file on its way to the service.
+pub struct Upload {
+    /// The label to store it under.
+    pub filename: String,
+    /// Its media type; decides which content block the file can be in a prompt.
+    pub mime_type: String,
+    /// How many bytes `body` yields.
+    pub size: u64,
+    /// The bytes.
+    pub body: Box<dyn Read + Send>,
+}
+
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upload")
+            .field("filename", &self.filename)
+            .field("mime_type", &self.mime_type)
+            .field("size", &self.size)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a page starts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Cursor {
+    /// At the newest file.
+    #[default]
+    Newest,
+    /// Right after this file: older ones.
+    After(FileId),
+    /// Right before this file: newer ones.
+    Before(FileId),
+}
+
+/// Which page of which files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListQuery {
+    /// Where the page starts.
+    pub cursor: Cursor,
+    /// Files per page, 1..=1000.
+    pub limit: u16,
+    /// Only files of this session.
+    pub scope_id: Option<String>,
+}
+
+impl ListQuery {
+    /// The largest page at `cursor`, unscoped files only.
+    #[must_use]
+    pub fn page(cursor: Cursor) -> Self {
+        Self {
+            cursor,
+            limit: super::MAX_PAGE,
+            scope_id: None,
+        }
+    }
+}
+
+/// One page of files, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FilePage {
+    /// The files.
+    pub files: Vec<FileMetadata>,
+    /// Whether more follow in the direction of the cursor.
+    pub has_more: bool,
+    /// The first file's id, as the service gave it.
+    pub first_id: Option<FileId>,
+    /// The last file's id: the next page's cursor.
+    pub last_id: Option<FileId>,
+    /// The service's clock when it answered (the `date` header, whole seconds).
+    pub date: Option<Timestamp>,
+}
+
+/// A file's bytes on their way in.
+pub struct Download {
+    /// What the answer's `content-length` says, where it says it.
+    pub length: Option<u64>,
+    /// The bytes. A cut or stalled transfer is an error of `read`, never a short end.
+    pub body: Box<dyn Read + Send>,
+    /// The service's name for this answer, for log lines.
+    pub request_id: Option<String>,
+}
+
+impl fmt::Debug for Download {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Download")
+            .field("length", &self.length)
+            .field("request_id", &self.request_id)
+            .finish_non_exhaustive()
+    }
+}

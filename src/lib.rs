@@ -1,0 +1,6 @@
+//! `afs`: an Anthropic Files-API workspace as a directory.
+//!
+//! This file is the map. Each room imports only the rooms above it (`tests/house.rs` holds that):
+//!
+//! - [`api`]: the service as a trait of five calls, its types, its errors, and the HTTP client behind it
+pub mod api;

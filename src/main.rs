@@ -1,0 +1,3 @@
+//! The `afs` command.
+
+fn main() {}
