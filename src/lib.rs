@@ -5,3 +5,4 @@
 //! - [`api`]: the service as a trait of five calls, its types, its errors, and the HTTP client behind it
 pub mod api;
 pub mod state;
+pub mod store;

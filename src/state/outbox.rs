@@ -2,10 +2,10 @@
 //! dies between two of them is continued by the next one:
 //!
 //! 1. [`State::seal`], [`State::unlink`], [`State::rename`]: the user's act, in one durable transaction
-//! 2. the uploader sends it
-//! 3. [`State::confirm`]: the inode is on the new id, the ids it replaced are queued for deletion
-//! 4. the bytes move to where kept files live
-//! 5. [`State::finish`]: the record is gone
+//! 2. the uploader sends it, and gives the bytes their place among the kept ones under the new id
+//! 3. [`State::confirm`]: the inode is on the new id, the ids it replaced are queued for deletion, the record is gone;
+//!    one transaction
+//! 4. the record's own copy of the bytes is removed
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -80,7 +80,7 @@ pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<Entry>> {
         let id = row.get::<_, Option<String>>(8)?.map(FileId::new);
         let work = match (row.get::<_, String>(1)?.as_str(), id) {
             ("delete", Some(id)) => Work::Delete { id },
-            (_, confirmed) => Work::Save {
+            _ => Work::Save {
                 ino: Ino(row.get::<_, i64>(2)? as u64),
                 size: row.get::<_, i64>(4)? as u64,
                 mime_type: row.get(5)?,
@@ -89,7 +89,6 @@ pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<Entry>> {
                     (None, true) => Body::Held,
                     (None, false) => Body::Inline,
                 },
-                confirmed,
             },
         };
         let record = Record {
@@ -306,56 +305,45 @@ impl State {
         !self.queue.entries().of_inode(ino).is_empty()
     }
 
-    /// Step 3 of a save: the service has `file` for the record. Who waits is told. A file that was removed while it was
-    /// on its way is deleted again.
-    pub fn confirm(&self, seq: Seq, file: &FileMetadata) -> Result<(), StateError> {
+    /// The end of a save: the service has `file` for the record, and its bytes are kept here. Who waits is told. A file
+    /// that was removed while it was on its way is deleted again.
+    pub fn confirm(&self, seq: Seq, file: &FileMetadata) -> Result<Cleanup, StateError> {
         let mut entries = self.queue.entries();
         let Some(ino) = entries.get(seq).and_then(|entry| entry.record.ino()) else {
-            return Ok(());
+            return Ok(Cleanup::new());
         };
-        let now = now();
         let deletes = self.write(Durability::Durable, |tx| {
-            tx.sql.execute(
-                "UPDATE outbox SET id = ?2 WHERE seq = ?1",
-                params![seq.0, file.id.as_str()],
-            )?;
             let doomed = match row_where(&tx.sql, "ino = ?1", [ino.0 as i64])? {
-                Some(row) => adopt(tx, &row, file, now)?,
+                Some(row) => adopt(tx, &row, file, now())?,
                 None => vec![file.id.clone()],
             };
-            insert_deletes(tx, &doomed, &file.filename, now)
+            drop_records(tx, &[seq])?;
+            insert_deletes(tx, &doomed, &file.filename, now())
         })?;
         for entry in deletes {
             entries.insert(entry);
         }
-        if let Some(Work::Save { confirmed, .. }) =
-            entries.get_mut(seq).map(|entry| &mut entry.record.work)
-        {
-            *confirmed = Some(file.id.clone());
-        }
-        entries.settle(seq, Ok(()));
-        Ok(())
+        Ok(forget(&mut entries, &[seq]))
     }
 
-    /// Step 5 of a save, and the end of a deletion: nothing is left to do.
-    pub fn finish(&self, seq: Seq) -> Result<(), StateError> {
+    /// The end of a save whose file was removed before the service had it.
+    pub fn abandon(&self, seq: Seq) -> Result<Cleanup, StateError> {
         let mut entries = self.queue.entries();
-        let now = now();
-        let deleted = match entries.get(seq).map(|entry| &entry.record.work) {
-            Some(Work::Delete { id }) => Some(id.clone()),
-            Some(Work::Save { .. }) | None => None,
-        };
+        self.write(Durability::Relaxed, |tx| drop_records(tx, &[seq]))?;
+        Ok(forget(&mut entries, &[seq]))
+    }
+
+    /// The end of a deletion.
+    pub fn deleted(&self, seq: Seq, id: &FileId) -> Result<(), StateError> {
+        let mut entries = self.queue.entries();
         self.write(Durability::Relaxed, |tx| {
-            if let Some(id) = &deleted {
-                tx.sql.execute(
-                    "UPDATE hidden SET deleted_at = ?2 WHERE id = ?1",
-                    params![id.as_str(), now],
-                )?;
-            }
+            tx.sql.execute(
+                "UPDATE hidden SET deleted_at = ?2 WHERE id = ?1",
+                params![id.as_str(), now()],
+            )?;
             drop_records(tx, &[seq])
         })?;
-        entries.settle(seq, Ok(()));
-        entries.remove(seq);
+        forget(&mut entries, &[seq]);
         Ok(())
     }
 
@@ -421,8 +409,8 @@ impl State {
             .all()
             .filter(|entry| entry.in_flight || entry.record.tries > 0)
             .filter_map(|entry| match &entry.record.work {
-                Work::Save { size, confirmed: None, .. } => Some((entry.record.name.clone(), *size)),
-                Work::Save { .. } | Work::Delete { .. } => None,
+                Work::Save { size, .. } => Some((entry.record.name.clone(), *size)),
+                Work::Delete { .. } => None,
             })
             .collect()
     }
@@ -602,7 +590,6 @@ fn insert_save(
         size,
         mime_type: mime_type.to_owned(),
         body,
-        confirmed: None,
     };
     Ok(new_entry(tx, work, name, when, now))
 }

@@ -37,8 +37,6 @@ pub enum Work {
         mime_type: String,
         /// From where.
         body: Body,
-        /// The new id, where the service has confirmed it and only local steps are left.
-        confirmed: Option<FileId>,
     },
     /// Delete an id.
     Delete {
@@ -394,7 +392,6 @@ mod tests {
                 size: 0,
                 mime_type: String::new(),
                 body: Body::Inline,
-                confirmed: None,
             },
             None => Work::Delete {
                 id: FileId::new("file_x"),

@@ -46,7 +46,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
         inline     BLOB,                -- the body, or
         stage      TEXT,                -- its file under staged/, or
         held       INTEGER NOT NULL DEFAULT 0, -- the kept bytes of the id that is confirmed when it is sent
-        id         TEXT,                -- delete: which; save: the new id, once confirmed
+        id         TEXT,                -- delete: which
         not_before INTEGER NOT NULL,    -- milliseconds
         since      INTEGER NOT NULL,    -- milliseconds
         tries      INTEGER NOT NULL DEFAULT 0,
