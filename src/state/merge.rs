@@ -112,7 +112,7 @@ impl Merge<'_, '_> {
         Ok(Ino(self.tx.sql.last_insert_rowid() as u64))
     }
 
-    /// Puts an inode under another name, or out of the directory.
+    /// Puts an inode that is not in the directory under a name, or takes it out of the directory.
     pub fn set_name(
         &mut self,
         ino: Ino,
@@ -126,6 +126,34 @@ impl Merge<'_, '_> {
             .map_err(taken)?;
         self.tx.touched.push(ino);
         Ok(())
+    }
+
+    /// Moves a file to a suffixed name, so that a newer one can have the plain name.
+    ///
+    /// It gets a new inode number with it. The kernel may still hold the plain name as the old number, and an OPEN says
+    /// only the number: a number that is gone answers ESTALE and is looked up again, where an old one would quietly
+    /// open the previous file.
+    pub fn displace(&mut self, ino: Ino, name: &str) -> Result<Ino, StateError> {
+        let new = {
+            let mut statement = self.tx.sql.prepare_cached(
+                "INSERT INTO files (name, suffixed, filename, mime_type, size, created_at, mtime, ctime, downloadable, \
+                 scope, own, learned_at) SELECT ?2, 1, filename, mime_type, size, created_at, mtime, ctime, \
+                 downloadable, scope, own, learned_at FROM files WHERE ino = ?1",
+            )?;
+            statement.execute(params![ino.0 as i64, name]).map_err(taken)?;
+            self.tx.sql.last_insert_rowid()
+        };
+        let id: Option<String> = self
+            .tx
+            .sql
+            .prepare_cached("DELETE FROM files WHERE ino = ?1 RETURNING id")?
+            .query_row([ino.0 as i64], |row| row.get(0))?;
+        self.tx
+            .sql
+            .prepare_cached("UPDATE files SET id = ?2 WHERE ino = ?1")?
+            .execute(params![new, id])?;
+        self.tx.touched.push(ino);
+        Ok(Ino(new as u64))
     }
 
     /// Takes over what the service may change about a file: whether it can be downloaded.

@@ -23,7 +23,7 @@ pub use catalogue::{NewRow, Row};
 pub use db::StateError;
 pub use merge::Merge;
 pub use outbox::{Cleanup, PendingBody, Sealed, SealedBytes, When};
-pub use queue::{Body, Class, Pending, Record, Seq, Ticket, Work};
+pub use queue::{Body, Class, Pending, Record, Seq, Ticket, Work, now};
 pub use workspace::{WorkspaceId, Workspaces};
 
 use catalogue::RowCache;

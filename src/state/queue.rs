@@ -322,8 +322,8 @@ fn pick(entries: &Entries, now: Millis) -> Next {
     earliest.map_or(Next::Wait, Next::WaitUntil)
 }
 
-/// The wall clock: schedules outlive the process.
-pub(super) fn now() -> Millis {
+/// The wall clock in milliseconds: schedules outlive the process.
+pub fn now() -> Millis {
     SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as Millis)
