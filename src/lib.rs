@@ -3,6 +3,13 @@
 //! This file is the map. Each room imports only the rooms above it (`tests/house.rs` holds that):
 //!
 //! - [`api`]: the service as a trait of five calls, its types, its errors, and the HTTP client behind it
+//! - [`state`]: one database a workspace: the catalogue of known files and the outbox of unconfirmed work
+//! - [`store`]: bytes on disk by file id: kept, cached, staged
+//! - [`names`]: what the service calls a file <-> what its directory entry is called, pure functions
+//! - [`sync`]: listing -> catalogue
+
 pub mod api;
+pub mod names;
 pub mod state;
 pub mod store;
+pub mod sync;

@@ -1,6 +1,8 @@
 //! Which directory name a listed file gets. Of several files with one name the newest has the plain name; a file that
 //! once has a `~` suffix keeps it for as long as it exists, so a repeated `rm name` can't eat history.
 
+use std::cell::Cell;
+
 use crate::api::FileMetadata;
 use crate::names;
 use crate::state::{Ino, Merge, Millis, NewRow, Row, StateError};
@@ -59,15 +61,20 @@ pub(super) fn merge_file(
 
 /// The name for a file, free now, and whether it carries a suffix. An older holder of the plain name makes way.
 fn free_name(merge: &mut Merge<'_, '_>, file: &FileMetadata) -> Result<(String, bool), StateError> {
-    let plain = names::directory_name(&file.filename, file.id.as_str());
+    let plain = names::directory_name(&file.filename);
+    if !names::fits(&file.filename) {
+        // Cut names may look alike; each carries its suffix from the start.
+        let name = suffixed_name(merge, &plain, file.id.as_str())?;
+        return Ok((name, true));
+    }
     let Some(holder) = merge.row_named(&plain)? else {
-        return Ok((plain, false));
+        return Ok((plain.into_owned(), false));
     };
     if makes_way(merge, &holder, file) {
         let id = holder.id.as_ref().map_or("", |id| id.as_str());
         let name = suffixed_name(merge, &plain, id)?;
         merge.displace(holder.ino, &name)?;
-        return Ok((plain, false));
+        return Ok((plain.into_owned(), false));
     }
     let name = suffixed_name(merge, &plain, file.id.as_str())?;
     Ok((name, true))
@@ -80,13 +87,13 @@ fn makes_way(merge: &Merge<'_, '_>, holder: &Row, file: &FileMetadata) -> bool {
 }
 
 fn suffixed_name(merge: &Merge<'_, '_>, plain: &str, id: &str) -> Result<String, StateError> {
-    let mut failed = None;
+    let failed = Cell::new(None);
     let name = names::suffixed(plain, id, |name| match merge.row_named(name) {
         Ok(row) => row.is_some(),
         Err(error) => {
-            failed = Some(error);
+            failed.set(Some(error));
             false
         }
     });
-    failed.map_or(Ok(name), Err)
+    failed.take().map_or(Ok(name), Err)
 }
