@@ -16,6 +16,8 @@ pub enum StateError {
     Full,
     /// The name is taken in the directory.
     Exists,
+    /// The inode is not in the catalogue (any more).
+    Gone,
     /// The database was written by a newer version of this program.
     Newer {
         /// The version found.
@@ -32,6 +34,7 @@ impl fmt::Display for StateError {
         match self {
             Self::Full => f.write_str("the local disk is full"),
             Self::Exists => f.write_str("the name is taken"),
+            Self::Gone => f.write_str("the file was removed"),
             Self::Newer { found } => write!(
                 f,
                 "the local state was written by a newer afs (schema {found}); use that one, or another --state-dir"

@@ -137,7 +137,9 @@ impl State {
                         sealed.ctime
                     ],
                     |row| row.get::<_, String>(0),
-                )?;
+                )
+                .optional()?
+                .ok_or(StateError::Gone)?;
             tx.touched.push(sealed.ino);
             let (inline, body) = match sealed.bytes {
                 SealedBytes::Inline(bytes) => (Some(bytes), Body::Inline),
@@ -146,24 +148,28 @@ impl State {
             insert_save(tx, sealed.ino, &filename, sealed.size, sealed.mime_type, body, inline, sealed.when, now)
         })?;
         let cleanup = forget(&mut entries, &replaced);
+        // Content of one file goes out in order: who waits for this must not wait for an earlier one's patience.
+        for seq in entries.of_inode(sealed.ino) {
+            if let Some(earlier) = entries.get_mut(seq) {
+                earlier.not_before = 0;
+            }
+        }
         let ticket = entry.ticket.clone();
         entries.insert(entry);
         Ok((ticket, cleanup))
     }
 
-    /// Lets a record go that waited for the inode's open handle; its ticket, where there is one.
-    pub fn release_hold(&self, ino: Ino) -> Result<Option<Ticket>, StateError> {
+    /// Lets a record go that waited for the inode's open handle.
+    pub fn release_hold(&self, ino: Ino, when: When) {
         let mut entries = self.queue.entries();
-        let mut ticket = None;
         for seq in entries.of_inode(ino) {
             if let Some(entry) = entries.get_mut(seq)
                 && entry.on_hold
             {
-                entry.on_hold = false;
-                ticket = Some(entry.ticket.clone());
+                entry.on_hold = when == When::OnHold;
+                entry.not_before = when.not_before(now());
             }
         }
-        Ok(ticket)
     }
 
     /// Removes a file from the directory, durably; what stands for it at the service is deleted later. `readable_until`
@@ -363,7 +369,11 @@ impl State {
             entry.last_error = Some(error.to_string());
         }
         if report {
-            entries.settle(seq, Err(error.clone()));
+            // Later content of the same file waits behind this one; its closers are told as well.
+            let ino = entries.get(seq).and_then(|entry| entry.record.ino());
+            for waiting in ino.map_or_else(Vec::new, |ino| entries.of_inode(ino)) {
+                entries.settle(waiting, Err(error.clone()));
+            }
         }
         self.write(Durability::Relaxed, |tx| {
             tx.sql.execute(

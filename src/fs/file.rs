@@ -1,0 +1,415 @@
+//! Files: open(2), read(2), write(2) and the save that close(2) is.
+//!
+//! The save happens in `flush`, because flush's error is close's error; `release` has none. A file that is still empty
+//! at close is not sent at once: `touch f; echo x > f` would be two uploads, and what a truncation replaces must not
+//! disappear before there is something in its place.
+
+use std::ffi::OsStr;
+use std::sync::Arc;
+
+use crate::api::{ApiError, ErrorKind, FileId, FilesApi, mime};
+use crate::state::{Ino, PendingBody, Row, Sealed, SealedBytes, StateError, Ticket, When};
+use crate::store::{FetchError, Stage};
+
+use super::directory::checked_name;
+use super::node::{Content, Local, Node, SealedContent, read_at};
+use super::{Entry, Fh, FsError, OpenFlags, ROOT, WorkspaceFs, lock, now};
+
+/// How long an empty file stays as it is before it is sent.
+const EMPTY_QUIET_MS: i64 = 5_000;
+
+/// Content up to this size is stored in its outbox record: one commit makes it durable.
+const INLINE_LIMIT: u64 = 64 * 1024;
+
+/// How much of a file its media type is told by, where the name does not tell.
+const SNIFFED: usize = 4096;
+
+impl WorkspaceFs {
+    /// creat(2): a new file, local until its first close.
+    pub fn create(
+        &self,
+        parent: Ino,
+        name: &OsStr,
+        flags: OpenFlags,
+    ) -> Result<(Entry, Fh), FsError> {
+        if parent != ROOT {
+            return Err(FsError::ReadOnly);
+        }
+        self.must_be_writable()?;
+        let name = checked_name(name)?;
+        if let Some(row) = self.state.lookup(name)? {
+            if flags.exclusive {
+                return Err(FsError::Exists);
+            }
+            let fh = self.open(row.ino, flags)?;
+            return Ok((self.row_entry(&row), fh));
+        }
+        let mime_type = mime::mime_type_of(name, &[], &self.settings.mime_overrides);
+        let row = self.state.create(name, &mime_type, now())?;
+        let node = Node::new(row.ino, Content::Memory(Vec::new()), 0, row.mtime, row.ctime);
+        node.lock().is_dirty = true;
+        let node = self.enter(Arc::new(node), flags);
+        let fh = self.add_handle(node, flags);
+        Ok((self.row_entry(&row), fh))
+    }
+
+    /// open(2). Fails at once where the bytes can't be had; waits where a part of a file that only the service has is
+    /// to be changed.
+    pub fn open(&self, ino: Ino, flags: OpenFlags) -> Result<Fh, FsError> {
+        let row = self.state.row(ino)?.ok_or(FsError::Stale)?;
+        if row.name.is_none() && row.scope.is_none() {
+            return Err(FsError::Stale);
+        }
+        if flags.changes() {
+            self.must_be_writable()?;
+            if row.scope.is_some() {
+                return Err(FsError::ReadOnly);
+            }
+        }
+        let node = match self.enter_open(ino, flags) {
+            Some(node) => node,
+            None => self.enter(self.new_node(&row, flags)?, flags),
+        };
+        let fh = self.add_handle(Arc::clone(&node), flags);
+        let prepared = if flags.truncate {
+            node.lock().truncate(&self.store, 0, now())
+        } else if flags.write {
+            self.bring_here(&node)
+        } else {
+            Ok(())
+        };
+        if let Err(error) = prepared {
+            self.release(fh);
+            return Err(error);
+        }
+        Ok(fh)
+    }
+
+    /// A node for a file that is not open yet.
+    fn new_node(&self, row: &Row, flags: OpenFlags) -> Result<Arc<Node>, FsError> {
+        let content = match self.content_of(row) {
+            // A whole replacement needs nothing of what it replaces.
+            Err(FsError::Access) if flags.truncate => Content::Bytes(Arc::new(Vec::new())),
+            content => content?,
+        };
+        Ok(Arc::new(Node::new(
+            row.ino, content, row.size, row.mtime, row.ctime,
+        )))
+    }
+
+    /// Counts a handle in where the inode is open already.
+    fn enter_open(&self, ino: Ino, flags: OpenFlags) -> Option<Arc<Node>> {
+        let nodes = lock(&self.nodes);
+        let node = nodes.get(&ino)?;
+        node.lock().count_in(flags);
+        Some(Arc::clone(node))
+    }
+
+    /// Counts a handle in, and makes the node the inode's, unless somebody was faster.
+    fn enter(&self, node: Arc<Node>, flags: OpenFlags) -> Arc<Node> {
+        let mut nodes = lock(&self.nodes);
+        let node = Arc::clone(nodes.entry(node.ino).or_insert(node));
+        node.lock().count_in(flags);
+        node
+    }
+
+    /// Where a file's bytes are, newest first: not yet confirmed, local copy, service.
+    fn content_of(&self, row: &Row) -> Result<Content, FsError> {
+        match self.state.pending_body(row.ino)? {
+            Some(PendingBody::Inline(bytes)) => return Ok(Content::Bytes(Arc::new(bytes))),
+            Some(PendingBody::Staged(name)) => match self.store.open_staged(&name) {
+                Ok(file) => return Ok(Content::Copy(Arc::new(file))),
+                // Confirmed between the two looks: its bytes are kept under the new id now.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    let row = self.state.row(row.ino)?.ok_or(FsError::Stale)?;
+                    return self.confirmed_content(&row);
+                }
+                Err(error) => return Err(error.into()),
+            },
+            None => {}
+        }
+        // Looked up again: the record may have been confirmed since the caller's row was read.
+        let row = self.state.row(row.ino)?.ok_or(FsError::Stale)?;
+        self.confirmed_content(&row)
+    }
+
+    fn confirmed_content(&self, row: &Row) -> Result<Content, FsError> {
+        let id = row.id.as_ref().ok_or(FsError::Stale)?;
+        if let Some(file) = self.store.open_copy(id, row.size)? {
+            return Ok(Content::Copy(Arc::new(file)));
+        }
+        if row.downloadable {
+            return Ok(Content::Remote(id.clone()));
+        }
+        Err(FsError::Access)
+    }
+
+    /// read(2) as far as it can be answered at once; `None` when the bytes are at the service.
+    pub fn read_now(&self, fh: Fh, offset: u64, size: usize) -> Result<Option<Vec<u8>>, FsError> {
+        let handle = self.handle(fh)?;
+        match handle.node.read_local(offset, size)? {
+            Local::Data(data) => Ok(Some(data)),
+            Local::Elsewhere(..) => Ok(None),
+        }
+    }
+
+    /// read(2). The first read of a file that only the service has fetches it.
+    pub fn read(&self, fh: Fh, offset: u64, size: usize) -> Result<Vec<u8>, FsError> {
+        let handle = self.handle(fh)?;
+        loop {
+            match handle.node.read_local(offset, size)? {
+                Local::Data(data) => return Ok(data),
+                Local::Elsewhere(..) => self.bring_here(&handle.node)?,
+            }
+        }
+    }
+
+    /// Fetches what only the service has.
+    fn bring_here(&self, node: &Node) -> Result<(), FsError> {
+        let (id, size) = match node.read_local(0, 0)? {
+            Local::Data(_) => return Ok(()),
+            Local::Elsewhere(id, size) => (id, size),
+        };
+        match self.store.fetch(&id, size, || self.api.download(&id)) {
+            Ok(file) => {
+                node.fetched(&id, file);
+                Ok(())
+            }
+            Err(error) => {
+                log::warn!("{id} could not be read: {error}");
+                Err(self.explain(&id, &error))
+            }
+        }
+    }
+
+    /// An answer that contradicts the listing earns one more question: is the file still there?
+    fn explain(&self, id: &FileId, error: &FetchError) -> FsError {
+        match error {
+            FetchError::WrongLength { .. }
+            | FetchError::Api(ApiError {
+                kind: ErrorKind::NotFound | ErrorKind::NotDownloadable,
+                ..
+            }) => {
+                self.refresher.name_missed();
+                match self.api.metadata(id) {
+                    Err(ApiError {
+                        kind: ErrorKind::NotFound,
+                        ..
+                    }) => FsError::Stale,
+                    Err(_) | Ok(_) => error.into(),
+                }
+            }
+            FetchError::Api(_) | FetchError::Cut(_) | FetchError::Disk(_) => error.into(),
+        }
+    }
+
+    /// write(2). All of `data` or an error. May copy sealed content first, so it may take as long as the disk does.
+    pub fn write(&self, fh: Fh, offset: u64, data: &[u8]) -> Result<(), FsError> {
+        let handle = self.handle(fh)?;
+        if !handle.flags.write {
+            return Err(FsError::BadHandle);
+        }
+        // The kernel appends at the size it knows; ours is the one all handles share.
+        let offset = (!handle.flags.append).then_some(offset);
+        handle
+            .node
+            .lock()
+            .write(&self.store, offset, data, now())
+    }
+
+    /// close(2), each of them: saves what is new and waits until the service has confirmed it.
+    pub fn flush(&self, fh: Fh) -> Result<(), FsError> {
+        let handle = self.handle(fh)?;
+        let node = &handle.node;
+        if !handle.flags.changes() {
+            return Ok(());
+        }
+        if node.lock().size == 0 {
+            return self.flush_empty(node);
+        }
+        let ticket = self.save(node, When::Now)?;
+        self.state.release_hold(node.ino, When::Now);
+        match ticket.and_then(|ticket| ticket.wait(None)) {
+            None | Some(Ok(())) => Ok(()),
+            // Removed while it was on its way: nothing of it is missing.
+            Some(Err(_)) if node.lock().is_unlinked => Ok(()),
+            Some(Err(error)) => Err((&error).into()),
+        }
+    }
+
+    /// A new file that is empty is durable here from its first close on. That an existing one was emptied is no promise
+    /// yet: whoever dies between truncating and writing leaves the version before.
+    fn flush_empty(&self, node: &Node) -> Result<(), FsError> {
+        match self.state.row(node.ino)? {
+            Some(row) if row.id.is_none() => self.seal_on_hold(node),
+            _ => Ok(()),
+        }
+    }
+
+    /// fsync(2): durable on this machine when it returns, sent at the next close.
+    pub fn fsync(&self, fh: Fh) -> Result<(), FsError> {
+        let handle = self.handle(fh)?;
+        self.seal_on_hold(&handle.node)
+    }
+
+    /// The end of a handle. What a close could not save is queued again; there is nobody left to tell.
+    pub fn release(&self, fh: Fh) {
+        let Some(handle) = lock(&self.handles).remove(&fh) else {
+            return;
+        };
+        let node = &handle.node;
+        let is_last_writer = {
+            let mut inner = node.lock();
+            inner.writers -= usize::from(handle.flags.changes());
+            inner.writers == 0 && handle.flags.changes()
+        };
+        if is_last_writer {
+            let when = self.after_close(node);
+            if let Err(error) = self.save(node, when) {
+                log::error!("what was written last could not be queued for upload: {error}");
+            }
+            self.state.release_hold(node.ino, when);
+        }
+        self.leave(node);
+    }
+
+    /// Counts a handle out; the last one takes the node with it.
+    fn leave(&self, node: &Node) {
+        let mut nodes = lock(&self.nodes);
+        let mut inner = node.lock();
+        inner.handles -= 1;
+        if inner.handles > 0 {
+            return;
+        }
+        nodes.remove(&node.ino);
+        drop(nodes);
+        if let (true, Content::Remote(id)) = (inner.is_unlinked, &inner.content) {
+            self.state.release_delete(id);
+        }
+        inner.replace(&self.store, Content::Memory(Vec::new()));
+    }
+
+    /// When content that its last writer closed is sent.
+    fn after_close(&self, node: &Node) -> When {
+        if node.lock().size == 0 {
+            When::After(EMPTY_QUIET_MS)
+        } else {
+            When::Now
+        }
+    }
+
+    /// Seals new content without letting it go yet.
+    pub(super) fn seal_on_hold(&self, node: &Node) -> Result<(), FsError> {
+        self.save(node, When::OnHold).map(|_| ())
+    }
+
+    /// Seals what is new and commits it to the outbox; the ticket of the newest content.
+    fn save(&self, node: &Node, when: When) -> Result<Option<Ticket>, FsError> {
+        let _sealing = lock(&node.sealing);
+        let (content, size, mtime, ctime) = {
+            let mut inner = node.lock();
+            if inner.is_unlinked {
+                return Ok(None);
+            }
+            if !inner.is_dirty {
+                return Ok(inner.ticket.clone());
+            }
+            (inner.seal(), inner.size, inner.mtime, inner.ctime)
+        };
+        match self.commit(node, &content, size, (mtime, ctime), when) {
+            Ok(ticket) => {
+                node.lock().ticket = Some(ticket.clone());
+                Ok(Some(ticket))
+            }
+            // Unlinked at the same moment.
+            Err(StateOrFs::State(StateError::Gone)) => Ok(None),
+            Err(error) => {
+                node.lock().is_dirty = true;
+                Err(error.into())
+            }
+        }
+    }
+
+    fn commit(
+        &self,
+        node: &Node,
+        content: &SealedContent,
+        size: u64,
+        (mtime, ctime): (i64, i64),
+        when: When,
+    ) -> Result<Ticket, StateOrFs> {
+        let row = self.state.row(node.ino)?.ok_or(StateError::Gone)?;
+        let staged;
+        let (bytes, head) = match content {
+            SealedContent::Bytes(bytes) if size <= INLINE_LIMIT => {
+                let head = &bytes[..bytes.len().min(SNIFFED)];
+                (SealedBytes::Inline(bytes), head.to_vec())
+            }
+            SealedContent::Bytes(bytes) => {
+                staged = self.stage_bytes(node, bytes)?;
+                (SealedBytes::Staged(&staged), bytes[..SNIFFED].to_vec())
+            }
+            SealedContent::Staged(name, file) => {
+                self.store.sync_stage(file).map_err(FsError::from)?;
+                let head = read_at(file, 0, SNIFFED.min(size as usize)).map_err(FsError::from)?;
+                (SealedBytes::Staged(name), head)
+            }
+            SealedContent::Unchanged => return Err(FsError::Io.into()),
+        };
+        let mime_type = mime::mime_type_of(&row.filename, &head, &self.settings.mime_overrides);
+        let (ticket, cleanup) = self.state.seal(&Sealed {
+            ino: node.ino,
+            size,
+            mime_type: &mime_type,
+            bytes,
+            mtime,
+            ctime,
+            when,
+        })?;
+        cleanup.iter().for_each(|stage| self.store.drop_stage(stage));
+        Ok(ticket)
+    }
+
+    /// Moves sealed bytes that are too large for a record into a staged file, and the node's content with them.
+    fn stage_bytes(&self, node: &Node, bytes: &Arc<Vec<u8>>) -> Result<String, FsError> {
+        let Stage { name, file } = self.store.stage()?;
+        let written = std::os::unix::fs::FileExt::write_all_at(&file, bytes, 0)
+            .and_then(|()| self.store.sync_stage(&file));
+        if let Err(error) = written {
+            self.store.drop_stage(&name);
+            return Err(error.into());
+        }
+        let mut inner = node.lock();
+        if matches!(&inner.content, Content::Bytes(current) if Arc::ptr_eq(current, bytes)) {
+            inner.content = Content::Sealed(name.clone(), Arc::new(file));
+        }
+        Ok(name)
+    }
+}
+
+/// Why a commit failed; that the row is gone is told apart.
+enum StateOrFs {
+    State(StateError),
+    Fs(FsError),
+}
+
+impl From<StateError> for StateOrFs {
+    fn from(error: StateError) -> Self {
+        Self::State(error)
+    }
+}
+
+impl From<FsError> for StateOrFs {
+    fn from(error: FsError) -> Self {
+        Self::Fs(error)
+    }
+}
+
+impl From<StateOrFs> for FsError {
+    fn from(error: StateOrFs) -> Self {
+        match error {
+            StateOrFs::State(error) => error.into(),
+            StateOrFs::Fs(error) => error,
+        }
+    }
+}
