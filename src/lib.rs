@@ -7,9 +7,13 @@
 //! - [`store`]: bytes on disk by file id: kept, cached, staged
 //! - [`names`]: what the service calls a file <-> what its directory entry is called, pure functions
 //! - [`sync`]: listing -> catalogue
+//! - [`fs`]: every file system operation as a plain blocking method, and the errno table
+//! - [`uploader`]: drains the outbox; the one place that uploads and deletes
 
 pub mod api;
 pub mod names;
 pub mod state;
 pub mod store;
 pub mod sync;
+pub mod fs;
+pub mod uploader;

@@ -7,6 +7,7 @@ mod classify;
 mod error;
 mod http;
 mod key;
+pub mod mime;
 mod retry;
 mod types;
 

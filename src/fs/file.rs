@@ -7,7 +7,7 @@
 use std::ffi::OsStr;
 use std::sync::Arc;
 
-use crate::api::{ApiError, ErrorKind, FileId, FilesApi, mime};
+use crate::api::{ApiError, ErrorKind, FileId, mime};
 use crate::state::{Ino, PendingBody, Row, Sealed, SealedBytes, StateError, Ticket, When};
 use crate::store::{FetchError, Stage};
 

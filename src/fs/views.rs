@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 
-use crate::api::{ApiError, ErrorKind, FileId, FilesApi};
+use crate::api::{ApiError, ErrorKind, FileId};
 use crate::state::{Ino, Row};
 
 use super::{Attr, DirEntry, Entry, FsError, Kind, WorkspaceFs};

@@ -97,6 +97,8 @@ pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<Entry>> {
             name: row.get(3)?,
             tries: row.get(11)?,
             since: row.get(10)?,
+            // The process that knew is gone.
+            maybe_sent: true,
         };
         Ok(Entry {
             record,
@@ -366,6 +368,7 @@ impl State {
             entry.in_flight = false;
             entry.not_before = not_before;
             entry.record.tries += 1;
+            entry.record.maybe_sent |= error.may_have_happened();
             entry.last_error = Some(error.to_string());
         }
         if report {
@@ -411,13 +414,18 @@ impl State {
             .collect()
     }
 
+    /// Whether the id is known here, as a file or as one that was deleted or replaced.
+    pub fn is_known_id(&self, id: &FileId) -> Result<bool, StateError> {
+        self.knows_any(std::slice::from_ref(id))
+    }
+
     /// Names and sizes of the saves on their way: a listing may show such a file before its upload is answered.
     #[must_use]
     pub fn saves_in_flight(&self) -> Vec<(String, u64)> {
         let entries = self.queue.entries();
         entries
             .all()
-            .filter(|entry| entry.in_flight || entry.record.tries > 0)
+            .filter(|entry| entry.in_flight || entry.record.maybe_sent)
             .filter_map(|entry| match &entry.record.work {
                 Work::Save { size, .. } => Some((entry.record.name.clone(), *size)),
                 Work::Delete { .. } => None,
@@ -612,6 +620,7 @@ fn new_entry(tx: &Tx<'_>, work: Work, name: &str, when: When, now: Millis) -> En
             name: name.to_owned(),
             tries: 0,
             since: now,
+            maybe_sent: false,
         },
         on_hold: when == When::OnHold,
         not_before: when.not_before(now),

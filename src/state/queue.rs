@@ -67,6 +67,8 @@ pub struct Record {
     pub tries: u32,
     /// Since when it waits.
     pub since: Millis,
+    /// Whether a try may have reached the service without our knowing: then look before sending again.
+    pub maybe_sent: bool,
 }
 
 impl Record {
@@ -403,6 +405,7 @@ mod tests {
             name: String::new(),
             tries: 0,
             since: 0,
+            maybe_sent: false,
         };
         let entry = Entry {
             record,

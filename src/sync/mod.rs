@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::api::{FileMetadata, FilesApi};
-use crate::state::{Ino, Row, State, StateError};
+use crate::state::{Row, State, StateError};
 
 pub use listing::RefreshError;
 
