@@ -7,13 +7,14 @@ mod classify;
 mod error;
 mod http;
 mod key;
-pub mod mime;
+mod mime;
 mod retry;
 mod types;
 
 pub use error::{ApiError, Call, ErrorKind};
 pub use http::{ClientError, HttpClient, HttpConfig};
 pub use key::{ApiKey, KeyError};
+pub use mime::{BadMimeOverride, MimeOverride, mime_type_of};
 pub use retry::{LONGEST_WAIT, Pace, backoff, retrying};
 pub use types::{Cursor, Download, FileId, FileMetadata, FilePage, ListQuery, Scope, Upload};
 
