@@ -4,3 +4,4 @@
 //!
 //! - [`api`]: the service as a trait of five calls, its types, its errors, and the HTTP client behind it
 pub mod api;
+pub mod config;
