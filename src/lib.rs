@@ -3,5 +3,10 @@
 //! This file is the map. Each room imports only the rooms above it (`tests/house.rs` holds that):
 //!
 //! - [`api`]: the service as a trait of five calls, its types, its errors, and the HTTP client behind it
+//! - [`config`]: settings as plain values, from what was typed, the environment and defaults
+//! - [`mount`]: from settings to a mount that answers, and back
+//! - [`cli`]: the commands
 pub mod api;
+pub mod cli;
 pub mod config;
+pub mod mount;

@@ -1,7 +1,8 @@
 //! Settings: what the user asked for, turned into plain values that can be used as they are.
 //!
 //! A [`MountRequest`] is what was said, most of it unsaid; [`MountRequest::resolve`] adds environment and defaults, checks
-//! everything and gives [`MountSettings`]. Below this room nobody asks the environment again and nobody knows flags.
+//! everything and gives [`MountSettings`]. Below this room nobody asks the environment for settings again, and nobody knows
+//! flags.
 
 mod error;
 mod key;
@@ -257,6 +258,9 @@ impl MountRequest {
     }
 
     fn base_url(&self, around: &Surroundings<'_>) -> Result<String, ConfigError> {
+        if self.demo {
+            return Ok(DEFAULT_BASE_URL.to_owned());
+        }
         if let Some(url) = &self.base_url {
             return check_base_url(url)
                 .map_err(|why| ConfigError::Usage(format!("--base-url {why}")));
