@@ -1,7 +1,7 @@
 //! `afs mount`: from what was typed to a mount, in the foreground or in a process of its own.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -190,8 +190,10 @@ pub fn run(arguments: MountArguments) -> ExitCode {
 
 /// Serves in this process.
 fn stay(settings: MountSettings, ready: Ready) -> ExitCode {
-    if let Err(error) = logging::start(settings.verbosity, settings.log_file.as_deref()) {
-        return failed(&format!("the log file cannot be opened: {error}"));
+    let log_file = settings.log_file.as_deref();
+    if let Err(error) = logging::start(settings.verbosity, log_file) {
+        let shown = log_file.unwrap_or(Path::new("")).display();
+        return failed(&format!("the log file {shown} cannot be opened: {error}"));
     }
     match serve(settings, ready) {
         Ok(()) => ExitCode::SUCCESS,
