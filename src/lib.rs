@@ -9,11 +9,19 @@
 //! - [`sync`]: listing -> catalogue
 //! - [`fs`]: every file system operation as a plain blocking method, and the errno table
 //! - [`uploader`]: drains the outbox; the one place that uploads and deletes
+//! - [`fuse`]: the kernel's side: convert, call, reply
+//! - [`config`]: settings as plain values, from what was typed, the environment and defaults
+//! - [`mount`]: from settings to a mount that answers, and back
+//! - [`cli`]: the commands
 
 pub mod api;
+pub mod cli;
+pub mod config;
+pub mod fs;
+pub mod fuse;
+pub mod mount;
 pub mod names;
 pub mod state;
 pub mod store;
 pub mod sync;
-pub mod fs;
 pub mod uploader;

@@ -151,7 +151,8 @@ impl WorkspaceFs {
                 size: inner.size,
                 mtime: inner.mtime,
                 ctime: inner.ctime,
-                mode: self.file_mode(!matches!(inner.content, Content::Remote(_)) || row.downloadable),
+                mode: self
+                    .file_mode(!matches!(inner.content, Content::Remote(_)) || row.downloadable),
                 ..attr
             };
         }

@@ -120,8 +120,33 @@ impl WorkspaceFs {
             inner.is_unlinked = true;
         }
         drop(inner);
-        cleanup.iter().for_each(|stage| self.store.drop_stage(stage));
+        cleanup
+            .iter()
+            .for_each(|stage| self.store.drop_stage(stage));
         Ok(())
+    }
+
+    /// mkdir(2), mknod(2), symlink(2), link(2): the service knows files only.
+    #[must_use]
+    pub fn refuse_to_make(parent: Ino) -> FsError {
+        if parent == ROOT {
+            FsError::NotPermitted
+        } else {
+            FsError::ReadOnly
+        }
+    }
+
+    /// rmdir(2): there is no directory that could be removed.
+    pub fn rmdir(&self, parent: Ino, name: &OsStr) -> Result<(), FsError> {
+        match self.row_named(parent, name) {
+            Ok(_) => Err(FsError::NotDirectory),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// fsync(2) of the directory: everything it shows is durable on this machine.
+    pub fn fsyncdir(&self) -> Result<(), FsError> {
+        Ok(self.state.sync()?)
     }
 
     /// rename(2). What is only here is renamed here and uploaded once, under the final name. A file the service has is
@@ -166,7 +191,9 @@ impl WorkspaceFs {
         if let Some(node) = over_node {
             node.lock().is_unlinked = true;
         }
-        cleanup.iter().for_each(|stage| self.store.drop_stage(stage));
+        cleanup
+            .iter()
+            .for_each(|stage| self.store.drop_stage(stage));
         Ok(())
     }
 
@@ -185,7 +212,9 @@ impl WorkspaceFs {
                  would never give it back"
             );
         } else {
-            log::warn!("{name} was not renamed: the service has no rename, and its bytes are not on this machine");
+            log::warn!(
+                "{name} was not renamed: the service has no rename, and its bytes are not on this machine"
+            );
         }
         Err(FsError::NotPermitted)
     }

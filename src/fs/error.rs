@@ -99,7 +99,9 @@ impl std::error::Error for FsError {}
 impl From<ErrorKind> for FsError {
     fn from(kind: ErrorKind) -> Self {
         match kind {
-            ErrorKind::Unauthorized | ErrorKind::Forbidden | ErrorKind::NotDownloadable => Self::Access,
+            ErrorKind::Unauthorized | ErrorKind::Forbidden | ErrorKind::NotDownloadable => {
+                Self::Access
+            }
             // Asked for by id: the name was there, what it stood for is gone.
             ErrorKind::NotFound => Self::Stale,
             ErrorKind::StorageFull => Self::ServiceFull,
@@ -189,8 +191,14 @@ mod tests {
             (StateError::Full.into(), libc::ENOSPC),
             (StateError::Exists.into(), libc::EEXIST),
             (StateError::Gone.into(), libc::ESTALE),
-            (io::Error::from_raw_os_error(libc::ENOSPC).into(), libc::ENOSPC),
-            (io::Error::from_raw_os_error(libc::EDQUOT).into(), libc::ENOSPC),
+            (
+                io::Error::from_raw_os_error(libc::ENOSPC).into(),
+                libc::ENOSPC,
+            ),
+            (
+                io::Error::from_raw_os_error(libc::EDQUOT).into(),
+                libc::ENOSPC,
+            ),
             (io::Error::from_raw_os_error(libc::EIO).into(), libc::EIO),
             (FsError::NotPermitted, libc::EPERM),
             (FsError::NameTooLong, libc::ENAMETOOLONG),

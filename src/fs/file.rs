@@ -12,7 +12,7 @@ use crate::state::{Ino, PendingBody, Row, Sealed, SealedBytes, StateError, Ticke
 use crate::store::{FetchError, Stage};
 
 use super::directory::checked_name;
-use super::node::{Content, Local, Node, SealedContent, read_at};
+use super::node::{Content, Local, MEMORY_LIMIT, Node, SealedContent, read_at};
 use super::{Entry, Fh, FsError, OpenFlags, ROOT, WorkspaceFs, lock, now};
 
 /// How long an empty file stays as it is before it is sent.
@@ -46,7 +46,13 @@ impl WorkspaceFs {
         }
         let mime_type = mime::mime_type_of(name, &[], &self.settings.mime_overrides);
         let row = self.state.create(name, &mime_type, now())?;
-        let node = Node::new(row.ino, Content::Memory(Vec::new()), 0, row.mtime, row.ctime);
+        let node = Node::new(
+            row.ino,
+            Content::Memory(Vec::new()),
+            0,
+            row.mtime,
+            row.ctime,
+        );
         node.lock().is_dirty = true;
         let node = self.enter(Arc::new(node), flags);
         let fh = self.add_handle(node, flags);
@@ -211,10 +217,21 @@ impl WorkspaceFs {
         }
         // The kernel appends at the size it knows; ours is the one all handles share.
         let offset = (!handle.flags.append).then_some(offset);
-        handle
-            .node
-            .lock()
-            .write(&self.store, offset, data, now())
+        handle.node.lock().write(&self.store, offset, data, now())
+    }
+
+    /// write(2) as far as memory is all it takes; `None` when the disk is needed or somebody else is at the file.
+    pub fn write_now(&self, fh: Fh, offset: u64, data: &[u8]) -> Option<Result<(), FsError>> {
+        let handle = match self.handle(fh) {
+            Ok(handle) if handle.flags.write => handle,
+            Ok(_) => return Some(Err(FsError::BadHandle)),
+            Err(error) => return Some(Err(error)),
+        };
+        let offset = (!handle.flags.append).then_some(offset);
+        let mut inner = handle.node.try_lock()?;
+        let end = offset.unwrap_or(inner.size) + data.len() as u64;
+        let stays_in_memory = matches!(inner.content, Content::Memory(_)) && end <= MEMORY_LIMIT;
+        stays_in_memory.then(|| inner.write(&self.store, offset, data, now()))
     }
 
     /// close(2), each of them: saves what is new and waits until the service has confirmed it.
@@ -366,7 +383,9 @@ impl WorkspaceFs {
             ctime,
             when,
         })?;
-        cleanup.iter().for_each(|stage| self.store.drop_stage(stage));
+        cleanup
+            .iter()
+            .for_each(|stage| self.store.drop_stage(stage));
         Ok(ticket)
     }
 

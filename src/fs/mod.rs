@@ -34,9 +34,7 @@ use crate::store::Store;
 use crate::sync::Refresher;
 
 pub use error::FsError;
-pub use types::{
-    Attr, Changes, DirEntry, Entry, Fh, Kind, OpenFlags, RenameMode, Space,
-};
+pub use types::{Attr, Changes, DirEntry, Entry, Fh, Kind, OpenFlags, RenameMode, Space};
 
 use node::Node;
 

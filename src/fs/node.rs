@@ -94,6 +94,15 @@ impl Node {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    /// The lock, where nobody has it.
+    pub(super) fn try_lock(&self) -> Option<MutexGuard<'_, Inner>> {
+        match self.inner.try_lock() {
+            Ok(inner) => Some(inner),
+            Err(std::sync::TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(std::sync::TryLockError::WouldBlock) => None,
+        }
+    }
+
     /// Reads what is here; the disk is read outside the lock.
     pub(super) fn read_local(&self, offset: u64, size: usize) -> Result<Local, FsError> {
         let inner = self.lock();
@@ -159,12 +168,7 @@ impl Inner {
     }
 
     /// Cuts or extends (with zeros) to `size`.
-    pub(super) fn truncate(
-        &mut self,
-        store: &Store,
-        size: u64,
-        now: Nanos,
-    ) -> Result<(), FsError> {
+    pub(super) fn truncate(&mut self, store: &Store, size: u64, now: Nanos) -> Result<(), FsError> {
         if size > MAX_FILE_SIZE {
             return Err(FsError::TooLarge);
         }

@@ -118,7 +118,11 @@ pub(super) fn ino(inode: INodeNo) -> Ino {
 
 /// How long the kernel may remember an entry.
 pub(super) fn ttl(entry: &Entry) -> Duration {
-    if entry.is_lasting { TTL } else { Duration::ZERO }
+    if entry.is_lasting {
+        TTL
+    } else {
+        Duration::ZERO
+    }
 }
 
 pub(super) fn nanos(time: TimeOrNow) -> Nanos {

@@ -93,7 +93,13 @@ impl Filesystem for FuseAdapter {
             .network(move || fs.lookup(parent, &name).answer(reply));
     }
 
-    fn getattr(&self, _request: &Request, inode: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
+    fn getattr(
+        &self,
+        _request: &Request,
+        inode: INodeNo,
+        fh: Option<FileHandle>,
+        reply: ReplyAttr,
+    ) {
         self.fs.getattr(ino(inode), fh.map(handle)).answer(reply);
     }
 
@@ -122,8 +128,10 @@ impl Filesystem for FuseAdapter {
         };
         let fs = Arc::clone(&self.fs);
         // Cutting a file that only the service has fetches it first.
-        self.pools
-            .network(move || fs.setattr(ino(inode), fh.map(handle), changes).answer(reply));
+        self.pools.network(move || {
+            fs.setattr(ino(inode), fh.map(handle), changes)
+                .answer(reply)
+        });
     }
 
     fn readlink(&self, _request: &Request, inode: INodeNo, reply: ReplyData) {
@@ -226,8 +234,7 @@ impl Filesystem for FuseAdapter {
         let (fs, name) = (Arc::clone(&self.fs), name.to_owned());
         let flags = fs::OpenFlags::from_bits(flags);
         self.pools.local(move || {
-            fs.create(ino(parent), &name, flags)
-                .answer(reply);
+            fs.create(ino(parent), &name, flags).answer(reply);
         });
     }
 
@@ -283,9 +290,7 @@ impl Filesystem for FuseAdapter {
         }
         let (fs, data) = (Arc::clone(&self.fs), data.to_vec());
         self.pools.local(move || {
-            fs.write(fh, offset, &data)
-                .map(|()| written)
-                .answer(reply);
+            fs.write(fh, offset, &data).map(|()| written).answer(reply);
         });
     }
 
@@ -337,11 +342,10 @@ impl Filesystem for FuseAdapter {
 
     fn opendir(&self, _request: &Request, inode: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         let fs = Arc::clone(&self.fs);
-        self.pools
-            .network(move || match fs.opendir(ino(inode)) {
-                Ok(()) => reply.opened(FileHandle(0), FopenFlags::empty()),
-                Err(error) => reply.error(errno(error)),
-            });
+        self.pools.network(move || match fs.opendir(ino(inode)) {
+            Ok(()) => reply.opened(FileHandle(0), FopenFlags::empty()),
+            Err(error) => reply.error(errno(error)),
+        });
     }
 
     fn readdir(

@@ -175,6 +175,19 @@ impl State {
         })
     }
 
+    /// Brings every commit so far to disk.
+    pub fn sync(&self) -> Result<(), StateError> {
+        // A durable commit takes all earlier ones along; without a change SQLite writes none.
+        self.write(Durability::Durable, |tx| {
+            tx.sql.execute(
+                "INSERT INTO facts (key, value) VALUES ('synced', '1') \
+                 ON CONFLICT (key) DO UPDATE SET value = 1 - value",
+                [],
+            )?;
+            Ok(())
+        })
+    }
+
     /// A remembered fact about the workspace.
     pub fn fact(&self, key: &str) -> Result<Option<String>, StateError> {
         self.db.read(|sql| {

@@ -105,7 +105,8 @@ impl Db {
             .writer
             .get_mut()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let found = writer.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0))? as usize;
+        let found =
+            writer.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0))? as usize;
         if found > MIGRATIONS.len() {
             return Err(StateError::Newer { found });
         }

@@ -140,7 +140,9 @@ impl Merge<'_, '_> {
                  scope, own, learned_at) SELECT ?2, 1, filename, mime_type, size, created_at, mtime, ctime, \
                  downloadable, scope, own, learned_at FROM files WHERE ino = ?1",
             )?;
-            statement.execute(params![ino.0 as i64, name]).map_err(taken)?;
+            statement
+                .execute(params![ino.0 as i64, name])
+                .map_err(taken)?;
             self.tx.sql.last_insert_rowid()
         };
         let id: Option<String> = self

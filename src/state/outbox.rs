@@ -18,8 +18,6 @@ use super::{
     Body, Class, Ino, Millis, Nanos, Pending, Record, Row, Seq, State, StateError, Ticket, Work,
 };
 
-
-
 /// Content that will not change any more, on its way into the outbox.
 #[derive(Debug)]
 pub struct Sealed<'a> {
@@ -255,7 +253,10 @@ impl State {
         for seq in waiting {
             if let Some(entry) = entries.get_mut(seq) {
                 name.clone_into(&mut entry.record.name);
-                if let Work::Save { mime_type: sent, .. } = &mut entry.record.work {
+                if let Work::Save {
+                    mime_type: sent, ..
+                } = &mut entry.record.work
+                {
                     mime_type.clone_into(sent);
                 }
                 entry.not_before = 0;
@@ -296,9 +297,12 @@ impl State {
     pub fn pending_body(&self, ino: Ino) -> Result<Option<PendingBody>, StateError> {
         let entries = self.queue.entries();
         for seq in entries.of_inode(ino).into_iter().rev() {
-            if let Some(Work::Save { body, .. }) = entries.get(seq).map(|entry| &entry.record.work) {
+            if let Some(Work::Save { body, .. }) = entries.get(seq).map(|entry| &entry.record.work)
+            {
                 match body {
-                    Body::Inline => return self.inline_body(seq).map(PendingBody::Inline).map(Some),
+                    Body::Inline => {
+                        return self.inline_body(seq).map(PendingBody::Inline).map(Some);
+                    }
                     Body::Staged(stage) => return Ok(Some(PendingBody::Staged(stage.clone()))),
                     Body::Held => {}
                 }
@@ -436,7 +440,9 @@ impl State {
 
 /// The inode's records that wait for a handle or for quiet, and that nobody has seen.
 fn deferred(entries: &EntriesGuard<'_>, ino: Ino, now: Millis) -> Vec<Seq> {
-    filtered(entries, ino, |entry| entry.is_untouched() && entry.is_deferred(now))
+    filtered(entries, ino, |entry| {
+        entry.is_untouched() && entry.is_deferred(now)
+    })
 }
 
 /// The inode's records that the service cannot have seen.
@@ -444,11 +450,7 @@ fn untouched(entries: &EntriesGuard<'_>, ino: Ino) -> Vec<Seq> {
     filtered(entries, ino, Entry::is_untouched)
 }
 
-fn filtered(
-    entries: &EntriesGuard<'_>,
-    ino: Ino,
-    keep: impl Fn(&Entry) -> bool,
-) -> Vec<Seq> {
+fn filtered(entries: &EntriesGuard<'_>, ino: Ino, keep: impl Fn(&Entry) -> bool) -> Vec<Seq> {
     let mut seqs = entries.of_inode(ino);
     seqs.retain(|seq| entries.get(*seq).is_some_and(&keep));
     seqs
@@ -462,7 +464,11 @@ fn forget(entries: &mut EntriesGuard<'_>, seqs: &[Seq]) -> Cleanup {
             if entry.ticket.fate().is_none() {
                 entry.ticket.settle(Ok(()));
             }
-            if let Work::Save { body: Body::Staged(stage), .. } = entry.record.work {
+            if let Work::Save {
+                body: Body::Staged(stage),
+                ..
+            } = entry.record.work
+            {
                 cleanup.push(stage);
             }
         }
@@ -483,7 +489,11 @@ fn drop_records(tx: &mut Tx<'_>, seqs: &[Seq]) -> Result<(), StateError> {
 fn supersede(tx: &mut Tx<'_>, ino: Ino, over: Ino) -> Result<(), StateError> {
     let id: Option<String> = tx
         .sql
-        .query_row("SELECT id FROM files WHERE ino = ?1", [over.0 as i64], |row| row.get(0))
+        .query_row(
+            "SELECT id FROM files WHERE ino = ?1",
+            [over.0 as i64],
+            |row| row.get(0),
+        )
         .optional()?
         .flatten();
     let mut ids = take_superseded(tx, over)?;
@@ -505,7 +515,9 @@ fn take_superseded(tx: &mut Tx<'_>, ino: Ino) -> Result<Vec<FileId>, StateError>
     let mut statement = tx
         .sql
         .prepare_cached("DELETE FROM superseded WHERE ino = ?1 RETURNING id")?;
-    let ids = statement.query_map([ino.0 as i64], |row| row.get::<_, String>(0).map(FileId::new))?;
+    let ids = statement.query_map([ino.0 as i64], |row| {
+        row.get::<_, String>(0).map(FileId::new)
+    })?;
     Ok(ids.collect::<Result<_, _>>()?)
 }
 
@@ -567,7 +579,13 @@ fn insert_deletes(
                  VALUES ('delete', ?1, 0, '', ?2, 0, ?3)",
             )?
             .execute(params![name, id.as_str(), now])?;
-        entries.push(new_entry(tx, Work::Delete { id: id.clone() }, name, When::Now, now));
+        entries.push(new_entry(
+            tx,
+            Work::Delete { id: id.clone() },
+            name,
+            When::Now,
+            now,
+        ));
     }
     Ok(entries)
 }

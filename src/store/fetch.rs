@@ -36,7 +36,10 @@ impl fmt::Display for FetchError {
             Self::Api(error) => error.fmt(f),
             Self::Cut(error) => write!(f, "download broke off: {error}"),
             Self::WrongLength { expected, got } => {
-                write!(f, "download has {got} bytes where the service said {expected}")
+                write!(
+                    f,
+                    "download has {got} bytes where the service said {expected}"
+                )
             }
             Self::Disk(error) => write!(f, "download could not be stored: {error}"),
         }

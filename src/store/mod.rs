@@ -90,7 +90,10 @@ impl Store {
             }
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!("{} does not have the {size} bytes it was saved with", path.display()),
+                format!(
+                    "{} does not have the {size} bytes it was saved with",
+                    path.display()
+                ),
             ));
         }
         self.cache.open_copy(&name, size)

@@ -41,7 +41,9 @@ impl fmt::Display for RefreshError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Api(error) => error.fmt(f),
-            Self::Contradictory(what) => write!(f, "the service's listing contradicts itself: {what}"),
+            Self::Contradictory(what) => {
+                write!(f, "the service's listing contradicts itself: {what}")
+            }
             Self::State(error) => error.fmt(f),
             Self::Stopped => f.write_str("stopped"),
         }
@@ -105,7 +107,11 @@ impl<'a> Listing<'a> {
         }
     }
 
-    pub(super) fn run(mut self, depth: Depth, progress: Progress<'_>) -> Result<Outcome, RefreshError> {
+    pub(super) fn run(
+        mut self,
+        depth: Depth,
+        progress: Progress<'_>,
+    ) -> Result<Outcome, RefreshError> {
         let depth = match self.state.fact(UNORDERED)? {
             Some(_) => Depth::Everything,
             None => depth,
@@ -117,7 +123,9 @@ impl<'a> Listing<'a> {
                 .merge(|merge| merge.forget_hidden(self.began, &self.still_hidden))?;
             self.state.set_fact(COMPLETE_AT, &self.began.to_string())?;
             if !self.is_ordered {
-                log::warn!("the service's listing is not newest first; refreshes list everything from now on");
+                log::warn!(
+                    "the service's listing is not newest first; refreshes list everything from now on"
+                );
                 self.state.set_fact(UNORDERED, "1")?;
             }
         }
@@ -160,7 +168,9 @@ impl<'a> Listing<'a> {
     /// The next page's cursor. One that came before would go round for ever.
     fn next_cursor(&mut self, page: &FilePage) -> Result<FileId, RefreshError> {
         if page.files.is_empty() {
-            return Err(RefreshError::Contradictory("more files after an empty page"));
+            return Err(RefreshError::Contradictory(
+                "more files after an empty page",
+            ));
         }
         let last = page
             .last_id

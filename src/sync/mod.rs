@@ -166,8 +166,8 @@ impl Refresher {
     }
 
     fn refresh(self: &Arc<Self>) {
-        let outcome =
-            Listing::new(&*self.api, &self.state).run(Depth::UntilKnown, &mut |_| !self.lock().stopped);
+        let outcome = Listing::new(&*self.api, &self.state)
+            .run(Depth::UntilKnown, &mut |_| !self.lock().stopped);
         self.ended(&outcome);
         if matches!(&outcome, Ok(outcome) if !outcome.is_complete) {
             self.reconcile_if_due();
@@ -241,4 +241,3 @@ impl Refresher {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
-

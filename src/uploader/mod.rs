@@ -93,9 +93,12 @@ impl Worker {
     fn run(&self, class: Class) {
         while let Some(record) = self.state.next_record(class) {
             let result = match &record.work {
-                Work::Save { ino, size, mime_type, body } => {
-                    self.save(&record, *ino, *size, mime_type, body)
-                }
+                Work::Save {
+                    ino,
+                    size,
+                    mime_type,
+                    body,
+                } => self.save(&record, *ino, *size, mime_type, body),
                 Work::Delete { id } => self.delete(&record, id),
             };
             match result {
@@ -122,7 +125,10 @@ impl Worker {
         if record.maybe_sent
             && let Some(file) = look::for_lost(&*self.api, &self.state, record, size)?
         {
-            log::info!("{}: the upload had arrived although its answer was lost", record.name);
+            log::info!(
+                "{}: the upload had arrived although its answer was lost",
+                record.name
+            );
             return self.confirm(record.seq, body, row.and_then(|row| row.id.clone()), &file);
         }
         let Some(row) = row else {
@@ -137,7 +143,10 @@ impl Worker {
             body: bytes,
         })?;
         if file.size_bytes != size {
-            let message = format!("{size} bytes were sent, the service says it has {}", file.size_bytes);
+            let message = format!(
+                "{size} bytes were sent, the service says it has {}",
+                file.size_bytes
+            );
             return Err(ApiError::local(Call::Upload, ErrorKind::Nonsense, message).into());
         }
         if file.filename != record.name {
@@ -189,7 +198,9 @@ impl Worker {
     }
 
     fn clean(&self, cleanup: &Cleanup) {
-        cleanup.iter().for_each(|stage| self.store.drop_stage(stage));
+        cleanup
+            .iter()
+            .for_each(|stage| self.store.drop_stage(stage));
     }
 
     fn delete(&self, record: &Record, id: &FileId) -> Result<(), Failure> {

@@ -1,0 +1,19 @@
+//! From settings to a mount that answers, and back: the part of the house that knows the operating system.
+//!
+//! A *mount* here is an entry of the kernel's table with the type `fuse.afs` and the process that serves it. [`preflight`]
+//! looks before anything is touched, [`background`] starts the process, [`registration`] lets others find it, [`unmount`]
+//! ends it, [`table`] reads what the kernel says, [`sys`] holds the few system calls.
+
+pub mod background;
+mod helper;
+pub mod preflight;
+pub mod registration;
+mod serve;
+pub mod sys;
+pub mod table;
+pub mod unmount;
+
+pub use serve::{MountError, serve};
+
+/// What the kernel calls mounts of this kind. Not `afs`: that is the Andrew file system.
+pub const FILESYSTEM_TYPE: &str = "fuse.afs";

@@ -1,0 +1,1 @@
+//! `afs emulator`: from its first line to its end.
