@@ -42,18 +42,30 @@ const BLOCK: u32 = 4096;
 const GENERATION: Generation = Generation(0);
 
 /// A [`WorkspaceFs`] as the kernel sees it.
-#[derive(Debug)]
 pub struct FuseAdapter {
     fs: Arc<WorkspaceFs>,
     pools: Pools,
+    on_end: Box<dyn Fn() + Send + Sync>,
+}
+
+impl std::fmt::Debug for FuseAdapter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FuseAdapter")
+            .field("fs", &self.fs)
+            .finish_non_exhaustive()
+    }
 }
 
 impl FuseAdapter {
-    /// Puts a file system behind the kernel's requests.
-    pub fn new(fs: Arc<WorkspaceFs>) -> io::Result<Self> {
+    /// Puts a file system behind the kernel's requests; `on_end` is called when there will be no more of them.
+    pub fn new(
+        fs: Arc<WorkspaceFs>,
+        on_end: impl Fn() + Send + Sync + 'static,
+    ) -> io::Result<Self> {
         Ok(Self {
             fs,
             pools: Pools::new()?,
+            on_end: Box::new(on_end),
         })
     }
 }
@@ -81,6 +93,7 @@ impl Filesystem for FuseAdapter {
 
     fn destroy(&mut self) {
         self.pools.shut_down();
+        (self.on_end)();
     }
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {

@@ -15,6 +15,9 @@ const SAVE_THREADS: usize = 1100;
 /// Local work is short; more threads than this would only wait for the same disk.
 const LOCAL_THREADS: usize = 16;
 
+/// How long the end waits for local work, which is a sync of the disk at most.
+const LAST_WORK: Duration = Duration::from_secs(5);
+
 const IDLE: Duration = Duration::from_secs(10);
 
 /// The pools.
@@ -49,9 +52,13 @@ impl Pools {
         run(self.local.as_ref(), work);
     }
 
-    /// Lets all threads go without waiting for them: after the session's end their replies reach nobody.
+    /// Ends the pools. Local work is finished (the last release of a file queues what was not saved); who waits for the
+    /// network is let go: after the session's end replies reach nobody.
     pub(super) fn shut_down(&mut self) {
-        for pool in [&mut self.network, &mut self.saves, &mut self.local] {
+        if let Some(local) = self.local.take() {
+            local.shutdown_timeout(LAST_WORK);
+        }
+        for pool in [&mut self.network, &mut self.saves] {
             if let Some(pool) = pool.take() {
                 pool.shutdown_background();
             }

@@ -5,6 +5,8 @@
 //! ends it, [`table`] reads what the kernel says, [`sys`] holds the few system calls.
 
 pub mod background;
+mod demo;
+mod error;
 mod helper;
 pub mod preflight;
 pub mod registration;
@@ -12,8 +14,10 @@ mod serve;
 pub mod sys;
 pub mod table;
 pub mod unmount;
+mod workspace;
 
-pub use serve::{MountError, serve};
+pub use error::MountError;
+pub use serve::serve;
 
 /// What the kernel calls mounts of this kind. Not `afs`: that is the Andrew file system.
 pub const FILESYSTEM_TYPE: &str = "fuse.afs";

@@ -183,6 +183,15 @@ pub(super) fn remove_dead(entry: &MountEntry) -> Result<(), String> {
     })
 }
 
+/// Takes a mount of this process away at once; programs that have files open keep them until they close them.
+pub(super) fn detach(path: &Path) -> Result<(), String> {
+    match take_away(path, true) {
+        Ok(()) => Ok(()),
+        Err(TakeError::Busy) => Err("it is in use".to_owned()),
+        Err(TakeError::Other(why)) => Err(why),
+    }
+}
+
 enum TakeError {
     Busy,
     Other(String),

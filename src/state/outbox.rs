@@ -7,6 +7,8 @@
 //!    one transaction
 //! 4. the record's own copy of the bytes is removed
 
+use std::collections::HashSet;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::api::{ApiError, FileId, FileMetadata};
@@ -112,6 +114,24 @@ pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<Entry>> {
 }
 
 impl State {
+    /// For the first moment after a start: forgets files that were never closed, and says which staged files the outbox
+    /// still needs.
+    pub fn recover(&self) -> Result<HashSet<String>, StateError> {
+        let entries = self.queue.entries();
+        self.write(Durability::Relaxed, |tx| {
+            tx.sql.execute(
+                "DELETE FROM files WHERE id IS NULL AND ino NOT IN (SELECT ino FROM outbox WHERE kind = 'save')",
+                [],
+            )?;
+            Ok(())
+        })?;
+        let stages = entries.all().filter_map(|entry| match &entry.record.work {
+            Work::Save { body: Body::Staged(stage), .. } => Some(stage.clone()),
+            Work::Save { .. } | Work::Delete { .. } => None,
+        });
+        Ok(stages.collect())
+    }
+
     /// Step 1 of a save. When this returns, the content survives anything and will be sent.
     ///
     /// An earlier record of the same inode that still waits for its handle or its quiet time is replaced: nobody has

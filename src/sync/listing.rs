@@ -90,6 +90,7 @@ pub(super) struct Listing<'a> {
     oldest: Option<Timestamp>,
     is_ordered: bool,
     changed: bool,
+    first: Option<FilePage>,
 }
 
 impl<'a> Listing<'a> {
@@ -104,7 +105,13 @@ impl<'a> Listing<'a> {
             oldest: None,
             is_ordered: true,
             changed: false,
+            first: None,
         }
+    }
+
+    /// Takes the newest page as given instead of asking for it.
+    pub(super) fn starting_with(self, first: Option<FilePage>) -> Self {
+        Self { first, ..self }
     }
 
     pub(super) fn run(
@@ -140,7 +147,11 @@ impl<'a> Listing<'a> {
         let mut cursor = Cursor::Newest;
         let mut restarts = 0;
         loop {
-            let page = match self.api.list(&ListQuery::page(cursor.clone())) {
+            let page = match self.first.take() {
+                Some(page) => Ok(page),
+                None => self.api.list(&ListQuery::page(cursor.clone())),
+            };
+            let page = match page {
                 Ok(page) => page,
                 Err(error) if is_refused_cursor(&error, &cursor) && restarts < RESTARTS => {
                     restarts += 1;

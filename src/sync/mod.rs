@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::api::{FileMetadata, FilesApi};
+use crate::api::{FileMetadata, FilePage, FilesApi};
 use crate::state::{Row, State, StateError};
 
 pub use listing::RefreshError;
@@ -85,12 +85,19 @@ impl Refresher {
         Ok(self.state.fact(COMPLETE_AT)?.is_some())
     }
 
-    /// Lists everything, telling `progress` the count so far. For a workspace that nothing is known of.
-    pub fn list_all(&self, progress: &mut dyn FnMut(usize)) -> Result<(), RefreshError> {
-        let outcome = Listing::new(&*self.api, &self.state).run(Depth::Everything, &mut |count| {
-            progress(count);
-            true
-        });
+    /// Lists everything, telling `progress` the count so far. For a workspace that nothing is known of; `first` is its
+    /// newest page, where somebody has asked for it already.
+    pub fn list_all(
+        &self,
+        first: Option<FilePage>,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<(), RefreshError> {
+        let outcome = Listing::new(&*self.api, &self.state)
+            .starting_with(first)
+            .run(Depth::Everything, &mut |count| {
+                progress(count);
+                true
+            });
         self.ended(&outcome);
         outcome.map(|_| ())
     }
