@@ -3,6 +3,7 @@
 //! This file is the map. Each room imports only the rooms above it (`tests/house.rs` holds that):
 //!
 //! - [`api`]: the service as a trait of five calls, its types, its errors, and the HTTP client behind it
+//! - [`names`]: what the service calls a file <-> what its directory entry is called, pure functions
 //! - [`config`]: settings as plain values, from what was typed, the environment and defaults
 //! - [`mount`]: from settings to a mount that answers, and back
 //! - [`cli`]: the commands
@@ -10,3 +11,4 @@ pub mod api;
 pub mod cli;
 pub mod config;
 pub mod mount;
+pub mod names;

@@ -99,8 +99,9 @@ impl ApiError {
             ErrorKind::RateLimited
             | ErrorKind::Unavailable
             | ErrorKind::Unreachable
-            | ErrorKind::Interrupted
-            | ErrorKind::Nonsense => true,
+            | ErrorKind::Interrupted => true,
+            // A redirect is a wrong address: the next answer will be the same.
+            ErrorKind::Nonsense => !matches!(self.status, Some(300..=399)),
             ErrorKind::Unauthorized
             | ErrorKind::Forbidden
             | ErrorKind::NotFound

@@ -1,12 +1,21 @@
 //! The service: five calls on immutable files, as the trait [`FilesApi`].
 //!
 //! *Upload* means the API call and nothing else; what a user's `close(2)` does is a *save* and lives further down the
-//! house. This room names no disk: bodies come in and go out as readers.
+//! house. This room names no disk (but for the file a key is read from): bodies come in and go out as readers.
 
+mod classify;
 mod error;
+mod http;
+mod key;
+mod mime;
+mod retry;
 mod types;
 
 pub use error::{ApiError, Call, ErrorKind};
+pub use http::{ClientError, HttpClient, HttpConfig};
+pub use key::{ApiKey, KeyError};
+pub use mime::{BadMimeOverride, MimeOverride, mime_type_of};
+pub use retry::{LONGEST_WAIT, Pace, backoff, retrying};
 pub use types::{Cursor, Download, FileId, FileMetadata, FilePage, ListQuery, Scope, Upload};
 
 /// The largest file the service takes: 500 MB (its guide; whether binary or decimal is not said, so the larger).

@@ -4,7 +4,8 @@ use std::fmt;
 use std::io::Read;
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 /// A file's identity at the service. Opaque: "the format and length of IDs may change over time" (API reference).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
@@ -49,6 +50,7 @@ pub struct FileMetadata {
     /// Its identity.
     pub id: FileId,
     /// The label it was stored under; may be anything of 1..500 characters when a tool made it.
+    #[serde(deserialize_with = "lossy")]
     pub filename: String,
     /// The stored media type.
     pub mime_type: String,
@@ -62,6 +64,31 @@ pub struct FileMetadata {
     /// The session it is scoped to; absent and `null` both mean none.
     #[serde(default)]
     pub scope: Option<Scope>,
+}
+
+/// A filename as near as possible to what the service says. Half a surrogate pair (a tool's name that was no Unicode)
+/// is no reason to lose a whole listing: it becomes U+FFFD.
+fn lossy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    struct Name;
+
+    impl Visitor<'_> for Name {
+        type Value = String;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a filename")
+        }
+
+        fn visit_str<E>(self, name: &str) -> Result<String, E> {
+            Ok(name.to_owned())
+        }
+
+        fn visit_bytes<E>(self, name: &[u8]) -> Result<String, E> {
+            Ok(String::from_utf8_lossy(name).into_owned())
+        }
+    }
+
+    // serde_json hands strings that are no Unicode to those who ask for bytes.
+    deserializer.deserialize_bytes(Name)
 }
 
 /// A new file on its way to the service.
@@ -134,6 +161,48 @@ pub struct FilePage {
     pub last_id: Option<FileId>,
     /// The service's clock when it answered (the `date` header, whole seconds).
     pub date: Option<Timestamp>,
+}
+
+/// A page as the service spells it.
+#[derive(Deserialize)]
+pub(super) struct Page {
+    pub(super) data: PageFiles,
+    #[serde(default)]
+    pub(super) has_more: bool,
+    #[serde(default)]
+    pub(super) first_id: Option<FileId>,
+    #[serde(default)]
+    pub(super) last_id: Option<FileId>,
+}
+
+/// The files of a page: no more than a page can hold, so that what an answer takes in memory is bounded.
+pub(super) struct PageFiles(pub(super) Vec<FileMetadata>);
+
+impl<'de> Deserialize<'de> for PageFiles {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Files;
+
+        impl<'de> Visitor<'de> for Files {
+            type Value = PageFiles;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "at most {} files", super::MAX_PAGE)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<PageFiles, A::Error> {
+                let mut files = Vec::new();
+                while let Some(file) = seq.next_element()? {
+                    if files.len() == usize::from(super::MAX_PAGE) {
+                        return Err(A::Error::invalid_length(files.len() + 1, &self));
+                    }
+                    files.push(file);
+                }
+                Ok(PageFiles(files))
+            }
+        }
+
+        deserializer.deserialize_seq(Files)
+    }
 }
 
 /// A file's bytes on their way in.

@@ -1,0 +1,214 @@
+//! When to try again: pure rules, and the loop that obeys them for calls that may be repeated.
+//!
+//! Lists, metadata, downloads and deletes may be repeated at will. An upload may not: its answer can be lost after the
+//! service has stored the file ([`super::ApiError::may_have_happened`]), so that whoever uploads looks first.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
+
+use super::ApiError;
+
+/// The longest wait a server can ask for; more is taken for a mistake.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// The first wait of our own.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+
+/// The longest wait of our own.
+const OWN_LONGEST: Duration = Duration::from_secs(8);
+
+/// How long to wait after failed attempt number `attempt` (the first is 0).
+///
+/// What the server asked for is obeyed; else 0.5 s, doubled each time up to 8 s, times `random` of 0..1 ("full jitter":
+/// clients that failed together must not come back together).
+#[must_use]
+pub fn backoff(attempt: u32, retry_after: Option<Duration>, random: f64) -> Duration {
+    if let Some(asked) = retry_after {
+        return asked.min(LONGEST_WAIT);
+    }
+    let doubled = FIRST_WAIT.saturating_mul(1 << attempt.min(16));
+    doubled.min(OWN_LONGEST).mul_f64(random.clamp(0.0, 1.0))
+}
+
+/// What a refusal's headers say of the next attempt: `retry-after-ms` first, then `retry-after` in seconds (whole or
+/// not) or as a date, which is read by the server's own clock where it sent one.
+pub(crate) fn retry_after(
+    milliseconds: Option<&str>,
+    after: Option<&str>,
+    now: Timestamp,
+) -> Option<Duration> {
+    let number = |text: &str| text.trim().parse::<f64>().ok().filter(|n| n.is_finite());
+    let seconds = milliseconds
+        .and_then(number)
+        .map(|ms| ms / 1000.0)
+        .or_else(|| after.and_then(number))
+        .or_else(|| Some(http_date(after?)?.duration_since(now).as_secs_f64()))?;
+    Some(Duration::from_secs_f64(
+        seconds.clamp(0.0, LONGEST_WAIT.as_secs_f64()),
+    ))
+}
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT`, as `date` and `retry-after` carry it.
+pub(crate) fn http_date(text: &str) -> Option<Timestamp> {
+    DateTimeParser::new().parse_timestamp(text.trim()).ok()
+}
+
+/// Time and chance, passed in so that no test has to wait for either.
+pub trait Pace {
+    /// The time since some fixed moment; never goes back.
+    fn now(&self) -> Duration;
+    /// Lets time pass.
+    fn sleep(&self, wait: Duration);
+    /// A number of 0..1.
+    fn random(&self) -> f64;
+}
+
+/// Makes a call that may be repeated, again and again while its failure is passing ([`ApiError::is_transient`]) and
+/// the next attempt would still begin within `patience`. The last failure is the answer then.
+pub fn retrying<T>(
+    patience: Duration,
+    pace: &dyn Pace,
+    mut call: impl FnMut() -> Result<T, ApiError>,
+) -> Result<T, ApiError> {
+    let begun = pace.now();
+    let mut attempt = 0;
+    loop {
+        let error = match call() {
+            Err(error) if error.is_transient() => error,
+            other => return other,
+        };
+        let wait = backoff(attempt, error.retry_after, pace.random());
+        let spent = pace.now().saturating_sub(begun);
+        if spent + wait > patience {
+            return Err(error);
+        }
+        log::debug!("{error}; trying again in {wait:?}");
+        pace.sleep(wait);
+        attempt += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use super::super::{Call, ErrorKind};
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn waits_double_and_end_at_eight_seconds() {
+        let milliseconds = [500, 1000, 2000, 4000, 8000, 8000, 8000];
+        for (attempt, expected) in (0..).zip(milliseconds) {
+            let expected = Duration::from_millis(expected);
+            assert_eq!(backoff(attempt, None, 1.0), expected);
+            assert_eq!(backoff(attempt, None, 0.5), expected / 2);
+            assert_eq!(backoff(attempt, None, 0.0), Duration::ZERO);
+        }
+        assert_eq!(backoff(u32::MAX, None, 1.0), OWN_LONGEST);
+        assert_eq!(backoff(7, Some(3 * SECOND), 0.1), 3 * SECOND);
+        assert_eq!(backoff(0, Some(Duration::MAX), 0.1), LONGEST_WAIT);
+    }
+
+    #[test]
+    fn retry_after_is_read_in_all_its_forms() {
+        let now = http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        let second = |seconds: f64| Some(Duration::from_secs_f64(seconds));
+        #[rustfmt::skip]
+        let table = [
+            (None, None, None),
+            (None, Some("5"), second(5.0)),
+            (None, Some(" 0.25 "), second(0.25)),
+            (Some("1500"), Some("5"), second(1.5)),
+            (Some("soon"), Some("5"), second(5.0)),
+            (None, Some("Sun, 06 Nov 1994 08:50:07 GMT"), second(30.0)),
+            (None, Some("Sun, 06 Nov 1994 08:49:00 GMT"), second(0.0)),
+            (None, Some("Sat, 06 Nov 2094 08:49:37 GMT"), second(3600.0)),
+            (None, Some("-3"), second(0.0)),
+            (None, Some("1e300"), second(3600.0)),
+            (None, Some("inf"), None),
+            (None, Some("NaN"), None),
+            (None, Some("later"), None),
+            (None, Some(""), None),
+        ];
+        for (milliseconds, after, expected) in table {
+            let read = retry_after(milliseconds, after, now);
+            assert_eq!(read, expected, "{milliseconds:?} {after:?}");
+        }
+    }
+
+    /// A clock that only moves when somebody sleeps.
+    #[derive(Default)]
+    struct Still {
+        now: Cell<Duration>,
+        waits: RefCell<Vec<Duration>>,
+    }
+
+    impl Pace for Still {
+        fn now(&self) -> Duration {
+            self.now.get()
+        }
+        fn sleep(&self, wait: Duration) {
+            self.now.set(self.now.get() + wait);
+            self.waits.borrow_mut().push(wait);
+        }
+        fn random(&self) -> f64 {
+            1.0
+        }
+    }
+
+    fn failure(kind: ErrorKind) -> ApiError {
+        ApiError::local(Call::List, kind, "no")
+    }
+
+    #[test]
+    fn passing_trouble_is_outlived() {
+        let pace = Still::default();
+        let mut left = 3;
+        let answer = retrying(60 * SECOND, &pace, || {
+            left -= 1;
+            if left == 0 {
+                Ok(7)
+            } else {
+                Err(failure(ErrorKind::Unavailable))
+            }
+        });
+        assert_eq!(answer, Ok(7));
+        assert_eq!(*pace.waits.borrow(), [SECOND / 2, SECOND]);
+    }
+
+    #[test]
+    fn lasting_trouble_is_not_repeated() {
+        let mut calls = 0;
+        let answer: Result<(), _> = retrying(60 * SECOND, &Still::default(), || {
+            calls += 1;
+            Err(failure(ErrorKind::NotFound))
+        });
+        assert_eq!((answer.unwrap_err().kind, calls), (ErrorKind::NotFound, 1));
+    }
+
+    #[test]
+    fn patience_ends_before_a_wait_that_would_outlast_it() {
+        let pace = Still::default();
+        let answer: Result<(), _> =
+            retrying(10 * SECOND, &pace, || Err(failure(ErrorKind::Unreachable)));
+        assert_eq!(answer.unwrap_err().kind, ErrorKind::Unreachable);
+        assert_eq!(
+            pace.now(),
+            SECOND * 15 / 2,
+            "0.5 + 1 + 2 + 4, then 8 is too long"
+        );
+
+        let pace = Still::default();
+        let limited = ApiError {
+            retry_after: Some(20 * SECOND),
+            ..failure(ErrorKind::RateLimited)
+        };
+        let answer: Result<(), _> = retrying(10 * SECOND, &pace, || Err(limited.clone()));
+        assert_eq!(answer.unwrap_err().kind, ErrorKind::RateLimited);
+        assert_eq!(pace.now(), Duration::ZERO);
+    }
+}

@@ -1,0 +1,45 @@
+//! Names: what the service calls a file, and what its directory entry is called.
+//!
+//! A *filename* is the service's label: any string, hostile ones included. A *directory name* is what the kernel sees:
+//! 1 to 255 bytes, no `/`, no NUL, neither `.` nor `..`, and no control character (a terminal would obey it).
+//! [`directory_name`] maps the first to the second and [`service_name`] back; names that are harmless, in whatever case
+//! or Unicode form, are left alone. Duplicates get a suffix from their id ([`suffixed`]).
+//!
+//! The mapping speaks of what the service lists. A name that a user gives to a new file is sent as it is typed, once
+//! [`check_new_name`] has let it pass.
+
+mod escape;
+mod new_name;
+mod suffix;
+
+pub use escape::{directory_name, fits, service_name};
+pub use new_name::{NameError, check_new_name};
+pub use suffix::suffixed;
+
+/// The longest directory entry, in bytes (`NAME_MAX` of Linux).
+pub const MAX_NAME: usize = 255;
+
+/// The longest extension that is kept when a name is cut; what is longer is no extension but text after a dot.
+const MAX_EXTENSION: usize = 64;
+
+/// Splits before the last dot: (`stem`, `.ext`). A leading dot makes a hidden file, not an extension, and a trailing one
+/// has nothing to keep.
+fn split_extension(name: &str) -> (&str, &str) {
+    match name.rfind('.') {
+        None | Some(0) => (name, ""),
+        Some(dot) if dot + 1 == name.len() || name.len() - dot > MAX_EXTENSION => (name, ""),
+        Some(dot) => name.split_at(dot),
+    }
+}
+
+/// The longest start of `text` that ends on a character boundary within `limit` bytes.
+fn cut(text: &str, limit: usize) -> &str {
+    let mut end = limit.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests;
