@@ -8,9 +8,10 @@ use std::time::Duration;
 use clap::{ArgAction, Args};
 
 use super::{failed, logging, typed_wrongly};
+use crate::api::MimeOverride;
 use crate::config::{
     ConfigError, KEY_VARIABLE, MountRequest, MountSettings, Source, Surroundings, parse_beta,
-    parse_mime_override, parse_size, parse_time, parse_umask,
+    parse_size, parse_time, parse_umask,
 };
 use crate::mount::background::{LaunchError, Ready, launch, myself, receive_key};
 use crate::mount::{serve, sys};
@@ -83,8 +84,8 @@ pub struct MountArguments {
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = FILES)]
     quota: Option<u64>,
     /// Upload names that match GLOB as this media type; may be repeated
-    #[arg(long = "mime-type", value_name = "GLOB=TYPE", value_parser = parse_mime_override, help_heading = FILES)]
-    mime_types: Vec<String>,
+    #[arg(long = "mime-type", value_name = "GLOB=TYPE", help_heading = FILES)]
+    mime_types: Vec<MimeOverride>,
     /// Answer extended attributes (user.afs.id and others); makes listings slower
     #[arg(long, help_heading = FILES)]
     xattr: bool,

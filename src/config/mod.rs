@@ -5,7 +5,6 @@
 //! flags.
 
 mod error;
-mod key;
 mod units;
 mod words;
 
@@ -15,9 +14,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use error::ConfigError;
-pub use key::{key_from_file, key_from_text};
 pub use units::{parse_size, parse_time};
-pub use words::{MountWords, parse_beta, parse_mime_override, parse_mount_words, parse_umask};
+pub use words::{MountWords, parse_beta, parse_mount_words, parse_umask};
+
+use crate::api::{ApiKey, MimeOverride};
 
 /// Where the service is unless somebody says otherwise.
 pub const DEFAULT_BASE_URL: &str = "https://api.anthropic.com";
@@ -36,35 +36,13 @@ pub const KEY_VARIABLE: &str = "ANTHROPIC_API_KEY";
 /// The environment variable that holds the service's address.
 pub const BASE_URL_VARIABLE: &str = "ANTHROPIC_BASE_URL";
 
-/// An API key. Never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Key(String);
-
-impl Key {
-    fn new(text: &str) -> Self {
-        Self(text.to_owned())
-    }
-
-    /// The key itself, for the one place that sends it.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Key(..)")
-    }
-}
-
 /// What is mounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// A workspace of the service: the one the key belongs to.
     Service {
         /// The key.
-        key: Key,
+        key: ApiKey,
     },
     /// An emulator of our own with sample files; no key, no network.
     Demo,
@@ -104,7 +82,7 @@ pub struct MountSettings {
     /// What `df` calls the size, in bytes.
     pub quota: u64,
     /// `GLOB=TYPE` rules that stand before the table of types, first match first.
-    pub mime_overrides: Vec<String>,
+    pub mime_overrides: Vec<MimeOverride>,
     /// Whether extended attributes are answered.
     pub xattr: bool,
     /// Where log lines go; `None`: standard error.
@@ -123,7 +101,7 @@ pub struct MountRequest {
     /// Whether to mount the demo.
     pub demo: bool,
     /// A key that came by another way than file or environment; see `mount::background`.
-    pub key: Option<Key>,
+    pub key: Option<ApiKey>,
     /// The file that holds the key.
     pub key_file: Option<PathBuf>,
     /// The service's address.
@@ -153,7 +131,7 @@ pub struct MountRequest {
     /// What `df` calls the size.
     pub quota: Option<u64>,
     /// `GLOB=TYPE` rules.
-    pub mime_overrides: Vec<String>,
+    pub mime_overrides: Vec<MimeOverride>,
     /// Whether extended attributes are answered.
     pub xattr: bool,
     /// Where log lines go.
@@ -215,7 +193,7 @@ impl MountRequest {
         for argument in &self.mount_words {
             parse_mount_words(argument, &mut words).map_err(ConfigError::Usage)?;
         }
-        let base_url = self.base_url(around)?;
+        let base_url = self.base_url(around);
         let state_root = match &self.state_dir {
             Some(dir) => absolute(dir)?,
             None => around.directory("XDG_STATE_HOME", ".local/state", "--state-dir")?,
@@ -257,46 +235,41 @@ impl MountRequest {
         })
     }
 
-    fn base_url(&self, around: &Surroundings<'_>) -> Result<String, ConfigError> {
-        if self.demo {
-            return Ok(DEFAULT_BASE_URL.to_owned());
-        }
-        if let Some(url) = &self.base_url {
-            return check_base_url(url)
-                .map_err(|why| ConfigError::Usage(format!("--base-url {why}")));
-        }
-        let Some(value) = around.variable(BASE_URL_VARIABLE) else {
-            return Ok(DEFAULT_BASE_URL.to_owned());
-        };
-        check_base_url(&value.to_string_lossy())
-            .map_err(|why| ConfigError::Unusable(format!("{BASE_URL_VARIABLE} {why}")))
+    /// Its shape is the client's to judge.
+    fn base_url(&self, around: &Surroundings<'_>) -> String {
+        let said = self.base_url.clone();
+        let url = said
+            .or_else(|| {
+                Some(
+                    around
+                        .variable(BASE_URL_VARIABLE)?
+                        .to_string_lossy()
+                        .into_owned(),
+                )
+            })
+            .unwrap_or_else(|| DEFAULT_BASE_URL.to_owned());
+        url.trim_end_matches('/').to_owned()
     }
 
     fn source(&self, around: &Surroundings<'_>) -> Result<Source, ConfigError> {
         if self.demo {
             return Ok(Source::Demo);
         }
-        if let Some(path) = &self.key_file {
-            return key_from_file(path).map(|key| Source::Service { key });
-        }
-        if let Some(key) = self.key.clone() {
-            return Ok(Source::Service { key });
-        }
-        let Some(value) = around.variable(KEY_VARIABLE) else {
-            return Err(ConfigError::Unusable(format!(
+        let unusable = |why: String| ConfigError::Unusable(why);
+        let key = if let Some(path) = &self.key_file {
+            ApiKey::from_file(path).map_err(|error| unusable(error.to_string()))?
+        } else if let Some(key) = self.key.clone() {
+            key
+        } else if let Some(value) = around.variable(KEY_VARIABLE) {
+            ApiKey::new(value.to_string_lossy())
+                .map_err(|error| unusable(format!("{KEY_VARIABLE} can't be used: {error}")))?
+        } else {
+            return Err(unusable(format!(
                 "there is no API key: set {KEY_VARIABLE}, or name a file that holds the key with --key-file; \
                  to look around without one, use --demo"
             )));
         };
-        value
-            .to_str()
-            .and_then(key_from_text)
-            .map(|key| Source::Service { key })
-            .ok_or_else(|| {
-                ConfigError::Unusable(format!(
-                    "{KEY_VARIABLE} does not hold a key: it must be one word of plain characters"
-                ))
-            })
+        Ok(Source::Service { key })
     }
 }
 
@@ -307,27 +280,6 @@ fn absolute(path: &Path) -> Result<PathBuf, ConfigError> {
             path.display()
         ))
     })
-}
-
-/// Checks what can be seen of an address without a network; gives it back without a slash at the end.
-fn check_base_url(url: &str) -> Result<String, String> {
-    let rest = url
-        .strip_prefix("https://")
-        .or_else(|| url.strip_prefix("http://"));
-    let host = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
-    match host {
-        None | Some("") => Err(format!(
-            "is \"{url}\", which is not the address of a service: write one such as {DEFAULT_BASE_URL}"
-        )),
-        // Not repeated: what stands there may be a secret.
-        Some(host) if host.contains('@') => Err(
-            "holds a user name or password, which would end up in logs: leave out what stands before the @".to_owned(),
-        ),
-        Some(_) if url.contains(['?', '#']) || url.chars().any(|c| c.is_whitespace() || c.is_control()) => {
-            Err("is not an address that paths can be added to: leave out spaces, ? and #".to_owned())
-        }
-        Some(_) => Ok(url.trim_end_matches('/').to_owned()),
-    }
 }
 
 #[cfg(test)]

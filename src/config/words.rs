@@ -1,4 +1,4 @@
-//! The small languages inside single settings: `-o` words, umasks, `GLOB=TYPE` pairs, beta names.
+//! The small languages inside single settings: `-o` words, umasks, beta names.
 //!
 //! A *word* is one comma-separated piece of `-o`, as mount(8), fstab and every other FUSE file system spell it.
 
@@ -105,25 +105,6 @@ pub fn parse_umask(text: &str) -> Result<u32, String> {
     }
 }
 
-/// Checks the shape of a `GLOB=TYPE` pair and gives it back unchanged.
-pub fn parse_mime_override(text: &str) -> Result<String, String> {
-    let token =
-        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_graphic() && b != b'/');
-    let fits = text.rsplit_once('=').is_some_and(|(glob, kind)| {
-        !glob.is_empty()
-            && kind
-                .split_once('/')
-                .is_some_and(|(main, sub)| token(main) && token(sub))
-    });
-    if fits {
-        Ok(text.to_owned())
-    } else {
-        Err(format!(
-            "\"{text}\" is not a rule for types: write GLOB=TYPE, such as \"*.tex=text/plain\""
-        ))
-    }
-}
-
 /// Checks that a beta's name can travel in a header beside others.
 pub fn parse_beta(text: &str) -> Result<String, String> {
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && b != b',') {
@@ -201,28 +182,6 @@ mod tests {
         }
         for text in ["", "8", "-7", "+77", "1000", "0o77"] {
             assert!(parse_umask(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn type_rules_have_two_halves() {
-        for text in [
-            "*.tex=text/plain",
-            "a=b=application/x-tar",
-            "Makefile=text/plain",
-        ] {
-            assert_eq!(parse_mime_override(text), Ok(text.to_owned()));
-        }
-        for text in [
-            "",
-            "*.tex",
-            "=text/plain",
-            "*.tex=text",
-            "*.tex=/plain",
-            "*=a/b/c",
-            "*=a/ b",
-        ] {
-            assert!(parse_mime_override(text).is_err(), "{text}");
         }
     }
 

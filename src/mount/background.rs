@@ -7,13 +7,13 @@
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 
 use super::sys;
-use crate::config::{Key, key_from_text};
+use crate::api::ApiKey;
 
 /// The one word that says the mount answers.
 const READY: &str = "ready";
@@ -129,7 +129,7 @@ pub fn myself(arguments: Vec<OsString>) -> Command {
 }
 
 /// Starts `command`, hands it the key, waits until it is ready, and returns its notices.
-pub fn launch(mut command: Command, key: Option<&Key>) -> Result<Vec<String>, LaunchError> {
+pub fn launch(mut command: Command, key: Option<&ApiKey>) -> Result<Vec<String>, LaunchError> {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -137,7 +137,7 @@ pub fn launch(mut command: Command, key: Option<&Key>) -> Result<Vec<String>, La
         .map_err(LaunchError::Start)?;
     if let (Some(mut stdin), Some(key)) = (child.stdin.take(), key) {
         // A child that ends before it reads says why by itself.
-        let _ = stdin.write_all(key.expose().as_bytes());
+        let _ = stdin.write_all(key.reveal().as_bytes());
     }
     let heard = child.stdout.take().and_then(listen);
     if let Some(notices) = heard {
@@ -170,11 +170,10 @@ fn notices_before_ready(output: impl BufRead) -> Option<Vec<String>> {
 }
 
 /// In the launched process: takes the key from standard input, if one was sent, and lets go of it.
-pub fn receive_key() -> io::Result<Option<Key>> {
-    let mut text = String::new();
-    io::stdin().lock().read_to_string(&mut text)?;
+pub fn receive_key() -> io::Result<Option<ApiKey>> {
+    let text = io::read_to_string(io::stdin().lock())?;
     sys::stdin_from(&File::open("/dev/null")?)?;
-    Ok(key_from_text(&text))
+    Ok(ApiKey::new(text).ok())
 }
 
 #[cfg(test)]
@@ -238,7 +237,7 @@ mod tests {
 
     #[test]
     fn the_key_reaches_the_child_by_its_standard_input() {
-        let key = key_from_text("sk-ant-test").unwrap();
+        let key = ApiKey::new("sk-ant-test").unwrap();
         let notices = launch(shell("echo notice $(cat); echo ready"), Some(&key)).unwrap();
         assert_eq!(notices, ["sk-ant-test"]);
     }

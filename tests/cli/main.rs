@@ -115,7 +115,6 @@ fn what_is_typed_wrongly_ends_with_2() {
         &["mount", "--uid", "me", "/a"],
         &["mount", "--mime-type", "*.tex", "/a"],
         &["mount", "--beta", "a,b", "/a"],
-        &["mount", "--base-url", "nonsense", "/a"],
         &["mount", "--demo", "--key-file", "k", "/a"],
         &["mount", "-o", "frobnicate", "/a"],
         &["mount", "-o", "ro,exec", "/a"],

@@ -57,7 +57,8 @@ fn a_key_file_that_others_can_read_is_refused() {
         ran.complains(1, &["can be read by", "chmod 600 key"]);
     }
     std::fs::remove_file(&key).unwrap();
-    run(&mut mount(home.path(), &["--key-file", "key", "m"])).complains(1, &["key file key"]);
+    run(&mut mount(home.path(), &["--key-file", "key", "m"]))
+        .complains(1, &["key file key", "No such file"]);
 }
 
 #[test]
@@ -90,13 +91,6 @@ fn the_demo_wants_no_key() {
     let home = tempfile::tempdir().unwrap();
     let ran = run(&mut mount(home.path(), &["--demo", "none/m"]));
     ran.complains(1, &["does not exist"]);
-}
-
-#[test]
-fn a_bad_address_in_the_environment_is_named_by_its_variable() {
-    let home = tempfile::tempdir().unwrap();
-    let ran = run(with_key(home.path(), &["m"]).env("ANTHROPIC_BASE_URL", "nonsense"));
-    ran.complains(1, &["ANTHROPIC_BASE_URL", "nonsense"]);
 }
 
 #[test]
