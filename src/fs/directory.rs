@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::sync::Arc;
 
-use crate::api::mime;
+use crate::api::mime_type_of;
 use crate::names;
 use crate::state::{Ino, Row};
 
@@ -179,7 +179,7 @@ impl WorkspaceFs {
             self.seal_on_hold(node)?;
         }
         self.must_be_renamable(&row)?;
-        let mime_type = mime::mime_type_of(new_name, &[], &self.settings.mime_overrides);
+        let mime_type = mime_type_of(new_name, &[], &self.settings.mime_overrides);
         let over_node = over.as_ref().and_then(|over| self.node(over.ino));
         let cleanup = self.state.rename(
             row.ino,

@@ -7,7 +7,7 @@
 use std::ffi::OsStr;
 use std::sync::Arc;
 
-use crate::api::{ApiError, ErrorKind, FileId, mime};
+use crate::api::{ApiError, ErrorKind, FileId, mime_type_of};
 use crate::state::{Ino, PendingBody, Row, Sealed, SealedBytes, StateError, Ticket, When};
 use crate::store::{FetchError, Stage};
 
@@ -44,7 +44,7 @@ impl WorkspaceFs {
             let fh = self.open(row.ino, flags)?;
             return Ok((self.row_entry(&row), fh));
         }
-        let mime_type = mime::mime_type_of(name, &[], &self.settings.mime_overrides);
+        let mime_type = mime_type_of(name, &[], &self.settings.mime_overrides);
         let row = self.state.create(name, &mime_type, now())?;
         let node = Node::new(
             row.ino,
@@ -373,7 +373,7 @@ impl WorkspaceFs {
             }
             SealedContent::Unchanged => return Err(FsError::Io.into()),
         };
-        let mime_type = mime::mime_type_of(&row.filename, &head, &self.settings.mime_overrides);
+        let mime_type = mime_type_of(&row.filename, &head, &self.settings.mime_overrides);
         let (ticket, cleanup) = self.state.seal(&Sealed {
             ino: node.ino,
             size,

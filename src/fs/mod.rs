@@ -27,8 +27,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
-use crate::api::FilesApi;
-use crate::api::mime::MimeOverride;
+
+use crate::api::{FilesApi, MimeOverride};
 use crate::state::{Ino, Nanos, State};
 use crate::store::Store;
 use crate::sync::Refresher;

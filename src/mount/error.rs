@@ -30,8 +30,6 @@ pub enum MountError {
     State(StateError),
     /// A local directory can't be used.
     Disk(PathBuf, io::Error),
-    /// A setting that only shows to be wrong now.
-    Setting(String),
     /// The demo's emulator did not start.
     Demo(String),
     /// The kernel refused the mount.
@@ -53,7 +51,6 @@ impl fmt::Display for MountError {
             ),
             Self::State(error) => write!(f, "the local state can't be used: {error}"),
             Self::Disk(path, error) => write!(f, "{} can't be used: {error}", path.display()),
-            Self::Setting(what) => f.write_str(what),
             Self::Demo(why) => write!(f, "the demo's emulator did not start: {why}"),
             Self::Kernel(error) => write!(f, "the kernel refused the mount: {error}"),
             Self::System(error) => write!(f, "the system refused what a mount needs: {error}"),

@@ -8,6 +8,7 @@ pub mod background;
 mod demo;
 mod error;
 mod helper;
+mod kernel;
 pub mod preflight;
 pub mod registration;
 mod serve;

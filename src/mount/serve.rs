@@ -6,10 +6,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fuser::{Config, MountOption, Session, SessionACL};
 use indicatif::ProgressBar;
 
-use crate::api::mime::BadMimeOverride;
 use crate::api::{ApiKey, FilesApi, HttpClient, HttpConfig};
 use crate::config::{MountSettings, Source};
 use crate::fs::{FsSettings, WorkspaceFs};
@@ -20,14 +18,18 @@ use crate::uploader;
 use super::MountError;
 use super::background::Ready;
 use super::demo::Demo;
+use super::kernel;
 use super::preflight;
 use super::registration::Registration;
 use super::sys::Signals;
 use super::unmount;
 use super::workspace::{Place, Workspace};
 
-/// Two event loops: on two cores more gained nothing, and one alone is held up by a single slow page fault.
-const EVENT_LOOPS: usize = 2;
+/// What the kernel's table shows as the mount's source.
+const NAME: &str = "afs";
+
+/// The same of a demo: nobody should take it for their workspace.
+const DEMO_NAME: &str = "afs:demo";
 
 /// How long the end of a mount waits for what is due at the service; the rest stays in the outbox.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -152,7 +154,7 @@ fn mount(
         Arc::clone(&workspace.state),
         Arc::clone(&workspace.store),
         Arc::clone(refresher),
-        fs_settings(settings)?,
+        fs_settings(settings),
     );
     let end = end.clone();
     let adapter = FuseAdapter::new(Arc::new(fs), move || {
@@ -160,16 +162,12 @@ fn mount(
         let _ = end.send(End::Unmounted);
     })
     .map_err(MountError::System)?;
-    let session = Session::new(
-        adapter,
-        mountpoint,
-        &kernel_config(settings, service.demo.is_some()),
-    )
-    .and_then(Session::spawn)
-    .map_err(MountError::Kernel)?;
-    // The session's threads live on; dropping its handle would unmount the path once more at the end, and with it
-    // whatever was mounted there since.
-    std::mem::forget(session);
+    let name = if service.demo.is_some() {
+        DEMO_NAME
+    } else {
+        NAME
+    };
+    kernel::attach(adapter, name, mountpoint, settings).map_err(MountError::Kernel)?;
     if !settings.read_only {
         uploader::start(
             &service.api,
@@ -182,60 +180,16 @@ fn mount(
     Ok(())
 }
 
-fn fs_settings(settings: &MountSettings) -> Result<FsSettings, MountError> {
-    let mime_overrides = settings
-        .mime_overrides
-        .iter()
-        .map(|rule| rule.parse())
-        .collect::<Result<_, _>>()
-        .map_err(|error: BadMimeOverride| MountError::Setting(error.to_string()))?;
-    Ok(FsSettings {
+fn fs_settings(settings: &MountSettings) -> FsSettings {
+    FsSettings {
         uid: settings.uid,
         gid: settings.gid,
         umask: settings.umask,
         quota: settings.quota,
         read_only: settings.read_only,
         xattr: settings.xattr,
-        mime_overrides,
-    })
-}
-
-fn kernel_config(settings: &MountSettings, is_demo: bool) -> Config {
-    let name = if is_demo { "afs:demo" } else { "afs" };
-    // The type is fuse.afs; plain afs is the Andrew file system.
-    let mut options = vec![
-        MountOption::FSName(name.to_owned()),
-        MountOption::Subtype("afs".to_owned()),
-        MountOption::NoExec,
-        MountOption::NoSuid,
-        MountOption::NoDev,
-    ];
-    if settings.read_only {
-        options.push(MountOption::RO);
+        mime_overrides: settings.mime_overrides.clone(),
     }
-    if settings.allow_other {
-        // Everybody may come in, so the kernel has to look at modes.
-        options.push(MountOption::DefaultPermissions);
-    }
-    for word in &settings.mount_options {
-        let option = match word.as_str() {
-            "default_permissions" => MountOption::DefaultPermissions,
-            "noatime" => MountOption::NoAtime,
-            "sync" => MountOption::Sync,
-            // nodev, nosuid, noexec: set above, always.
-            _ => continue,
-        };
-        if !options.contains(&option) {
-            options.push(option);
-        }
-    }
-    let mut config = Config::default();
-    config.mount_options = options;
-    config.n_threads = Some(EVENT_LOOPS);
-    if settings.allow_other {
-        config.acl = SessionACL::All;
-    }
-    config
 }
 
 /// Returns when the kernel has left the mount, or this process was told to end and has taken it away.
