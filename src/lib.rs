@@ -3,4 +3,6 @@
 //! This file is the map. Each room imports only the rooms above it (`tests/house.rs` holds that):
 //!
 //! - [`api`]: the service as a trait of five calls, its types, its errors, and the HTTP client behind it
+//! - [`emulator`]: the Files API served locally over HTTP, for tests, `afs emulator` and the demo
 pub mod api;
+pub mod emulator;
