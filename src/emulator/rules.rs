@@ -335,8 +335,8 @@ mod tests {
         ] {
             assert_eq!(name(sent).as_deref(), expected, "{sent:?}");
         }
-        for c in ['<', '>', ':', '"', '|', '?', '*'] {
-            assert_eq!(name(Some(&format!("a{c}"))), None, "{c}");
+        for sent in ["a<", "a>", "a:", "a\"", "a|", "a?", "a*"] {
+            assert_eq!(name(Some(sent)), None, "{sent}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! The one directory: lookup(), readdir(3), unlink(2), rename(2). None of these waits for the network.
+//! The one directory: lookup, readdir(3), unlink(2), rename(2). None of these waits for the network.
 
 use std::ffi::OsStr;
 use std::sync::Arc;
@@ -120,9 +120,7 @@ impl WorkspaceFs {
             inner.is_unlinked = true;
         }
         drop(inner);
-        cleanup
-            .iter()
-            .for_each(|stage| self.store.drop_stage(stage));
+        self.store.drop_stages(&cleanup);
         Ok(())
     }
 
@@ -191,9 +189,7 @@ impl WorkspaceFs {
         if let Some(node) = over_node {
             node.lock().is_unlinked = true;
         }
-        cleanup
-            .iter()
-            .for_each(|stage| self.store.drop_stage(stage));
+        self.store.drop_stages(&cleanup);
         Ok(())
     }
 

@@ -153,9 +153,8 @@ impl From<&FetchError> for FsError {
     fn from(error: &FetchError) -> Self {
         match error {
             FetchError::Api(error) => error.into(),
-            FetchError::Cut(_) | FetchError::WrongLength { .. } => Self::Io,
             FetchError::Disk(error) if error.kind() == io::ErrorKind::StorageFull => Self::DiskFull,
-            FetchError::Disk(_) => Self::Io,
+            FetchError::Cut(_) | FetchError::WrongLength { .. } | FetchError::Disk(_) => Self::Io,
         }
     }
 }

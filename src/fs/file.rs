@@ -281,7 +281,7 @@ impl WorkspaceFs {
             inner.writers == 0 && handle.flags.changes()
         };
         if is_last_writer {
-            let when = self.after_close(node);
+            let when = after_close(node);
             if let Err(error) = self.save(node, when) {
                 log::error!("what was written last could not be queued for upload: {error}");
             }
@@ -304,15 +304,6 @@ impl WorkspaceFs {
             self.state.release_delete(id);
         }
         inner.replace(&self.store, Content::Memory(Vec::new()));
-    }
-
-    /// When content that its last writer closed is sent.
-    fn after_close(&self, node: &Node) -> When {
-        if node.lock().size == 0 {
-            When::After(EMPTY_QUIET_MS)
-        } else {
-            When::Now
-        }
     }
 
     /// Seals new content without letting it go yet.
@@ -383,9 +374,7 @@ impl WorkspaceFs {
             ctime,
             when,
         })?;
-        cleanup
-            .iter()
-            .for_each(|stage| self.store.drop_stage(stage));
+        self.store.drop_stages(&cleanup);
         Ok(ticket)
     }
 
@@ -403,6 +392,15 @@ impl WorkspaceFs {
             inner.content = Content::Sealed(name.clone(), Arc::new(file));
         }
         Ok(name)
+    }
+}
+
+/// When content that its last writer closed is sent.
+fn after_close(node: &Node) -> When {
+    if node.lock().size == 0 {
+        When::After(EMPTY_QUIET_MS)
+    } else {
+        When::Now
     }
 }
 

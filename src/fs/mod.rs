@@ -27,7 +27,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
-
 use crate::api::{FilesApi, MimeOverride};
 use crate::state::{Ino, Nanos, State};
 use crate::store::Store;

@@ -99,7 +99,8 @@ impl Filesystem for FuseAdapter {
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let parent = ino(parent);
         if parent == fs::ROOT {
-            return self.fs.lookup(parent, name).answer(reply);
+            self.fs.lookup(parent, name).answer(reply);
+            return;
         }
         let (fs, name) = (Arc::clone(&self.fs), name.to_owned());
         self.pools
@@ -143,7 +144,7 @@ impl Filesystem for FuseAdapter {
         // Cutting a file that only the service has fetches it first.
         self.pools.network(move || {
             fs.setattr(ino(inode), fh.map(handle), changes)
-                .answer(reply)
+                .answer(reply);
         });
     }
 

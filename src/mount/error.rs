@@ -58,11 +58,7 @@ impl fmt::Display for MountError {
     }
 }
 
-fn first_listing(
-    f: &mut fmt::Formatter<'_>,
-    base_url: &str,
-    error: &RefreshError,
-) -> fmt::Result {
+fn first_listing(f: &mut fmt::Formatter<'_>, base_url: &str, error: &RefreshError) -> fmt::Result {
     let RefreshError::Api(error) = error else {
         return write!(f, "the workspace could not be listed: {error}");
     };

@@ -79,7 +79,14 @@ pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError
     );
     let notices = first_listing(&service, &mut workspace, &refresher)?;
     let (end, ended) = channel();
-    mount(&settings, &service, &workspace, &refresher, &mountpoint, &end)?;
+    mount(
+        &settings,
+        &service,
+        &workspace,
+        &refresher,
+        &mountpoint,
+        &end,
+    )?;
     let registration = Registration::write(&mountpoint, &workspace.dir);
     if let Err(error) = &registration {
         log::warn!("afs unmount will not wait for this mount's last work: {error}");
@@ -193,12 +200,7 @@ fn fs_settings(settings: &MountSettings) -> FsSettings {
 }
 
 /// Returns when the kernel has left the mount, or this process was told to end and has taken it away.
-fn wait_for_the_end(
-    mountpoint: &Path,
-    signals: Signals,
-    end: Sender<End>,
-    ended: &Receiver<End>,
-) {
+fn wait_for_the_end(mountpoint: &Path, signals: Signals, end: Sender<End>, ended: &Receiver<End>) {
     let listener = thread::Builder::new()
         .name("afs-signals".into())
         .spawn(move || {

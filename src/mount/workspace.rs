@@ -61,10 +61,7 @@ impl Place<'_> {
         })
     }
 
-    fn find(
-        &self,
-        api: &dyn FilesApi,
-    ) -> Result<(WorkspaceId, Option<FilePage>), MountError> {
+    fn find(&self, api: &dyn FilesApi) -> Result<(WorkspaceId, Option<FilePage>), MountError> {
         let workspaces = Workspaces::open(self.state_root)?;
         let key = fingerprint(self.base_url, self.key);
         if let Some(id) = workspaces.known(self.base_url, &key)? {

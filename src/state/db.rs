@@ -1,4 +1,4 @@
-//! SQLite as this house uses it: write-ahead log, one writer, a few readers that never wait for it.
+//! `SQLite` as this house uses it: write-ahead log, one writer, a few readers that never wait for it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ pub enum StateError {
         /// The version found.
         found: usize,
     },
-    /// Anything else SQLite says.
+    /// Anything else the database says.
     Database(rusqlite::Error),
     /// A file beside the database could not be used.
     Io(PathBuf, std::io::Error),

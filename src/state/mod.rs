@@ -1,4 +1,4 @@
-//! What this machine knows of a workspace, in one SQLite database: the *catalogue* (every known remote file under its
+//! What this machine knows of a workspace, in one database: the *catalogue* (every known remote file under its
 //! inode number and directory name) and the *outbox* (what was written, renamed or removed here and is not confirmed by
 //! the service yet).
 //!

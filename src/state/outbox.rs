@@ -126,7 +126,10 @@ impl State {
             Ok(())
         })?;
         let stages = entries.all().filter_map(|entry| match &entry.record.work {
-            Work::Save { body: Body::Staged(stage), .. } => Some(stage.clone()),
+            Work::Save {
+                body: Body::Staged(stage),
+                ..
+            } => Some(stage.clone()),
             Work::Save { .. } | Work::Delete { .. } => None,
         });
         Ok(stages.collect())

@@ -100,9 +100,12 @@ pub struct Pending {
     pub last_error: Option<String>,
 }
 
+/// How a record ended, once that is known.
+type Fate = Option<Result<(), ApiError>>;
+
 /// What a closer waits on: the fate of one record.
 #[derive(Debug, Clone, Default)]
-pub struct Ticket(Arc<(Mutex<Option<Result<(), ApiError>>>, Condvar)>);
+pub struct Ticket(Arc<(Mutex<Fate>, Condvar)>);
 
 impl Ticket {
     /// Waits until the record is confirmed or its failure is reported; `None` when `deadline` passes first.
@@ -325,6 +328,7 @@ fn pick(entries: &Entries, now: Millis) -> Next {
 }
 
 /// The wall clock in milliseconds: schedules outlive the process.
+#[must_use]
 pub fn now() -> Millis {
     SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)

@@ -84,13 +84,12 @@ impl Store {
     ) -> Result<Arc<File>, FetchError> {
         let (fetch, is_mine) = {
             let mut fetches = lock(&self.fetches.0);
-            match fetches.get(id) {
-                Some(fetch) => (Arc::clone(fetch), false),
-                None => {
-                    let fetch = Arc::new(Fetch::default());
-                    fetches.insert(id.clone(), Arc::clone(&fetch));
-                    (fetch, true)
-                }
+            if let Some(fetch) = fetches.get(id) {
+                (Arc::clone(fetch), false)
+            } else {
+                let fetch = Arc::new(Fetch::default());
+                fetches.insert(id.clone(), Arc::clone(&fetch));
+                (fetch, true)
             }
         };
         if is_mine {

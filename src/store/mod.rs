@@ -19,6 +19,8 @@ use sha2::{Digest, Sha256};
 
 use crate::api::FileId;
 
+use std::fmt::Write as _;
+
 pub use fetch::FetchError;
 
 use cache::Cache;
@@ -123,6 +125,13 @@ impl Store {
         sync_dir(&self.staged)
     }
 
+    /// Removes staged files that nothing needs any more.
+    pub fn drop_stages(&self, names: &[String]) {
+        for name in names {
+            self.drop_stage(name);
+        }
+    }
+
     /// Removes a staged file that nothing needs any more. A leftover is harmless: the next start removes it.
     pub fn drop_stage(&self, name: &str) {
         if let Err(error) = fs::remove_file(self.staged.join(name)) {
@@ -200,7 +209,6 @@ fn file_name(id: &FileId) -> String {
     if is_plain {
         return id.to_owned();
     }
-    use std::fmt::Write as _;
     let digest = Sha256::digest(id.as_bytes());
     digest.iter().fold(String::from("="), |mut name, byte| {
         let _ = write!(name, "{byte:02x}");

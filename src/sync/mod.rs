@@ -23,7 +23,7 @@ use listing::{Depth, Listing, Outcome};
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The longest interval that a quiet workspace stretches to.
-const LONGEST_INTERVAL: Duration = Duration::from_mins(1);
+const LONGEST_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How often everything is walked through where one page does not hold it.
 const RECONCILE_EVERY_MS: i64 = 10 * 60 * 1000;

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::api::{ApiError, Call, ErrorKind, FileId, FileMetadata, FilesApi, Upload, backoff};
-use crate::state::{Body, Class, Cleanup, Ino, Millis, Record, Seq, State, StateError, Work, now};
+use crate::state::{Body, Class, Ino, Millis, Record, Seq, State, StateError, Work, now};
 use crate::store::Store;
 
 /// Workers of each kind. Uploads and deletions do not share any: one that hangs holds up nothing of the other kind.
@@ -132,7 +132,7 @@ impl Worker {
             return self.confirm(record.seq, body, row.and_then(|row| row.id.clone()), &file);
         }
         let Some(row) = row else {
-            self.clean(&self.state.abandon(record.seq)?);
+            self.store.drop_stages(&self.state.abandon(record.seq)?);
             return Ok(());
         };
         let bytes = self.open_body(record.seq, body, row.id.as_ref())?;
@@ -193,14 +193,8 @@ impl Worker {
             (Body::Held, None) => Ok(()),
         }
         .map_err(|error| disk(&error))?;
-        self.clean(&self.state.confirm(seq, file)?);
+        self.store.drop_stages(&self.state.confirm(seq, file)?);
         Ok(())
-    }
-
-    fn clean(&self, cleanup: &Cleanup) {
-        cleanup
-            .iter()
-            .for_each(|stage| self.store.drop_stage(stage));
     }
 
     fn delete(&self, record: &Record, id: &FileId) -> Result<(), Failure> {
@@ -233,9 +227,8 @@ impl Worker {
             backoff(record.tries, error.retry_after, random()).as_millis() as Millis
         };
         log::warn!(
-            "{}: {error}; it stays in the outbox and is tried again in {:.1} s",
-            record.name,
-            pause as f64 / 1000.0
+            "{}: {error}; it stays in the outbox and is tried again in {pause} ms",
+            record.name
         );
         if let Err(error) = self.state.postpone(record.seq, error, now + pause, report) {
             log::error!("{}: {error}", record.name);
@@ -245,5 +238,5 @@ impl Worker {
 
 /// A number of 0..1, to keep retries of many clients apart.
 fn random() -> f64 {
-    (RandomState::new().hash_one(()) >> 11) as f64 / (1_u64 << 53) as f64
+    f64::from((RandomState::new().hash_one(()) >> 32) as u32) / (f64::from(u32::MAX) + 1.0)
 }

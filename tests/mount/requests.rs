@@ -112,7 +112,10 @@ fn every_shell_way_of_writing_a_file_is_one_upload() {
         ("(echo a; echo b) > f", "a\nb\n"),
         ("{ echo a; echo b; } | tee f > /dev/null", "a\nb\n"),
         ("printf x > f", "x"),
-        ("dd if=/dev/zero of=f bs=1000 count=3 conv=fsync status=none", &*"\0".repeat(3000)),
+        (
+            "dd if=/dev/zero of=f bs=1000 count=3 conv=fsync status=none",
+            &*"\0".repeat(3000),
+        ),
         ("touch f; echo x > f", "x\n"),
         ("cat > f <<< word", "word\n"),
     ];
