@@ -110,17 +110,24 @@ impl WorkspaceFs {
         self.must_be_writable()?;
         let row = self.row_named(parent, name)?;
         let node = self.node(row.ino);
-        let mut inner = node.as_ref().map(|node| node.lock());
         // Somebody reads bytes that only the service has: its copy goes when they are done.
-        let is_read = inner
+        let is_read = node
             .as_ref()
-            .is_some_and(|inner| matches!(inner.content, Content::Remote(_)));
+            .is_some_and(|node| matches!(node.lock().content, Content::Remote(_)));
         let cleanup = self.state.unlink(row.ino, is_read)?;
-        if let Some(inner) = &mut inner {
-            inner.is_unlinked = true;
-        }
-        drop(inner);
         self.store.drop_stages(&cleanup);
+        let Some(node) = node else {
+            return Ok(());
+        };
+        let mut inner = node.lock();
+        inner.is_unlinked = true;
+        if let (true, Some(id)) = (is_read, &row.id) {
+            if inner.handles == 0 {
+                self.state.release_delete(id);
+            } else {
+                inner.delete_on_hold = Some(id.clone());
+            }
+        }
         Ok(())
     }
 
@@ -177,7 +184,8 @@ impl WorkspaceFs {
             self.seal_on_hold(node)?;
         }
         self.must_be_renamable(&row)?;
-        let mime_type = mime_type_of(new_name, &[], &self.settings.mime_overrides);
+        let head = self.head_of(&row)?;
+        let mime_type = mime_type_of(new_name, &head, &self.settings.mime_overrides);
         let over_node = over.as_ref().and_then(|over| self.node(over.ino));
         let cleanup = self.state.rename(
             row.ino,

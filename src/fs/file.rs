@@ -150,6 +150,18 @@ impl WorkspaceFs {
         Err(FsError::Access)
     }
 
+    /// The first bytes of a file, as far as they are here.
+    pub(super) fn head_of(&self, row: &Row) -> Result<Vec<u8>, FsError> {
+        let node = match self.node(row.ino) {
+            Some(node) => node,
+            None => self.new_node(row, OpenFlags::default())?,
+        };
+        match node.read_local(0, SNIFFED)? {
+            Local::Data(head) => Ok(head),
+            Local::Elsewhere(..) => Ok(Vec::new()),
+        }
+    }
+
     /// read(2) as far as it can be answered at once; `None` when the bytes are at the service.
     pub fn read_now(&self, fh: Fh, offset: u64, size: usize) -> Result<Option<Vec<u8>>, FsError> {
         let handle = self.handle(fh)?;
@@ -300,7 +312,7 @@ impl WorkspaceFs {
         }
         nodes.remove(&node.ino);
         drop(nodes);
-        if let (true, Content::Remote(id)) = (inner.is_unlinked, &inner.content) {
+        if let Some(id) = &inner.delete_on_hold {
             self.state.release_delete(id);
         }
         inner.replace(&self.store, Content::Memory(Vec::new()));

@@ -48,6 +48,8 @@ pub(super) struct Inner {
     pub(super) ticket: Option<Ticket>,
     /// Whether the name is gone: nothing is saved any more.
     pub(super) is_unlinked: bool,
+    /// The id whose deletion waits for this node's readers: the service has the only copy.
+    pub(super) delete_on_hold: Option<FileId>,
     pub(super) handles: usize,
     pub(super) writers: usize,
 }
@@ -81,6 +83,7 @@ impl Node {
                 ctime,
                 ticket: None,
                 is_unlinked: false,
+                delete_on_hold: None,
                 handles: 0,
                 writers: 0,
             }),

@@ -46,7 +46,8 @@ pub struct Refresher {
 
 #[derive(Debug, Default)]
 struct Inner {
-    is_running: bool,
+    /// Since when a refresh is under way.
+    running_since: Option<Instant>,
     is_reconciling: bool,
     stopped: bool,
     /// When the last refresh ended, well or not.
@@ -104,13 +105,11 @@ impl Refresher {
 
     /// Somebody opened the directory: refreshes when the interval is over, and waits for it as long as people do.
     pub fn directory_opened(self: &Arc<Self>) {
-        if !self.start_if_due() {
-            return;
-        }
-        let deadline = Instant::now() + PATIENCE;
+        self.start_if_due();
         let mut inner = self.lock();
-        while inner.is_running {
-            let left = deadline.saturating_duration_since(Instant::now());
+        // A refresh that hangs is waited for once, not by everybody who comes later.
+        while let Some(since) = inner.running_since {
+            let left = (since + PATIENCE).saturating_duration_since(Instant::now());
             if left.is_zero() {
                 log::debug!("the refresh takes its time; serving what is known");
                 return;
@@ -147,29 +146,25 @@ impl Refresher {
         self.changed.notify_all();
     }
 
-    /// Starts a refresh where one is due; whether one is running now.
-    fn start_if_due(self: &Arc<Self>) -> bool {
+    /// Starts a refresh where one is due and none is under way.
+    fn start_if_due(self: &Arc<Self>) {
         let mut inner = self.lock();
-        if inner.is_running {
-            return true;
-        }
         let is_due = inner
             .ended
             .is_none_or(|ended| ended.elapsed() >= inner.interval);
-        if !is_due || inner.stopped {
-            return false;
+        if !is_due || inner.stopped || inner.running_since.is_some() {
+            return;
         }
-        inner.is_running = true;
+        inner.running_since = Some(Instant::now());
         drop(inner);
         let this = Arc::clone(self);
         let spawned = thread::Builder::new()
             .name("afs-refresh".into())
             .spawn(move || this.refresh());
-        if let Err(error) = &spawned {
+        if let Err(error) = spawned {
             log::warn!("no thread for a refresh: {error}");
-            self.lock().is_running = false;
+            self.lock().running_since = None;
         }
-        spawned.is_ok()
     }
 
     fn refresh(self: &Arc<Self>) {
@@ -183,7 +178,7 @@ impl Refresher {
 
     fn ended(&self, outcome: &Result<Outcome, RefreshError>) {
         let mut inner = self.lock();
-        inner.is_running = false;
+        inner.running_since = None;
         inner.ended = Some(Instant::now());
         match outcome {
             Ok(outcome) => {
