@@ -8,7 +8,7 @@ use crate::api::{ApiError, FileId, FileMetadata};
 
 use super::catalogue::row_where;
 use super::db::Durability;
-use super::queue::now;
+use super::queue::{Entry, now};
 use super::records::{adopt, drop_records, forget, insert_deletes};
 use super::{Class, Cleanup, Millis, Pending, Record, Seq, State, StateError, Work};
 
@@ -114,6 +114,33 @@ impl State {
         })?;
         entries.remove(seq);
         Ok(())
+    }
+
+    /// Makes failed work due now: that of `name`, or all; how much it is.
+    pub fn retry(&self, name: Option<&str>) -> usize {
+        self.make_due(|entry| {
+            entry.last_error.is_some() && name.is_none_or(|name| entry.record.name == name)
+        })
+    }
+
+    /// Makes everything due now that waits for its quiet time or its next try.
+    pub fn hurry(&self) {
+        self.make_due(|_| true);
+    }
+
+    fn make_due(&self, is_meant: impl Fn(&Entry) -> bool) -> usize {
+        let mut entries = self.queue.entries();
+        let meant: Vec<Seq> = entries
+            .all()
+            .filter(|entry| !entry.in_flight && is_meant(entry))
+            .map(|entry| entry.record.seq)
+            .collect();
+        for seq in &meant {
+            if let Some(entry) = entries.get_mut(*seq) {
+                entry.not_before = 0;
+            }
+        }
+        meant.len()
     }
 
     /// All that is pending.

@@ -66,6 +66,10 @@ impl Cache {
         &self.dir
     }
 
+    pub(super) fn bytes(&self) -> u64 {
+        lock(&self.copies).total
+    }
+
     pub(super) fn contains(&self, name: &str) -> bool {
         lock(&self.copies).sizes.contains(name)
     }

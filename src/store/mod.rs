@@ -80,6 +80,23 @@ impl Store {
         lock(&self.kept_names).contains(&file_name(id))
     }
 
+    /// Bytes of kept files.
+    #[must_use]
+    pub fn kept_bytes(&self) -> u64 {
+        let names: Vec<String> = lock(&self.kept_names).iter().cloned().collect();
+        names
+            .iter()
+            .filter_map(|name| fs::metadata(self.kept.join(name)).ok())
+            .map(|metadata| metadata.len())
+            .sum()
+    }
+
+    /// Bytes of cached files.
+    #[must_use]
+    pub fn cached_bytes(&self) -> u64 {
+        self.cache.bytes()
+    }
+
     /// The local copy of an id, if there is one and it has its `size`. A damaged copy is worse than none: a cached one
     /// is dropped and had again, a kept one stays for a person to look at.
     pub fn open_copy(&self, id: &FileId, size: u64) -> io::Result<Option<File>> {

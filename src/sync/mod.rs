@@ -44,6 +44,15 @@ pub struct Refresher {
     changed: Condvar,
 }
 
+/// How far what is shown can be trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// Since the last refresh that went well; `None` when this process has had none.
+    pub age: Option<Duration>,
+    /// Why the last refresh failed; `None` when it did not.
+    pub last_error: Option<String>,
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     /// Since when a refresh is under way.
@@ -52,6 +61,8 @@ struct Inner {
     stopped: bool,
     /// When the last refresh ended, well or not.
     ended: Option<Instant>,
+    /// When one last ended well.
+    succeeded: Option<Instant>,
     /// Grows while nothing changes.
     interval: Duration,
     last_error: Option<String>,
@@ -134,10 +145,14 @@ impl Refresher {
         self.state.row_of_id(&file.id)
     }
 
-    /// Why the last refresh failed, if it did: what is shown may be old.
+    /// How far what is shown can be trusted.
     #[must_use]
-    pub fn last_error(&self) -> Option<String> {
-        self.lock().last_error.clone()
+    pub fn health(&self) -> Health {
+        let inner = self.lock();
+        Health {
+            age: inner.succeeded.map(|time| time.elapsed()),
+            last_error: inner.last_error.clone(),
+        }
     }
 
     /// Ends background work at its next step.
@@ -182,6 +197,7 @@ impl Refresher {
         inner.ended = Some(Instant::now());
         match outcome {
             Ok(outcome) => {
+                inner.succeeded = inner.ended;
                 inner.last_error = None;
                 inner.interval = if outcome.changed {
                     self.interval
