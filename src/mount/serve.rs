@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::background::Ready;
-use super::preflight::{self, Refusal};
+use super::preflight::Refusal;
+use super::prepare::prepare;
 use crate::config::MountSettings;
 
 /// Why a mount did not come up, or ended badly.
@@ -28,7 +29,7 @@ impl std::error::Error for MountError {}
 
 /// Serves the mount until it is unmounted or told to end.
 pub fn serve(settings: MountSettings, ready: Ready) -> Result<(), MountError> {
-    preflight::prepare(&settings).map_err(MountError::Refused)?;
+    prepare(&settings).map_err(MountError::Refused)?;
     drop((settings, ready));
     Err(MountError::NotAssembled)
 }
