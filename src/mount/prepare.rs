@@ -22,7 +22,8 @@ const ASK: Duration = Duration::from_secs(2);
 /// So many dead mounts on top of one another are taken away; more are somebody's mistake.
 const MOST_DEAD: usize = 8;
 
-/// Makes the mount point ready: makes it, takes dead mounts away, or says why not. Returns its absolute path, as the
+/// Makes the mount point ready: makes it, takes dead mounts away, or says why not. Makes the directories for state and
+/// cache as well, which nobody else may enter. Returns its absolute path, as the
 /// kernel's table will spell it.
 pub fn prepare(settings: &MountSettings) -> Result<PathBuf, Refusal> {
     let path = resolve(&settings.mountpoint).map_err(|error| {
@@ -36,8 +37,12 @@ pub fn prepare(settings: &MountSettings) -> Result<PathBuf, Refusal> {
             .map_err(|error| Refusal::new(format!("the mount table cannot be read: {error}")))?;
         let entry = table.at(&path);
         match decide(&probe(settings.allow_other, entry, &path), &path)? {
-            Step::Mount => return Ok(path),
+            Step::Mount => {
+                private_directories(settings)?;
+                return Ok(path);
+            }
             Step::Create => {
+                private_directories(settings)?;
                 DirBuilder::new()
                     .mode(0o700)
                     .create(&path)
@@ -58,6 +63,25 @@ pub fn prepare(settings: &MountSettings) -> Result<PathBuf, Refusal> {
         "{} carries one dead mount on top of another; take them away with umount -l",
         path.display()
     )))
+}
+
+fn private_directories(settings: &MountSettings) -> Result<(), Refusal> {
+    private_directory(&settings.state_root, "--state-dir")?;
+    private_directory(&settings.cache_root, "--cache-dir")
+}
+
+/// Makes a directory that only this user may enter. One that exists is left as it is: it may hold other things too.
+fn private_directory(path: &Path, flag: &str) -> Result<(), Refusal> {
+    DirBuilder::new()
+        .mode(0o700)
+        .recursive(true)
+        .create(path)
+        .map_err(|error| {
+            Refusal::new(format!(
+                "the directory {} cannot be made: {error}; name another one with {flag}",
+                path.display()
+            ))
+        })
 }
 
 /// The path as the kernel's table spells it, without touching what may be a dead mount at its end.
@@ -154,6 +178,8 @@ fn look_at_device() -> Device {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
 
     #[test]
@@ -174,6 +200,20 @@ mod tests {
             ("file/below", Point::NoParent),
         ] {
             assert_eq!(look_at(&inside(name)), point, "{name}");
+        }
+    }
+
+    #[test]
+    fn directories_for_state_are_private_and_made_with_their_parents() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state/afs");
+        private_directory(&path, "--state-dir").unwrap();
+        private_directory(&path, "--state-dir").unwrap();
+        assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o700);
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        for taken in ["file", "file/afs"] {
+            let refusal = private_directory(&dir.path().join(taken), "--state-dir").unwrap_err();
+            assert!(refusal.to_string().contains("--state-dir"), "{refusal}");
         }
     }
 
