@@ -85,9 +85,15 @@ impl RawServer {
         Self { address, seen }
     }
 
-    /// Answers every request with these bytes and closes.
+    /// Answers every request with these bytes and closes, and says that it will: a client that sends its next request
+    /// into the closing connection is right to call that an interruption.
     pub(crate) fn saying(answer: impl Into<Vec<u8>>) -> Self {
-        let answer = answer.into();
+        let mut answer = answer.into();
+        if let Some(at) = answer.windows(2).position(|pair| pair == b"\r\n")
+            && answer.starts_with(b"HTTP")
+        {
+            answer.splice(at..at, *b"\r\nconnection: close");
+        }
         Self::start(move |exchange| {
             exchange.read_body();
             exchange.send(&answer);
