@@ -1,0 +1,53 @@
+//! What the service says of files, as JSON: the shapes of the beta dialect.
+
+use serde::Serialize;
+
+use super::catalogue::Stored;
+
+/// A file as the service describes it.
+#[derive(Debug, Serialize)]
+pub(super) struct FileObject<'a> {
+    r#type: &'static str,
+    pub(super) id: &'a str,
+    filename: &'a str,
+    mime_type: &'a str,
+    size_bytes: u64,
+    created_at: String,
+    downloadable: bool,
+    /// Left out where there is none, as in recorded answers; the schema would allow `null`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<ScopeObject<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct ScopeObject<'a> {
+    r#type: &'static str,
+    id: &'a str,
+}
+
+impl<'a> FileObject<'a> {
+    pub(super) fn of(file: &'a Stored, downloadable: bool) -> Self {
+        Self {
+            r#type: "file",
+            id: &file.id,
+            filename: &file.filename,
+            mime_type: &file.mime_type,
+            size_bytes: file.size,
+            created_at: format!("{:.6}", file.created_at()),
+            downloadable,
+            scope: file.session.as_deref().map(|id| ScopeObject {
+                r#type: "session",
+                id,
+            }),
+        }
+    }
+}
+
+/// One page of a list.
+#[derive(Debug, Serialize)]
+pub(super) struct FileList<'a> {
+    pub(super) data: Vec<FileObject<'a>>,
+    pub(super) has_more: bool,
+    pub(super) first_id: Option<&'a str>,
+    pub(super) last_id: Option<&'a str>,
+}

@@ -1,0 +1,144 @@
+//! Sockets: accepting them, speaking HTTP/1.1 on them, and ending them rudely where a fault wants it.
+//!
+//! `axum::serve` would do all but the last; so connections are hyper's here, and axum's router is what they serve.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use super::answer::WireCutter;
+use super::content::CHUNK;
+use super::http::Hangup;
+
+/// Accepts until `stop` changes or its sender is gone.
+pub(super) async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
+    let router = TowerToHyperService::new(router);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.changed() => return,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                // An answer is written head first; waiting for the client's acknowledgement would cost 40 ms.
+                let _ = stream.set_nodelay(true);
+                tokio::spawn(converse(stream, router.clone()));
+            }
+            Err(error) => {
+                // Mostly too many open files, which passes; a loop without a pause would not let it.
+                log::warn!("emulator: accepting a connection: {error}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+}
+
+async fn converse(stream: TcpStream, router: TowerToHyperService<Router>) {
+    let cutter = WireCutter::default();
+    let wire = Wire {
+        stream,
+        cutter: cutter.clone(),
+    };
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(cutter.clone());
+        let answer = router.call(request);
+        async move {
+            let Ok(response): Result<Response<Body>, Infallible> = answer.await;
+            if response.extensions().get::<Hangup>().is_some() {
+                // To hyper an error of the service means: close, say nothing.
+                return Err(io::Error::from(io::ErrorKind::ConnectionAborted));
+            }
+            Ok(response)
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .max_buf_size(CHUNK)
+        .serve_connection(TokioIo::new(wire), service);
+    // Clients may go whenever they like, and faults cut; neither is news.
+    let _ = connection.await;
+}
+
+/// A connection that can be cut once everything written to it has left.
+struct Wire {
+    stream: TcpStream,
+    cutter: WireCutter,
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, data)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        data: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, data)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    // hyper flushes the socket when its own buffer is empty, so what was to go before the cut has gone.
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.stream).poll_flush(context) {
+            Poll::Ready(Ok(())) if self.cutter.is_due() => {
+                Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
+            }
+            other => other,
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// Binds so that the address is known before anything is served.
+pub(super) fn bind(address: std::net::SocketAddr) -> io::Result<std::net::TcpListener> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// What the accept loop runs on. Answers are made by short computations and by blocking threads of their own.
+pub(super) fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    let threads = std::thread::available_parallelism().map_or(2, |count| count.get().clamp(2, 4));
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("emulator")
+        .enable_all()
+        .build()
+}

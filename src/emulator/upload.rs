@@ -1,0 +1,140 @@
+//! The upload call: a form whose part `file` becomes a file, however large, without ever being in memory whole.
+
+use axum::http::{HeaderMap, StatusCode};
+use bytes::Bytes;
+
+use super::answer::Answer;
+use super::content::Incoming;
+use super::exchange::{End, Exchange, RequestBody};
+use super::http::{internal, not_stored};
+use super::multipart::{Event, Multipart, PartHead};
+use super::objects::FileObject;
+use super::rules::{self, Refusal};
+use super::workspace::NewFile;
+
+/// Receives a form and stores its file.
+pub(super) async fn receive(
+    exchange: &mut Exchange,
+    headers: &HeaderMap,
+    body: &mut RequestBody,
+) -> Result<Answer, End> {
+    let mut form = Form {
+        parser: Multipart::new(&rules::boundary(headers)?),
+        file: None,
+        is_in_file: false,
+    };
+    loop {
+        if form.advance(exchange).await? {
+            break;
+        }
+        match body.next(&exchange.trace).await {
+            Some(piece) => form.parser.push(piece?),
+            None => return Err(Refusal::invalid("Malformed multipart body: it has no end").into()),
+        }
+    }
+    // Only a request that came whole is carried out: what follows the form is read before anything is stored.
+    while let Some(rest) = body.next(&exchange.trace).await {
+        rest?;
+    }
+    let file = form
+        .file
+        .ok_or_else(|| Refusal::invalid("file: Field required"))?;
+    Ok(store(exchange, file).await?)
+}
+
+/// A form on its way in.
+struct Form {
+    parser: Multipart,
+    file: Option<FilePart>,
+    is_in_file: bool,
+}
+
+/// The part that becomes a file.
+struct FilePart {
+    filename: String,
+    mime_type: String,
+    content: Incoming,
+}
+
+impl Form {
+    /// Takes in what has arrived. True at the form's end.
+    async fn advance(&mut self, exchange: &mut Exchange) -> Result<bool, End> {
+        loop {
+            let event = self
+                .parser
+                .next()
+                .map_err(|problem| Refusal::invalid(problem.0))?;
+            match event {
+                None => return Ok(false),
+                Some(Event::End) => return Ok(true),
+                Some(Event::Part(head)) => {
+                    // What becomes of a second `file` is unknown; here the first counts. Other parts are ignored.
+                    self.is_in_file = head.name == "file" && self.file.is_none();
+                    if self.is_in_file {
+                        self.file = Some(begin(exchange, &head).await?);
+                    }
+                }
+                Some(Event::Data(data)) => {
+                    if let Some(file) = self.file.as_mut().filter(|_| self.is_in_file) {
+                        take(exchange, file, data).await?;
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn begin(exchange: &mut Exchange, head: &PartHead) -> Result<FilePart, End> {
+    let mime_type = head
+        .content_type
+        .clone()
+        .filter(|kind| (1..=255).contains(&kind.chars().count()))
+        .ok_or_else(|| Refusal::invalid("file: Content-Type of the part is required"))?;
+    let switches = &exchange.service.config.switches;
+    let filename = rules::stored_name(head.filename.as_deref(), &mime_type, switches)?;
+    exchange.trace.name(&filename);
+    exchange.meet_fault(None, Some(&filename)).await?;
+    Ok(FilePart {
+        filename,
+        mime_type,
+        content: exchange.service.workspace.shelter().receive(),
+    })
+}
+
+async fn take(exchange: &Exchange, file: &mut FilePart, data: Bytes) -> Result<(), Refusal> {
+    if file.content.size() + data.len() as u64 > exchange.service.config.max_file_size {
+        return Err(Refusal::of_status(413));
+    }
+    file.content.write(data).await;
+    Ok(())
+}
+
+async fn store(exchange: &Exchange, file: FilePart) -> Result<Answer, Refusal> {
+    let config = &exchange.service.config;
+    if file.content.size() == 0 && !config.switches.empty_files_accepted {
+        return Err(Refusal::invalid("file: must not be empty"));
+    }
+    let received = file
+        .content
+        .finish()
+        .await
+        .map_err(|error| internal(&error))?;
+    let new = NewFile {
+        filename: file.filename,
+        mime_type: file.mime_type,
+        downloadable: false,
+        session: None,
+        id: None,
+        created_us: None,
+        received,
+        quota: config.quota,
+    };
+    let stored = exchange
+        .service
+        .change(move |workspace| workspace.add(new))
+        .await?;
+    let stored = stored.map_err(|error| not_stored(&error, &exchange.service))?;
+    exchange.trace.id(&stored.id);
+    let object = FileObject::of(&stored, exchange.is_downloadable(&stored));
+    Ok(Answer::json(StatusCode::OK, &object))
+}

@@ -1,0 +1,342 @@
+//! The workspace: catalogue, database and bytes as one thing. Everything here blocks, shortly in memory, for a disk's
+//! commit with `--data`.
+//!
+//! Lock order: database, then catalogue. Whoever adds or removes holds the database's lock from the choice of the
+//! place to the entry in the catalogue, so that files become visible in the order of their times.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use jiff::Timestamp;
+
+use super::catalogue::{Catalogue, Page, PageQuery, Place, Range, Stored};
+use super::config::UnknownCursor;
+use super::content::{self, Content, Reader, Received, ReceivedBody, Shelter};
+use super::database::{Database, ImportKey, RowBody};
+use super::ids::{self, Mint};
+
+/// A file that is about to be one.
+#[derive(Debug)]
+pub(super) struct NewFile {
+    pub(super) filename: String,
+    pub(super) mime_type: String,
+    pub(super) downloadable: bool,
+    pub(super) session: Option<String>,
+    /// An id of somebody's choice instead of the next one.
+    pub(super) id: Option<String>,
+    /// A time of somebody's choice instead of now.
+    pub(super) created_us: Option<i64>,
+    pub(super) received: Received,
+    /// The workspace may not grow beyond this.
+    pub(super) quota: Option<u64>,
+}
+
+/// Why a file was not stored.
+#[derive(Debug)]
+pub(super) enum StoreError {
+    /// The quota does not have room for it.
+    Full,
+    /// The id of somebody's choice is another file's.
+    IdTaken,
+    /// This machine's trouble.
+    Io(io::Error),
+    /// The database's trouble.
+    Database(rusqlite::Error),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => f.write_str("the quota is used up"),
+            Self::IdTaken => f.write_str("another file has this id"),
+            Self::Io(error) => error.fmt(f),
+            Self::Database(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Workspace {
+    database: Option<Mutex<Database>>,
+    catalogue: Mutex<Catalogue>,
+    shelter: Arc<Shelter>,
+    salt: u64,
+}
+
+impl Workspace {
+    /// An empty one that ends with the process.
+    pub(super) fn temporary(seed: Option<u64>) -> Result<Self, StoreError> {
+        let salt = seed.unwrap_or_else(ids::random);
+        Ok(Self {
+            database: None,
+            catalogue: Mutex::new(Catalogue::new(Mint::new(salt))),
+            shelter: Arc::new(Shelter::temporary()?),
+            salt,
+        })
+    }
+
+    /// The one kept in `directory`, new when there is none.
+    pub(super) fn durable(directory: &Path, seed: Option<u64>) -> Result<Self, StoreError> {
+        let shelter = Shelter::durable(directory.join("content"))?;
+        let database = Database::open(&directory.join("emulator.db"))?;
+        let salt = if let Some(salt) = database.meta("salt")? {
+            salt
+        } else {
+            let salt = seed.unwrap_or_else(ids::random);
+            database.set_meta("salt", salt)?;
+            salt
+        };
+        let known = database.content_files()?;
+        shelter.sweep(|name| known.contains(name))?;
+        let mut catalogue = Catalogue::new(Mint::new(salt));
+        database.load(&mut catalogue, |name| shelter.path(name))?;
+        Ok(Self {
+            database: Some(Mutex::new(database)),
+            catalogue: Mutex::new(catalogue),
+            shelter: Arc::new(shelter),
+            salt,
+        })
+    }
+
+    pub(super) fn shelter(&self) -> &Arc<Shelter> {
+        &self.shelter
+    }
+
+    /// What makes this workspace's ids its own.
+    pub(super) fn salt(&self) -> u64 {
+        self.salt
+    }
+
+    /// Whether changes wait for a disk, and so have no place on a thread that serves sockets.
+    pub(super) fn waits_for_disk(&self) -> bool {
+        self.database.is_some()
+    }
+
+    pub(super) fn add(&self, new: NewFile) -> Result<Arc<Stored>, StoreError> {
+        let mut database = self.database();
+        let (next, place, id) = {
+            let catalogue = lock(&self.catalogue);
+            if let Some(quota) = new.quota
+                && catalogue.used().saturating_add(new.received.size) > quota
+            {
+                return Err(StoreError::Full);
+            }
+            if new
+                .id
+                .as_ref()
+                .is_some_and(|id| catalogue.get(id).is_some())
+            {
+                return Err(StoreError::IdTaken);
+            }
+            let next = catalogue.next_place(now_us());
+            let place = Place {
+                created_us: new.created_us.unwrap_or(next.created_us),
+                ..next
+            };
+            let id = new.id.unwrap_or_else(|| catalogue.file_id(place.seq));
+            // A time of somebody's choice is that file's alone.
+            let next = if new.created_us.is_some() {
+                Place {
+                    created_us: 0,
+                    ..next
+                }
+            } else {
+                next
+            };
+            (next, place, id)
+        };
+        let mut file = Stored {
+            place,
+            id,
+            filename: new.filename,
+            mime_type: new.mime_type,
+            size: new.received.size,
+            downloadable: new.downloadable,
+            session: new.session,
+            content: Content::Row,
+            sha256: OnceLock::new(),
+        };
+        match new.received.body {
+            ReceivedBody::Small(bytes) => {
+                if let Some(database) = &mut database {
+                    database.insert(&file, RowBody::Inline(&bytes), next)?;
+                } else {
+                    self.shelter.remember(bytes.len());
+                    file.content = Content::Memory(bytes);
+                }
+            }
+            ReceivedBody::Large(body) => {
+                if let Some(database) = &mut database {
+                    let name = body
+                        .path()
+                        .file_name()
+                        .and_then(|name| name.to_str())
+                        .unwrap_or_default();
+                    database.insert(&file, RowBody::File(name), next)?;
+                }
+                let (_, path) = body.keep().map_err(|error| error.error)?;
+                file.content = Content::File(path);
+            }
+        }
+        let file = Arc::new(file);
+        let mut catalogue = lock(&self.catalogue);
+        catalogue.insert(Arc::clone(&file));
+        catalogue.reserve(next);
+        Ok(file)
+    }
+
+    /// Adds `count` synthetic files at once.
+    pub(super) fn add_range(
+        &self,
+        count: u64,
+        prefix: &str,
+        size: u64,
+        downloadable: bool,
+    ) -> Result<(), StoreError> {
+        let mut database = self.database();
+        let range = Range {
+            first: lock(&self.catalogue).next_run(now_us(), count),
+            count,
+            prefix: prefix.to_owned(),
+            size,
+            downloadable,
+        };
+        if let Some(database) = &mut database {
+            database.insert_range(&range)?;
+        }
+        lock(&self.catalogue).insert_range(range, |_| false);
+        Ok(())
+    }
+
+    /// Serves a user's file as an output. One that was here before, unchanged, has its old id; one that was deleted
+    /// stays deleted.
+    pub(super) fn add_import(
+        &self,
+        key: &ImportKey,
+        path: &Path,
+        mime_type: String,
+    ) -> Result<(), StoreError> {
+        let mut database = self.database();
+        let known = match &database {
+            Some(database) => database.import(key)?,
+            None => None,
+        };
+        if known.is_some_and(|known| known.deleted) {
+            return Ok(());
+        }
+        let seq = known.map_or_else(
+            || lock(&self.catalogue).next_place(0).seq,
+            |known| known.seq,
+        );
+        let place = Place {
+            created_us: key.modified_us,
+            seq,
+        };
+        if let Some(database) = &mut database
+            && known.is_none()
+        {
+            database.insert_import(key, place)?;
+        }
+        let mut catalogue = lock(&self.catalogue);
+        let file = Stored {
+            place,
+            id: catalogue.file_id(seq),
+            filename: key.name.clone(),
+            mime_type,
+            size: key.size,
+            downloadable: true,
+            session: None,
+            content: Content::Imported(path.to_owned()),
+            sha256: OnceLock::new(),
+        };
+        catalogue.insert(Arc::new(file));
+        Ok(())
+    }
+
+    /// Removes a file; `None` when there is none.
+    pub(super) fn remove(&self, id: &str) -> Result<Option<Arc<Stored>>, StoreError> {
+        let database = self.database();
+        let Some(file) = lock(&self.catalogue).get(id) else {
+            return Ok(None);
+        };
+        if let Some(database) = &database {
+            database.remove(&file)?;
+        }
+        lock(&self.catalogue).remove(&file);
+        drop(database);
+        match &file.content {
+            Content::File(path) => std::fs::remove_file(path)?,
+            Content::Memory(bytes) => self.shelter.forget(bytes.len()),
+            Content::Row | Content::Imported(_) | Content::Synthetic(_) => {}
+        }
+        Ok(Some(file))
+    }
+
+    pub(super) fn get(&self, id: &str) -> Option<Arc<Stored>> {
+        lock(&self.catalogue).get(id)
+    }
+
+    pub(super) fn page(&self, query: &PageQuery, unknown: UnknownCursor) -> Option<Page> {
+        lock(&self.catalogue).page(query, unknown)
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Stored>> {
+        lock(&self.catalogue).all()
+    }
+
+    /// Reads a part of a file.
+    pub(super) fn open(&self, file: &Stored, offset: u64, length: u64) -> io::Result<Reader> {
+        file.content.open(offset, length, || {
+            let database = self.database().ok_or(io::ErrorKind::NotFound)?;
+            database.body(file.place.seq).map_err(io::Error::other)
+        })
+    }
+
+    pub(super) fn sha256(&self, file: &Stored) -> io::Result<String> {
+        if let Some(known) = file.sha256.get() {
+            return Ok(known.clone());
+        }
+        let computed = content::sha256(self.open(file, 0, file.size)?, file.size)?;
+        Ok(file.sha256.get_or_init(|| computed).clone())
+    }
+
+    /// Whether this is the first time that somebody asks for this to be done once.
+    pub(super) fn first_time(&self, what: &str) -> Result<bool, StoreError> {
+        let Some(database) = self.database() else {
+            return Ok(true);
+        };
+        let first = database.meta(what)?.is_none();
+        database.set_meta(what, 1)?;
+        Ok(first)
+    }
+
+    fn database(&self) -> Option<MutexGuard<'_, Database>> {
+        self.database.as_ref().map(lock)
+    }
+}
+
+/// A panic elsewhere has left nothing half done behind these locks: each holder changes them in one step.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The time, in the service's unit.
+pub(super) fn now_us() -> i64 {
+    Timestamp::now().as_microsecond()
+}
