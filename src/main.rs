@@ -8,6 +8,6 @@ fn main() -> ExitCode {
     match cli::parse() {
         Command::Mount(arguments) => cli::mount::run(*arguments),
         Command::Unmount(arguments) => cli::unmount::run(&arguments),
-        Command::Emulator(arguments) => cli::emulator::run(&arguments),
+        Command::Emulator(arguments) => cli::emulator::run(arguments),
     }
 }

@@ -25,7 +25,8 @@ pub struct UnmountArguments {
 /// Ends a mount.
 #[must_use]
 pub fn run(arguments: &UnmountArguments) -> ExitCode {
-    match unmount(&arguments.mountpoint) {
+    let waiting = |pid| eprintln!("unmounted; waiting for afs (process {pid}) to finish its work");
+    match unmount(&arguments.mountpoint, &waiting) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
     }

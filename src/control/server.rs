@@ -159,7 +159,7 @@ impl Server {
                 return say(stream, &Reply::Flushed);
             }
             say(stream, &Reply::Progress(left))?;
-            self.state.wait_idle(Instant::now() + PACE);
+            let _ = self.state.wait_idle(Instant::now() + PACE);
             if left == self.progress() {
                 // Nothing moved: what is left waits for its next try.
                 thread::park_timeout(PACE);

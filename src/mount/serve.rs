@@ -19,7 +19,7 @@ use super::MountError;
 use super::background::Ready;
 use super::demo::Demo;
 use super::kernel;
-use super::preflight;
+use super::prepare;
 use super::registration::Registration;
 use super::sys::Signals;
 use super::unmount;
@@ -61,7 +61,7 @@ struct Service {
 /// Serves the mount until it is unmounted or told to end. Call it before the process has other threads: they inherit
 /// which signals are blocked.
 pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError> {
-    let mountpoint = preflight::prepare(&settings).map_err(MountError::Refused)?;
+    let mountpoint = prepare::prepare(&settings).map_err(MountError::Refused)?;
     let signals = Signals::block().map_err(MountError::System)?;
     let service = Service::connect(&mut settings)?;
     let mut workspace = Place {
