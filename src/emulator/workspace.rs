@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use jiff::Timestamp;
+use rusqlite::ErrorCode;
 
 use super::catalogue::{Catalogue, Page, PageQuery, Place, Range, Stored};
 use super::config::UnknownCursor;
@@ -52,6 +53,12 @@ impl fmt::Display for StoreError {
             Self::Full => f.write_str("the quota is used up"),
             Self::IdTaken => f.write_str("another file has this id"),
             Self::Io(error) => error.fmt(f),
+            Self::Database(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                f.write_str("another emulator is using it")
+            }
+            Self::Database(rusqlite::Error::InvalidQuery) => {
+                f.write_str("it was made by another version")
+            }
             Self::Database(error) => error.fmt(f),
         }
     }
