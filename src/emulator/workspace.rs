@@ -303,8 +303,16 @@ impl Workspace {
         lock(&self.catalogue).page(query, unknown)
     }
 
-    pub(super) fn all(&self) -> Vec<Arc<Stored>> {
-        lock(&self.catalogue).all()
+    /// Every file, those of sessions too, newest first. A million of them are never here at once, nor is the
+    /// catalogue kept locked for so long.
+    pub(super) fn all(&self) -> impl Iterator<Item = Arc<Stored>> {
+        let mut below = None;
+        std::iter::from_fn(move || {
+            let batch = lock(&self.catalogue).batch(below, 1000);
+            below = Some(batch.last()?.place);
+            Some(batch)
+        })
+        .flatten()
     }
 
     /// Reads a part of a file.

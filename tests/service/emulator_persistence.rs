@@ -124,6 +124,22 @@ fn everything_answered_survives_a_crash_and_nothing_else_does() {
 }
 
 #[test]
+fn an_id_is_never_given_twice() {
+    let data = tempfile::tempdir().unwrap();
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let (_emulator, api) = start(durable(data.path()));
+        let id = api.upload("a", b"x").ok()["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        assert!(!seen.contains(&id), "{id}");
+        assert_eq!(api.delete(&format!("/v1/files/{id}")).status, 200);
+        seen.push(id);
+    }
+}
+
+#[test]
 fn a_deleted_file_takes_its_bytes_with_it() {
     let data = tempfile::tempdir().unwrap();
     let (_emulator, api) = start(durable(data.path()));
