@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use jiff::Timestamp;
+use rusqlite::ErrorCode;
 
 use super::catalogue::{Catalogue, Page, PageQuery, Place, Range, Stored};
 use super::config::UnknownCursor;
@@ -52,6 +53,12 @@ impl fmt::Display for StoreError {
             Self::Full => f.write_str("the quota is used up"),
             Self::IdTaken => f.write_str("another file has this id"),
             Self::Io(error) => error.fmt(f),
+            Self::Database(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                f.write_str("another emulator is using it")
+            }
+            Self::Database(rusqlite::Error::InvalidQuery) => {
+                f.write_str("it was made by another version")
+            }
             Self::Database(error) => error.fmt(f),
         }
     }
@@ -296,8 +303,16 @@ impl Workspace {
         lock(&self.catalogue).page(query, unknown)
     }
 
-    pub(super) fn all(&self) -> Vec<Arc<Stored>> {
-        lock(&self.catalogue).all()
+    /// Every file, those of sessions too, newest first. A million of them are never here at once, nor is the
+    /// catalogue kept locked for so long.
+    pub(super) fn all(&self) -> impl Iterator<Item = Arc<Stored>> {
+        let mut below = None;
+        std::iter::from_fn(move || {
+            let batch = lock(&self.catalogue).batch(below, 1000);
+            below = Some(batch.last()?.place);
+            Some(batch)
+        })
+        .flatten()
     }
 
     /// Reads a part of a file.
