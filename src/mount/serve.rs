@@ -10,6 +10,7 @@ use indicatif::ProgressBar;
 
 use crate::api::{ApiKey, FilesApi, HttpClient, HttpConfig};
 use crate::config::{MountSettings, Source};
+use crate::control;
 use crate::fs::{FsSettings, WorkspaceFs};
 use crate::fuse::FuseAdapter;
 use crate::sync::Refresher;
@@ -53,6 +54,7 @@ enum End {
 struct Service {
     api: Arc<dyn FilesApi>,
     key: ApiKey,
+    base_url: String,
     /// What stands for the host in the index of workspaces.
     host: String,
     demo: Option<Demo>,
@@ -87,6 +89,17 @@ pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError
         &mountpoint,
         &end,
     )?;
+    control::serve(control::Server {
+        about: control::About {
+            mountpoint: mountpoint.clone(),
+            host: service.base_url.clone(),
+            state_dir: workspace.dir.clone(),
+        },
+        state: Arc::clone(&workspace.state),
+        store: Arc::clone(&workspace.store),
+        refresher: Arc::clone(&refresher),
+    })
+    .map_err(MountError::System)?;
     let registration = Registration::write(&mountpoint, &workspace.dir);
     if let Err(error) = &registration {
         log::warn!("afs unmount will not wait for this mount's last work: {error}");
@@ -114,7 +127,11 @@ impl Service {
         Ok(Self {
             api: Arc::new(HttpClient::new(&config).map_err(MountError::Client)?),
             key,
-            host: demo.as_ref().map_or(base_url, |_| Demo::NAME.to_owned()),
+            host: match &demo {
+                Some(_) => Demo::NAME.to_owned(),
+                None => base_url.clone(),
+            },
+            base_url,
             demo,
         })
     }
@@ -137,7 +154,7 @@ fn first_listing(
             progress.tick();
         })
         .map_err(|error| MountError::FirstListing {
-            base_url: service.host.clone(),
+            base_url: service.base_url.clone(),
             error,
         })?;
     progress.finish_and_clear();
