@@ -23,6 +23,7 @@ use super::kernel;
 use super::prepare;
 use super::registration::Registration;
 use super::sys::Signals;
+use super::table::MountTable;
 use super::unmount;
 use super::workspace::{Place, Workspace};
 
@@ -173,15 +174,15 @@ fn mount(
     mountpoint: &Path,
     end: &Sender<End>,
 ) -> Result<(), MountError> {
-    let fs = WorkspaceFs::new(
+    let fs = Arc::new(WorkspaceFs::new(
         Arc::clone(&service.api),
         Arc::clone(&workspace.state),
         Arc::clone(&workspace.store),
         Arc::clone(refresher),
         fs_settings(settings),
-    );
+    ));
     let end = end.clone();
-    let adapter = FuseAdapter::new(Arc::new(fs), move || {
+    let adapter = FuseAdapter::new(Arc::clone(&fs), move || {
         // Nobody listens when the process is on its way out already.
         let _ = end.send(End::Unmounted);
     })
@@ -192,6 +193,10 @@ fn mount(
         NAME
     };
     kernel::attach(adapter, name, mountpoint, settings).map_err(MountError::Kernel)?;
+    let table = MountTable::read().map_err(MountError::System)?;
+    if let Some(entry) = table.at(mountpoint) {
+        fs.set_mount_id(entry.id);
+    }
     if !settings.read_only {
         uploader::start(
             &service.api,
