@@ -51,6 +51,26 @@ impl Running {
         (status, answer)
     }
 
+    /// The status of an upload.
+    fn upload(&self, name: &str, content: &str) -> u16 {
+        let body = format!(
+            "--frontier\r\ncontent-disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\
+             content-type: text/plain\r\n\r\n{content}\r\n--frontier--\r\n"
+        );
+        let head = format!(
+            "POST /v1/files HTTP/1.1\r\nhost: {}\r\nx-api-key: k\r\nanthropic-version: 2023-06-01\r\n\
+             anthropic-beta: files-api-2025-04-14\r\ncontent-type: multipart/form-data; boundary=frontier\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n",
+            self.address,
+            body.len()
+        );
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.write_all((head + &body).as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
     fn ends_with(mut self, signal: Signal) -> Option<i32> {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
         self.child.wait().unwrap().code()
@@ -100,5 +120,24 @@ fn what_it_cannot_do_is_one_sentence() {
     ] {
         let ran = run(afs(home.path()).arg("emulator").args(arguments));
         ran.complains(1, &[says]);
+    }
+}
+
+#[test]
+fn what_was_answered_survives_kill_9() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let arguments = ["--data", data.to_str().unwrap()];
+    let emulator = Running::start(&arguments);
+    for n in 0..5 {
+        assert_eq!(emulator.upload(&format!("kept-{n}.txt"), "content"), 200);
+    }
+    assert_eq!(emulator.ends_with(Signal::SIGKILL), None);
+
+    let again = Running::start(&arguments);
+    let (status, listed) = again.list("k");
+    assert_eq!(status, 200);
+    for n in 0..5 {
+        assert!(listed.contains(&format!("kept-{n}.txt")), "{listed}");
     }
 }
