@@ -36,10 +36,10 @@ pub(super) fn can_write(process: u32, mount_id: u64, ino: Ino) -> bool {
         .any(|info| is_writer(&info, mount_id, ino))
 }
 
-/// Reads one `/proc/PID/fdinfo/N` (proc_pid_fdinfo(5)): `flags` in octal, `mnt_id`, and since Linux 5.14 `ino`.
-fn is_writer(info: &str, mount_id: u64, ino: Ino) -> bool {
+/// Reads one `/proc/PID/fdinfo/N` (proc(5)): `flags` in octal, `mnt_id`, and since Linux 5.14 `ino`.
+fn is_writer(text: &str, mount_id: u64, ino: Ino) -> bool {
     let field = |name: &str| {
-        info.lines()
+        text.lines()
             .find_map(|line| line.strip_prefix(name))
             .map(str::trim)
     };

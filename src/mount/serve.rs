@@ -13,6 +13,7 @@ use crate::config::{MountSettings, Source};
 use crate::control;
 use crate::fs::{FsSettings, WorkspaceFs};
 use crate::fuse::FuseAdapter;
+use crate::store::Limits;
 use crate::sync::Refresher;
 use crate::uploader;
 
@@ -70,7 +71,10 @@ pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError
     let mut workspace = Place {
         state_root: &settings.state_root,
         cache_root: &settings.cache_root,
-        cache_size: settings.cache_size,
+        limits: Limits {
+            cache: settings.cache_size,
+            trash: settings.trash,
+        },
         base_url: &service.host,
         key: &service.key,
     }

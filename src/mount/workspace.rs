@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::api::{ApiKey, Cursor, FilePage, FilesApi, ListQuery};
 use crate::state::{State, WorkspaceId, Workspaces};
-use crate::store::Store;
+use crate::store::{Limits, Store};
 use crate::sync::RefreshError;
 
 use super::MountError;
@@ -31,7 +31,7 @@ pub(super) struct Workspace {
 pub(super) struct Place<'a> {
     pub(super) state_root: &'a Path,
     pub(super) cache_root: &'a Path,
-    pub(super) cache_size: u64,
+    pub(super) limits: Limits,
     pub(super) base_url: &'a str,
     pub(super) key: &'a ApiKey,
 }
@@ -46,7 +46,7 @@ impl Place<'_> {
         std::fs::create_dir_all(&dir).map_err(|error| MountError::Disk(dir.clone(), error))?;
         let lock = lock(&dir)?;
         let state = State::open(&dir)?;
-        let store = Store::open(&dir, &cache_dir, self.cache_size)
+        let store = Store::open(&dir, &cache_dir, self.limits)
             .map_err(|error| MountError::Disk(dir.clone(), error))?;
         let wanted = state.recover()?;
         store

@@ -129,11 +129,6 @@ impl Cache {
     }
 
     fn remove(&self, name: &str) {
-        match fs::remove_file(self.dir.join(name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                log::warn!("the cached copy {name} could not be removed: {error}");
-            }
-            _ => {}
-        }
+        super::remove(&self.dir.join(name));
     }
 }

@@ -13,6 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::api::{ApiError, Call, ErrorKind, FileId, FileMetadata, FilesApi, Upload, backoff};
+use crate::names;
 use crate::state::{Body, Class, Ino, Millis, Record, Seq, State, StateError, Work, now};
 use crate::store::Store;
 
@@ -79,10 +80,10 @@ impl From<StateError> for Failure {
     }
 }
 
-/// The local disk failed in the middle of a save.
-fn disk(error: &io::Error) -> Failure {
+/// The local disk failed in the middle of the work.
+fn disk(call: Call, error: &io::Error) -> Failure {
     ApiError::local(
-        Call::Upload,
+        call,
         ErrorKind::Body,
         format!("the local copy could not be used: {error}"),
     )
@@ -164,12 +165,19 @@ impl Worker {
     ) -> Result<Box<dyn Read + Send>, Failure> {
         Ok(match body {
             Body::Inline => Box::new(Cursor::new(self.state.inline_body(seq)?)),
-            Body::Staged(name) => {
-                Box::new(self.store.open_staged(name).map_err(|error| disk(&error))?)
-            }
+            Body::Staged(name) => Box::new(
+                self.store
+                    .open_staged(name)
+                    .map_err(|error| disk(Call::Upload, &error))?,
+            ),
             Body::Held => {
-                let id = confirmed.ok_or_else(|| disk(&io::ErrorKind::NotFound.into()))?;
-                Box::new(self.store.open_kept(id).map_err(|error| disk(&error))?)
+                let id =
+                    confirmed.ok_or_else(|| disk(Call::Upload, &io::ErrorKind::NotFound.into()))?;
+                Box::new(
+                    self.store
+                        .open_kept(id)
+                        .map_err(|error| disk(Call::Upload, &error))?,
+                )
             }
         })
     }
@@ -192,12 +200,16 @@ impl Worker {
             // The file was removed meanwhile; nothing is left to keep.
             (Body::Held, None) => Ok(()),
         }
-        .map_err(|error| disk(&error))?;
+        .map_err(|error| disk(Call::Upload, &error))?;
         self.store.drop_stages(&self.state.confirm(seq, file)?);
         Ok(())
     }
 
     fn delete(&self, record: &Record, id: &FileId) -> Result<(), Failure> {
+        // What is deleted at the service is deleted for ever; what is here of it stays for a while.
+        self.store
+            .throw_away(id, &names::directory_name(&record.name))
+            .map_err(|error| disk(Call::Delete, &error))?;
         match self.api.delete(id) {
             Ok(()) => {}
             Err(error) if error.kind == ErrorKind::NotFound => {}
@@ -206,6 +218,9 @@ impl Worker {
                     "{} ({id}) can't be deleted and will be listed again: {error}",
                     record.name
                 );
+                self.store
+                    .take_back(id)
+                    .map_err(|error| disk(Call::Delete, &error))?;
                 return Ok(self.state.give_up_delete(record.seq, id)?);
             }
             Err(error) => return Err(error.into()),
