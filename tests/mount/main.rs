@@ -1,4 +1,5 @@
 //! The mount through its front door: the real program, a real server, real system calls.
 
 mod harness;
+mod hung;
 mod requests;
