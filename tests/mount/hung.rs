@@ -70,7 +70,7 @@ fn in_background<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) ->
 }
 
 /// How many of these calls the server holds right now.
-fn held(world: &World, call: LoggedCall) -> usize {
+pub(crate) fn held(world: &World, call: LoggedCall) -> usize {
     let requests = world.emulator.requests();
     requests
         .iter()
