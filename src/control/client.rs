@@ -73,11 +73,11 @@ impl Client {
             .get_mut()
             .write_all(line.as_bytes())
             .map_err(ControlError::Silent)?;
-        self.next()
+        self.hear()
     }
 
     /// The next line of an answer that has several.
-    pub fn next(&mut self) -> Result<Reply, ControlError> {
+    pub fn hear(&mut self) -> Result<Reply, ControlError> {
         let mut line = String::new();
         match self.lines.read_line(&mut line) {
             Ok(0) => return Err(ControlError::Silent(io::ErrorKind::UnexpectedEof.into())),

@@ -85,7 +85,7 @@ fn private_directory(path: &Path, flag: &str) -> Result<(), Refusal> {
 }
 
 /// The path as the kernel's table spells it, without touching what may be a dead mount at its end.
-pub(super) fn resolve(path: &Path) -> io::Result<PathBuf> {
+pub fn resolve(path: &Path) -> io::Result<PathBuf> {
     let absolute = std::path::absolute(path)?;
     let is_mount = |path: &Path| MountTable::read().is_ok_and(|table| table.at(path).is_some());
     let (Some(parent), Some(name)) = (absolute.parent(), absolute.file_name()) else {

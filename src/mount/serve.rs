@@ -10,6 +10,7 @@ use indicatif::ProgressBar;
 
 use crate::api::{ApiKey, FilesApi, HttpClient, HttpConfig};
 use crate::config::{MountSettings, Source};
+use crate::control;
 use crate::fs::{FsSettings, WorkspaceFs};
 use crate::fuse::FuseAdapter;
 use crate::sync::Refresher;
@@ -22,6 +23,7 @@ use super::kernel;
 use super::prepare;
 use super::registration::Registration;
 use super::sys::Signals;
+use super::table::MountTable;
 use super::unmount;
 use super::workspace::{Place, Workspace};
 
@@ -53,6 +55,7 @@ enum End {
 struct Service {
     api: Arc<dyn FilesApi>,
     key: ApiKey,
+    base_url: String,
     /// What stands for the host in the index of workspaces.
     host: String,
     demo: Option<Demo>,
@@ -87,6 +90,17 @@ pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError
         &mountpoint,
         &end,
     )?;
+    control::serve(control::Server {
+        about: control::About {
+            mountpoint: mountpoint.clone(),
+            host: service.base_url.clone(),
+            state_dir: workspace.dir.clone(),
+        },
+        state: Arc::clone(&workspace.state),
+        store: Arc::clone(&workspace.store),
+        refresher: Arc::clone(&refresher),
+    })
+    .map_err(MountError::System)?;
     let registration = Registration::write(&mountpoint, &workspace.dir);
     if let Err(error) = &registration {
         log::warn!("afs unmount will not wait for this mount's last work: {error}");
@@ -114,7 +128,11 @@ impl Service {
         Ok(Self {
             api: Arc::new(HttpClient::new(&config).map_err(MountError::Client)?),
             key,
-            host: demo.as_ref().map_or(base_url, |_| Demo::NAME.to_owned()),
+            host: match &demo {
+                Some(_) => Demo::NAME.to_owned(),
+                None => base_url.clone(),
+            },
+            base_url,
             demo,
         })
     }
@@ -137,7 +155,7 @@ fn first_listing(
             progress.tick();
         })
         .map_err(|error| MountError::FirstListing {
-            base_url: service.host.clone(),
+            base_url: service.base_url.clone(),
             error,
         })?;
     progress.finish_and_clear();
@@ -156,15 +174,15 @@ fn mount(
     mountpoint: &Path,
     end: &Sender<End>,
 ) -> Result<(), MountError> {
-    let fs = WorkspaceFs::new(
+    let fs = Arc::new(WorkspaceFs::new(
         Arc::clone(&service.api),
         Arc::clone(&workspace.state),
         Arc::clone(&workspace.store),
         Arc::clone(refresher),
         fs_settings(settings),
-    );
+    ));
     let end = end.clone();
-    let adapter = FuseAdapter::new(Arc::new(fs), move || {
+    let adapter = FuseAdapter::new(Arc::clone(&fs), move || {
         // Nobody listens when the process is on its way out already.
         let _ = end.send(End::Unmounted);
     })
@@ -175,6 +193,10 @@ fn mount(
         NAME
     };
     kernel::attach(adapter, name, mountpoint, settings).map_err(MountError::Kernel)?;
+    let table = MountTable::read().map_err(MountError::System)?;
+    if let Some(entry) = table.at(mountpoint) {
+        fs.set_mount_id(entry.id);
+    }
     if !settings.read_only {
         uploader::start(
             &service.api,

@@ -154,6 +154,18 @@ pub fn unmount(path: &Path, waiting: &dyn Fn(u32)) -> Result<(), UnmountError> {
     Err(UnmountError::Lingering { path, pid })
 }
 
+/// Whether nobody uses the mount, as far as this user may see.
+pub fn must_be_free(mountpoint: &Path) -> Result<(), UnmountError> {
+    let holders = holders(mountpoint);
+    if holders.is_empty() {
+        return Ok(());
+    }
+    Err(UnmountError::Busy {
+        path: mountpoint.to_owned(),
+        holders,
+    })
+}
+
 /// Takes a mount away whose process is gone: whoever still waits for an answer in it is let go first.
 pub(super) fn remove_dead(entry: &MountEntry) -> Result<(), String> {
     let abort = format!("/sys/fs/fuse/connections/{}/abort", entry.minor);

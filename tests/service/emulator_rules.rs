@@ -290,7 +290,7 @@ fn foreign_hosts_and_origins_are_refused_everywhere() {
             .unwrap_or_default();
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{origin}Connection: close\r\n\r\n");
-        let answer = exchange(&emulator, &request);
+        let answer = String::from_utf8(exchange(&emulator, &request)).unwrap();
         assert!(
             answer.starts_with(&format!("HTTP/1.1 {status} ")),
             "{request}{answer}"

@@ -1,5 +1,7 @@
 //! The side door: planting, looking behind, deleting as somebody else, and the request log.
 
+use std::collections::HashSet;
+
 use afs::emulator::{Config, LoggedCall, LoggedRequest, PlantedFile};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -254,4 +256,23 @@ fn the_log_has_every_call_and_nothing_else() {
     assert_eq!(emulator.requests().len(), log.len());
     assert_eq!(door(&api, Method::DELETE, "requests", "").status, 204);
     assert_eq!(get(&api, "requests").ok(), Value::Array(Vec::new()));
+}
+
+#[test]
+fn files_that_come_at_the_same_time_get_places_of_their_own() {
+    let (emulator, _) = start(Config::default());
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..10_000 {
+                    emulator.plant(PlantedFile::output("a", "x")).unwrap();
+                }
+            });
+        }
+    });
+    let files = emulator.files().unwrap();
+    assert_eq!(files.len(), 40_000);
+    assert!(files.is_sorted_by(|newer, older| newer.created_at > older.created_at));
+    let ids: HashSet<_> = files.iter().map(|file| &file.id).collect();
+    assert_eq!(ids.len(), 40_000);
 }

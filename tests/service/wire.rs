@@ -176,11 +176,11 @@ pub(crate) fn form(parts: &[(&str, Option<&str>, &[u8])]) -> Vec<u8> {
 }
 
 /// Sends these bytes and returns everything that comes back until the connection ends.
-pub(crate) fn exchange(emulator: &Emulator, request: &str) -> String {
+pub(crate) fn exchange(emulator: &Emulator, request: &str) -> Vec<u8> {
     let mut stream = connect(emulator);
     stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
     answer
 }
 
