@@ -106,8 +106,8 @@ impl State {
 
     /// Step 1 of a save. When this returns, the content survives anything and will be sent.
     ///
-    /// An earlier record of the same inode that still waits for its handle or its quiet time is replaced: nobody has
-    /// seen it and nobody waits for it.
+    /// An earlier record of the same inode that still waits for its handle, its quiet time or, refused and reported, its
+    /// next try is replaced: nobody has seen it and nobody waits for it.
     pub fn seal(&self, sealed: &Sealed<'_>) -> Result<(Ticket, Cleanup), StateError> {
         let mut entries = self.queue.entries();
         let now = now();
@@ -296,7 +296,7 @@ impl State {
 /// The inode's records that wait for a handle or for quiet, and that nobody has seen.
 fn deferred(entries: &EntriesGuard<'_>, ino: Ino, now: Millis) -> Vec<Seq> {
     filtered(entries, ino, |entry| {
-        entry.is_untouched() && entry.is_deferred(now)
+        entry.is_untouched() && entry.is_deferred(now) && !entry.is_awaited()
     })
 }
 

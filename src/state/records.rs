@@ -41,7 +41,11 @@ pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<Entry>> {
             record,
             // Whatever held a record at the last run is gone.
             on_hold: false,
-            not_before: row.get(9)?,
+            // So is the reason why a failed try was not repeated at once, perhaps: another key, another network.
+            not_before: match row.get::<_, Option<String>>(12)? {
+                Some(_) => 0,
+                None => row.get(9)?,
+            },
             in_flight: false,
             last_error: row.get(12)?,
             ticket: Ticket::default(),

@@ -5,6 +5,7 @@
 //! those deletions in the same transaction.
 
 mod look;
+mod pause;
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Cursor, Read};
@@ -12,19 +13,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::api::{ApiError, Call, ErrorKind, FileId, FileMetadata, FilesApi, Upload, backoff};
+use crate::api::{ApiError, Call, ErrorKind, FileId, FileMetadata, FilesApi, Upload};
 use crate::names;
 use crate::state::{Body, Class, Ino, Millis, Record, Seq, State, StateError, Work, now};
 use crate::store::Store;
 
 /// Workers of each kind. Uploads and deletions do not share any: one that hangs holds up nothing of the other kind.
 const WORKERS: usize = 6;
-
-/// The longest pause between two tries of work that the service refused or could not take.
-const LONGEST_PAUSE_MS: Millis = 60 * 60 * 1000;
-
-/// The first pause after a failure that trying again at once can't mend.
-const FIRST_PAUSE_MS: Millis = 30_000;
 
 /// Starts the workers; they end when the outbox stops ([`State::stop`]).
 ///
@@ -235,17 +230,16 @@ impl Worker {
     fn failed(&self, record: &Record, error: &ApiError) {
         let now = now();
         let waited = Duration::from_millis((now - record.since).max(0) as u64);
-        let report = !error.is_transient() || waited >= self.patience;
-        let pause = if report {
-            (FIRST_PAUSE_MS << record.tries.min(10)).min(LONGEST_PAUSE_MS)
-        } else {
-            backoff(record.tries, error.retry_after, random()).as_millis() as Millis
-        };
+        let next = pause::after(error, record.tries, waited, self.patience, random());
+        let pause = next.pause.as_millis() as Millis;
         log::warn!(
             "{}: {error}; it stays in the outbox and is tried again in {pause} ms",
             record.name
         );
-        if let Err(error) = self.state.postpone(record.seq, error, now + pause, report) {
+        if let Err(error) = self
+            .state
+            .postpone(record.seq, error, now + pause, next.is_told)
+        {
             log::error!("{}: {error}", record.name);
         }
     }
