@@ -1,4 +1,7 @@
-//! The mount through its front door: the real program, a real server, real system calls.
+//! The mount through its front door: the real program, a real server, real system calls. Scenarios of single operations
+//! run on the file system alone as well (`surface`).
 
+mod files;
 mod harness;
 mod requests;
+mod surface;
