@@ -1,6 +1,7 @@
 //! The service as the house sees it: the contract every `FilesApi` is held to, and the HTTP client against servers that
 //! lie, cut and stall.
 
+mod contract;
 mod http_client;
 mod http_trouble;
 mod raw_server;

@@ -128,7 +128,8 @@ macro_rules! configured {
 }
 
 impl HttpClient {
-    /// Sets up a client. Nothing is sent yet.
+    /// Sets up a client. Nothing is sent yet, but its threads run from now on: a process that goes to the background by
+    /// `fork` makes its client after that.
     pub fn new(config: &HttpConfig) -> Result<Self, ClientError> {
         install_tls_provider();
         let endpoint = Endpoint::new(&config.base_url)?;
