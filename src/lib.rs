@@ -3,8 +3,29 @@
 //! This file is the map. Each room imports only the rooms above it (`tests/house.rs` holds that):
 //!
 //! - [`api`]: the service as a trait of five calls, its types, its errors, and the HTTP client behind it
+//! - [`state`]: one database a workspace: the catalogue of known files and the outbox of unconfirmed work
+//! - [`store`]: bytes on disk by file id: kept, cached, staged
 //! - [`names`]: what the service calls a file <-> what its directory entry is called, pure functions
-//! - [`emulator`]: the Files API served locally over HTTP, for tests, `afs emulator` and the demo
+//! - [`sync`]: listing -> catalogue
+//! - [`fs`]: every file system operation as a plain blocking method, and the errno table
+//! - [`uploader`]: drains the outbox; the one place that uploads and deletes
+//! - [`fuse`]: the kernel's side: convert, call, reply
+//! - [`control`]: how other commands talk to a running mount
+//! - [`emulator`]: the service served locally over HTTP, with persistence and faults to order
+//! - [`config`]: settings as plain values, from what was typed, the environment and defaults
+//! - [`mount`]: from settings to a mount that answers, and back
+//! - [`cli`]: the commands
+
 pub mod api;
+pub mod cli;
+pub mod config;
+pub mod control;
 pub mod emulator;
+pub mod fs;
+pub mod fuse;
+pub mod mount;
 pub mod names;
+pub mod state;
+pub mod store;
+pub mod sync;
+pub mod uploader;

@@ -1,3 +1,16 @@
-//! The `afs` command.
+//! The `afs` command: what can be asked for, and who does it.
 
-fn main() {}
+use std::process::ExitCode;
+
+use afs::cli::{self, Command};
+
+fn main() -> ExitCode {
+    match cli::parse() {
+        Command::Mount(arguments) => cli::mount::run(*arguments),
+        Command::Unmount(arguments) => cli::unmount::run(&arguments),
+        Command::Status(arguments) => cli::status::status(&arguments),
+        Command::Pending(arguments) => cli::status::show_pending(&arguments),
+        Command::Flush(arguments) => cli::status::flush(&arguments),
+        Command::Emulator(arguments) => cli::emulator::run(arguments),
+    }
+}

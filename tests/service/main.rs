@@ -1,10 +1,18 @@
-//! The service as the house sees it: the contract every `FilesApi` is held to, and the HTTP client against servers that
-//! lie, cut and stall.
+//! The service as the house sees it: the contract every `FilesApi` is held to, the HTTP client against servers that
+//! lie, cut and stall, and the emulator's rules.
 
 mod contract;
+mod emulator_content;
+mod emulator_faults;
+mod emulator_lists;
+mod emulator_persistence;
+mod emulator_rules;
+mod emulator_side_door;
+mod emulator_uploads;
 mod http_client;
 mod http_trouble;
 mod raw_server;
+mod wire;
 
 use std::io::{self, Cursor as Bytes, Read};
 use std::time::Duration;

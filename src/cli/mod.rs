@@ -1,0 +1,100 @@
+//! The command line: what can be typed, what is printed, and the exit codes. The only room that names `clap`.
+//!
+//! Arguments are not settings: each command turns what was typed into a plain request and hands it on. Exit codes: 0 done,
+//! 1 failed, 2 typed wrongly.
+
+pub mod emulator;
+mod logging;
+pub mod mount;
+pub mod status;
+mod talk;
+pub mod unmount;
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Typed wrongly.
+const USAGE: u8 = 2;
+
+/// An Anthropic Files-API workspace as a directory.
+///
+/// What you copy in is uploaded, what tools made can be read, what you delete is deleted at the service.
+#[derive(Debug, Parser)]
+#[command(
+    name = "afs",
+    version,
+    max_term_width = 100,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 done, 1 failed (the sentence says why), 2 typed wrongly.",
+    after_long_help = EXAMPLES
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  afs mount ~/claude-files          mount the workspace of the key in ANTHROPIC_API_KEY
+  afs mount --demo /tmp/demo        look around without a key
+  afs unmount ~/claude-files        end the mount
+
+Exit codes: 0 done, 1 failed (the sentence says why), 2 typed wrongly.";
+
+/// What can be asked for.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Mount a workspace as a directory
+    Mount(Box<mount::MountArguments>),
+    /// End a mount
+    #[command(visible_alias = "umount")]
+    Unmount(unmount::UnmountArguments),
+    /// Show how your mounts are
+    Status(status::StatusArguments),
+    /// Show what has not reached the service yet, and why
+    Pending(status::PendingArguments),
+    /// Wait until the service has everything
+    Flush(status::FlushArguments),
+    /// Serve the Files API on this machine, for tests and demos
+    Emulator(emulator::EmulatorArguments),
+}
+
+/// Reads the command line. Where it is wrong, says so and ends with exit code 2; `--help` and `--version` end with 0.
+#[must_use]
+pub fn parse() -> Command {
+    Arguments::parse().command
+}
+
+/// Says what failed and gives the exit code for it.
+fn failed(why: &dyn Display) -> ExitCode {
+    complain(why);
+    ExitCode::FAILURE
+}
+
+/// Says what was typed wrongly and gives the exit code for it.
+fn typed_wrongly(why: &dyn Display) -> ExitCode {
+    complain(why);
+    ExitCode::from(USAGE)
+}
+
+fn complain(why: &dyn Display) {
+    use std::io::Write;
+    // A closed standard error is no reason to end in a panic.
+    let _ = writeln!(std::io::stderr(), "afs: {why}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_of_the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,233 @@
+//! `afs mount`: from what was typed to a mount, in the foreground or in a process of its own.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{ArgAction, Args};
+
+use super::{failed, logging, typed_wrongly};
+use crate::api::MimeOverride;
+use crate::config::{
+    ConfigError, KEY_VARIABLE, MountRequest, MountSettings, Source, Surroundings, parse_beta,
+    parse_size, parse_time, parse_umask,
+};
+use crate::mount::background::{LaunchError, Ready, launch, myself, receive_key};
+use crate::mount::{serve, sys};
+
+/// The flag that this program gives itself; see `mount::background`.
+const SERVE_FLAG: &str = "--serve-in-background";
+
+const WORKSPACE: &str = "Workspace";
+const FILES: &str = "How files look";
+const STORAGE: &str = "On this machine";
+const RUNNING: &str = "Running";
+
+const EXAMPLES: &str = "\
+Examples:
+  afs mount ~/claude-files
+      the workspace of the key in ANTHROPIC_API_KEY
+  afs mount --key-file ~/.config/claude-key ~/claude-files
+      with the key in a file that only you can read
+  afs mount --demo /tmp/demo
+      sample files on this machine, no key, no network
+  afs mount -f -v --cache-size 2G --refresh 30s ~/claude-files
+      in the foreground, saying what it does
+
+Sizes: 64K, 500M, 10G, 1T or plain bytes. Times: 500ms, 10s, 5m, 2h, 7d.
+The command returns when the mount answers. To end it: afs unmount ~/claude-files";
+
+/// What can be typed after `afs mount`.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct MountArguments {
+    /// An empty directory, or a new one whose parent exists
+    #[arg(value_name = "MOUNTPOINT")]
+    mountpoint: PathBuf,
+
+    #[arg(long, value_name = "FILE", help_heading = WORKSPACE,
+        help = "Read the key from a file only you can read, instead of from ANTHROPIC_API_KEY")]
+    key_file: Option<PathBuf>,
+    #[arg(long, value_name = "URL", help_heading = WORKSPACE,
+        help = "The address of the service, instead of ANTHROPIC_BASE_URL [default: https://api.anthropic.com]")]
+    base_url: Option<String>,
+    /// Mount sample files instead: no key, no network
+    #[arg(long, conflicts_with_all = ["key_file", "base_url"], help_heading = WORKSPACE)]
+    demo: bool,
+    /// Add a name to the anthropic-beta header; may be repeated
+    #[arg(long = "beta", value_name = "NAME", value_parser = parse_beta, help_heading = WORKSPACE)]
+    betas: Vec<String>,
+    /// Ask for the list of files again when it is older than this [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = WORKSPACE)]
+    refresh: Option<Duration>,
+    /// Give a transfer up when nothing has moved for this long [default: 60s]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = WORKSPACE)]
+    timeout: Option<Duration>,
+
+    /// Refuse every change
+    #[arg(long, help_heading = FILES)]
+    read_only: bool,
+    /// Let other users of this machine in
+    #[arg(long, help_heading = FILES)]
+    allow_other: bool,
+    /// Show files as owned by this user number [default: you]
+    #[arg(long, value_name = "N", help_heading = FILES)]
+    uid: Option<u32>,
+    /// Show files as owned by this group number [default: yours]
+    #[arg(long, value_name = "N", help_heading = FILES)]
+    gid: Option<u32>,
+    /// Permission bits to take away, in octal [default: 077]
+    #[arg(long, value_name = "OCTAL", value_parser = parse_umask, help_heading = FILES)]
+    umask: Option<u32>,
+    /// The size that df shows [default: 500G]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = FILES)]
+    quota: Option<u64>,
+    /// Upload names that match GLOB as this media type; may be repeated
+    #[arg(long = "mime-type", value_name = "GLOB=TYPE", help_heading = FILES)]
+    mime_types: Vec<MimeOverride>,
+    /// Answer extended attributes (user.afs.id and others); makes listings slower
+    #[arg(long, help_heading = FILES)]
+    xattr: bool,
+    #[arg(short = 'o', value_name = "OPTIONS", help_heading = FILES,
+        help = "Mount options as mount(8) writes them: ro, allow_other, uid=N, umask=022, ...")]
+    mount_words: Vec<String>,
+
+    /// Where own uploads and unfinished work are kept [default: ~/.local/state/afs]
+    #[arg(long, value_name = "DIR", help_heading = STORAGE)]
+    state_dir: Option<PathBuf>,
+    /// Where downloads are kept [default: ~/.cache/afs]
+    #[arg(long, value_name = "DIR", help_heading = STORAGE)]
+    cache_dir: Option<PathBuf>,
+    /// How much is kept there before the oldest goes [default: 10G]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = STORAGE)]
+    cache_size: Option<u64>,
+    /// Keep no copies of what is deleted or replaced [default: for 7 days, up to 5G]
+    #[arg(long, help_heading = STORAGE)]
+    no_trash: bool,
+
+    /// Stay in the foreground
+    #[arg(short, long, help_heading = RUNNING)]
+    foreground: bool,
+    /// Write log lines to this file
+    #[arg(long, value_name = "FILE", help_heading = RUNNING)]
+    log_file: Option<PathBuf>,
+    /// Say more; twice: everything
+    #[arg(short, long, action = ArgAction::Count, help_heading = RUNNING)]
+    verbose: u8,
+
+    #[arg(
+        long = "serve-in-background",
+        hide = true,
+        conflicts_with = "foreground"
+    )]
+    serve_in_background: bool,
+}
+
+impl MountArguments {
+    fn request(self) -> MountRequest {
+        MountRequest {
+            mountpoint: self.mountpoint,
+            demo: self.demo,
+            key: None,
+            key_file: self.key_file,
+            base_url: self.base_url,
+            betas: self.betas,
+            no_progress: self.timeout,
+            state_dir: self.state_dir,
+            cache_dir: self.cache_dir,
+            cache_size: self.cache_size,
+            no_trash: self.no_trash,
+            refresh: self.refresh,
+            read_only: self.read_only,
+            allow_other: self.allow_other,
+            uid: self.uid,
+            gid: self.gid,
+            umask: self.umask,
+            quota: self.quota,
+            mime_overrides: self.mime_types,
+            xattr: self.xattr,
+            log_file: self.log_file,
+            verbosity: self.verbose,
+            mount_words: self.mount_words,
+        }
+    }
+}
+
+/// Mounts: returns when the mount answers, or in the foreground when it has ended.
+#[must_use]
+pub fn run(arguments: MountArguments) -> ExitCode {
+    let (foreground, launched) = (arguments.foreground, arguments.serve_in_background);
+    let mut request = arguments.request();
+    if launched {
+        match receive_key() {
+            Ok(key) => request.key = key,
+            Err(error) => return failed(&format!("the key could not be handed over: {error}")),
+        }
+    }
+    let around = Surroundings {
+        variable: &|name| std::env::var_os(name),
+        uid: sys::uid(),
+        gid: sys::gid(),
+    };
+    let settings = match request.resolve(&around) {
+        Ok(settings) => settings,
+        Err(error @ ConfigError::Usage(_)) => return typed_wrongly(&error),
+        Err(error @ ConfigError::Unusable(_)) => return failed(&error),
+    };
+    // From here on the key is in this process's memory only: not in what children inherit, not in a core file.
+    sys::forget_variable(KEY_VARIABLE);
+    if let Err(error) = sys::forbid_core_dumps() {
+        return failed(&format!("core files cannot be switched off: {error}"));
+    }
+    match (foreground, launched) {
+        (true, _) => {
+            let ready = Ready::foreground(&settings.mountpoint);
+            stay(settings, ready)
+        }
+        (false, true) => {
+            let ready = Ready::background(settings.log_file.as_deref());
+            stay(settings, ready)
+        }
+        (false, false) => start(&settings),
+    }
+}
+
+/// Serves in this process.
+fn stay(settings: MountSettings, ready: Ready) -> ExitCode {
+    let log_file = settings.log_file.as_deref();
+    if let Err(error) = logging::start(settings.verbosity, log_file) {
+        let shown = log_file.unwrap_or(Path::new("")).display();
+        return failed(&format!("the log file {shown} cannot be opened: {error}"));
+    }
+    match serve(settings, ready) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+/// Starts a process that serves, and waits until it is ready.
+fn start(settings: &MountSettings) -> ExitCode {
+    // The first word is `mount`, by whatever means it was typed: there are no options before it.
+    let typed = std::env::args_os().skip(2);
+    let words = [OsString::from("mount"), OsString::from(SERVE_FLAG)];
+    let key = match &settings.source {
+        Source::Service { key } => Some(key),
+        Source::Demo => None,
+    };
+    match launch(myself(words.into_iter().chain(typed).collect()), key) {
+        Ok(notices) => {
+            for notice in notices {
+                eprintln!("{notice}");
+            }
+            ExitCode::SUCCESS
+        }
+        Err(LaunchError::Ended) => ExitCode::FAILURE,
+        Err(LaunchError::Vanished(status)) => failed(&format!(
+            "the mount ended before it answered ({status}); run it with --foreground -v to see why"
+        )),
+        Err(LaunchError::Start(error)) => {
+            failed(&format!("cannot start in the background: {error}"))
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Settings: what the user asked for, turned into plain values that can be used as they are.
+//!
+//! A [`MountRequest`] is what was said, most of it unsaid; [`MountRequest::resolve`] adds environment and defaults, checks
+//! everything and gives [`MountSettings`]. Below this room nobody asks the environment for settings again, and nobody knows
+//! flags.
+
+mod error;
+mod units;
+mod words;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use error::ConfigError;
+pub use units::{parse_size, parse_time};
+pub use words::{MountWords, parse_beta, parse_mount_words, parse_umask};
+
+use crate::api::{ApiKey, MimeOverride};
+
+/// Where the service is unless somebody says otherwise.
+pub const DEFAULT_BASE_URL: &str = "https://api.anthropic.com";
+/// How long a transfer may stand still.
+pub const DEFAULT_NO_PROGRESS: Duration = Duration::from_secs(60);
+/// How much re-downloadable content is kept on disk.
+pub const DEFAULT_CACHE_SIZE: u64 = 10 << 30;
+/// How old the listing may be before it is asked for again.
+pub const DEFAULT_REFRESH: Duration = Duration::from_secs(10);
+/// The organisation's storage, for `df`: the service does not say.
+pub const DEFAULT_QUOTA: u64 = 500 << 30;
+/// Files 0600, the directory 0700.
+pub const DEFAULT_UMASK: u32 = 0o077;
+/// The environment variable that holds the key.
+pub const KEY_VARIABLE: &str = "ANTHROPIC_API_KEY";
+/// The environment variable that holds the service's address.
+pub const BASE_URL_VARIABLE: &str = "ANTHROPIC_BASE_URL";
+
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A workspace of the service: the one the key belongs to.
+    Service {
+        /// The key.
+        key: ApiKey,
+    },
+    /// An emulator of our own with sample files; no key, no network.
+    Demo,
+}
+
+/// A mount, ready to be served: every value is there and checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountSettings {
+    /// Where to mount, as the user wrote it.
+    pub mountpoint: PathBuf,
+    /// What to mount.
+    pub source: Source,
+    /// The service's address, without a slash at the end.
+    pub base_url: String,
+    /// Further names for the `anthropic-beta` header.
+    pub betas: Vec<String>,
+    /// How long a transfer may stand still.
+    pub no_progress: Duration,
+    /// Absolute; workspaces live below it.
+    pub state_root: PathBuf,
+    /// Absolute; re-downloadable content lives below it.
+    pub cache_root: PathBuf,
+    /// How much of that is kept, in bytes.
+    pub cache_size: u64,
+    /// Whether copies of what is deleted stay in the trash for a while.
+    pub trash: bool,
+    /// How old the listing may be before it is asked for again.
+    pub refresh: Duration,
+    /// Whether every change is refused.
+    pub read_only: bool,
+    /// Whether other users may enter.
+    pub allow_other: bool,
+    /// The owner shown.
+    pub uid: u32,
+    /// The group shown.
+    pub gid: u32,
+    /// The permission bits taken away.
+    pub umask: u32,
+    /// What `df` calls the size, in bytes.
+    pub quota: u64,
+    /// `GLOB=TYPE` rules that stand before the table of types, first match first.
+    pub mime_overrides: Vec<MimeOverride>,
+    /// Whether extended attributes are answered.
+    pub xattr: bool,
+    /// Where log lines go; `None`: standard error.
+    pub log_file: Option<PathBuf>,
+    /// 0 warnings, 1 information, 2 and more everything.
+    pub verbosity: u8,
+    /// `-o` words for the kernel.
+    pub mount_options: Vec<String>,
+}
+
+/// A mount as it was asked for. `None` and empty mean: not said.
+#[derive(Debug, Clone, Default)]
+pub struct MountRequest {
+    /// Where to mount.
+    pub mountpoint: PathBuf,
+    /// Whether to mount the demo.
+    pub demo: bool,
+    /// A key that came by another way than file or environment; see `mount::background`.
+    pub key: Option<ApiKey>,
+    /// The file that holds the key.
+    pub key_file: Option<PathBuf>,
+    /// The service's address.
+    pub base_url: Option<String>,
+    /// Further beta names.
+    pub betas: Vec<String>,
+    /// How long a transfer may stand still.
+    pub no_progress: Option<Duration>,
+    /// Where state lives.
+    pub state_dir: Option<PathBuf>,
+    /// Where re-downloadable content lives.
+    pub cache_dir: Option<PathBuf>,
+    /// How much of it is kept.
+    pub cache_size: Option<u64>,
+    /// Whether deleted copies go at once.
+    pub no_trash: bool,
+    /// How old the listing may be.
+    pub refresh: Option<Duration>,
+    /// Whether every change is refused.
+    pub read_only: bool,
+    /// Whether other users may enter.
+    pub allow_other: bool,
+    /// The owner shown.
+    pub uid: Option<u32>,
+    /// The group shown.
+    pub gid: Option<u32>,
+    /// The permission bits taken away.
+    pub umask: Option<u32>,
+    /// What `df` calls the size.
+    pub quota: Option<u64>,
+    /// `GLOB=TYPE` rules.
+    pub mime_overrides: Vec<MimeOverride>,
+    /// Whether extended attributes are answered.
+    pub xattr: bool,
+    /// Where log lines go.
+    pub log_file: Option<PathBuf>,
+    /// How many `-v`.
+    pub verbosity: u8,
+    /// The `-o` arguments, unparsed.
+    pub mount_words: Vec<String>,
+}
+
+/// The surroundings that settings come from beside what the user said.
+pub struct Surroundings<'a> {
+    /// Reads an environment variable.
+    pub variable: &'a dyn Fn(&str) -> Option<OsString>,
+    /// Who runs this.
+    pub uid: u32,
+    /// And in which group.
+    pub gid: u32,
+}
+
+impl fmt::Debug for Surroundings<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surroundings")
+            .field("uid", &self.uid)
+            .field("gid", &self.gid)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Surroundings<'_> {
+    /// A variable that is set to something.
+    fn variable(&self, name: &str) -> Option<OsString> {
+        (self.variable)(name).filter(|value| !value.is_empty())
+    }
+
+    /// A directory of ours: `$XDG_..._HOME/afs`, else below the home directory. The XDG rule wants absolute paths and
+    /// has others ignored.
+    fn directory(&self, xdg: &str, below_home: &str, flag: &str) -> Result<PathBuf, ConfigError> {
+        let absolute = |name: &str| {
+            self.variable(name)
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+        };
+        absolute(xdg)
+            .or_else(|| absolute("HOME").map(|home| home.join(below_home)))
+            .map(|base| base.join("afs"))
+            .ok_or_else(|| {
+                ConfigError::Unusable(format!(
+                    "there is no home directory to keep files in: set HOME, or say where with {flag} DIR"
+                ))
+            })
+    }
+}
+
+impl MountRequest {
+    /// Adds environment and defaults, checks everything.
+    pub fn resolve(self, around: &Surroundings<'_>) -> Result<MountSettings, ConfigError> {
+        let mut words = MountWords::default();
+        for argument in &self.mount_words {
+            parse_mount_words(argument, &mut words).map_err(ConfigError::Usage)?;
+        }
+        let base_url = self.base_url(around);
+        let state_root = match &self.state_dir {
+            Some(dir) => absolute(dir)?,
+            None => around.directory("XDG_STATE_HOME", ".local/state", "--state-dir")?,
+        };
+        let cache_root = match &self.cache_dir {
+            Some(dir) => absolute(dir)?,
+            None => around.directory("XDG_CACHE_HOME", ".cache", "--cache-dir")?,
+        };
+        let log_file = self.log_file.as_deref().map(absolute).transpose()?;
+        let no_progress = self.no_progress.unwrap_or(DEFAULT_NO_PROGRESS);
+        if no_progress.is_zero() {
+            return Err(ConfigError::Usage(
+                "--timeout must be longer than nothing: the default is 60s".into(),
+            ));
+        }
+        // Last, so that whoever has no key yet hears about mistakes in the command line first.
+        let source = self.source(around)?;
+        Ok(MountSettings {
+            mountpoint: self.mountpoint,
+            source,
+            base_url,
+            betas: self.betas,
+            no_progress,
+            state_root,
+            cache_root,
+            cache_size: self.cache_size.unwrap_or(DEFAULT_CACHE_SIZE),
+            trash: !self.no_trash,
+            refresh: self.refresh.unwrap_or(DEFAULT_REFRESH),
+            read_only: self.read_only || words.read_only == Some(true),
+            allow_other: self.allow_other || words.allow_other,
+            uid: self.uid.or(words.uid).unwrap_or(around.uid),
+            gid: self.gid.or(words.gid).unwrap_or(around.gid),
+            umask: self.umask.or(words.umask).unwrap_or(DEFAULT_UMASK),
+            quota: self.quota.unwrap_or(DEFAULT_QUOTA),
+            mime_overrides: self.mime_overrides,
+            xattr: self.xattr,
+            log_file,
+            verbosity: self.verbosity,
+            mount_options: words.kernel,
+        })
+    }
+
+    /// Its shape is the client's to judge.
+    fn base_url(&self, around: &Surroundings<'_>) -> String {
+        let said = self.base_url.clone();
+        let url = said
+            .or_else(|| {
+                Some(
+                    around
+                        .variable(BASE_URL_VARIABLE)?
+                        .to_string_lossy()
+                        .into_owned(),
+                )
+            })
+            .unwrap_or_else(|| DEFAULT_BASE_URL.to_owned());
+        url.trim_end_matches('/').to_owned()
+    }
+
+    fn source(&self, around: &Surroundings<'_>) -> Result<Source, ConfigError> {
+        if self.demo {
+            return Ok(Source::Demo);
+        }
+        let unusable = |why: String| ConfigError::Unusable(why);
+        let key = if let Some(path) = &self.key_file {
+            ApiKey::from_file(path).map_err(|error| unusable(error.to_string()))?
+        } else if let Some(key) = self.key.clone() {
+            key
+        } else if let Some(value) = around.variable(KEY_VARIABLE) {
+            ApiKey::new(value.to_string_lossy())
+                .map_err(|error| unusable(format!("{KEY_VARIABLE} can't be used: {error}")))?
+        } else {
+            return Err(unusable(format!(
+                "there is no API key: set {KEY_VARIABLE}, or name a file that holds the key with --key-file; \
+                 to look around without one, use --demo"
+            )));
+        };
+        Ok(Source::Service { key })
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, ConfigError> {
+    std::path::absolute(path).map_err(|error| {
+        ConfigError::Unusable(format!(
+            "the path \"{}\" cannot be made absolute: {error}",
+            path.display()
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests;

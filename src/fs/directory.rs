@@ -1,0 +1,253 @@
+//! The one directory: lookup, readdir(3), unlink(2), rename(2). None of these waits for the network.
+
+use std::ffi::OsStr;
+use std::sync::Arc;
+
+use crate::api::mime_type_of;
+use crate::names;
+use crate::state::{Ino, Row};
+
+use super::node::Content;
+use super::{DirEntry, Entry, FsError, Kind, ROOT, RenameMode, WorkspaceFs, now, views};
+
+/// How many rows one step of a directory listing reads.
+const BATCH: usize = 128;
+
+/// Names that desktops ask every directory for; that they are missing says nothing about the workspace.
+const ASKED_EVERYWHERE: &[&str] = &[
+    "autorun.inf",
+    "desktop.ini",
+    "Desktop.ini",
+    "Thumbs.db",
+    "lost+found",
+    "Icon\r",
+];
+
+impl WorkspaceFs {
+    /// What `name` leads to. A name that is not known starts a refresh in the background: it may be new.
+    pub fn lookup(&self, parent: Ino, name: &OsStr) -> Result<Entry, FsError> {
+        if parent != ROOT {
+            return self.view_lookup(parent, name);
+        }
+        if name.len() > names::MAX_NAME {
+            return Err(FsError::NameTooLong);
+        }
+        // Every directory name is UTF-8; another one can't be here.
+        let name = name.to_str().ok_or(FsError::NotFound)?;
+        if name == views::NAME {
+            return self.view_entry(views::AFS);
+        }
+        if let Some(row) = self.state.lookup(name)? {
+            return Ok(self.row_entry(&row));
+        }
+        if !name.starts_with('.') && !ASKED_EVERYWHERE.contains(&name) {
+            self.refresher.name_missed();
+        }
+        Err(FsError::NotFound)
+    }
+
+    /// opendir(3): refreshes the listing when it is due.
+    pub fn opendir(&self, ino: Ino) -> Result<(), FsError> {
+        if ino == ROOT {
+            self.refresher.directory_opened();
+            return Ok(());
+        }
+        match self.getattr(ino, None)?.kind {
+            Kind::Directory => Ok(()),
+            Kind::File | Kind::Symlink => Err(FsError::NotDirectory),
+        }
+    }
+
+    /// Entries after `offset`, in their lasting order, to `add` until it returns false (its buffer is full). An entry's
+    /// offset is its inode number, so a listing goes on at the right place whatever came or went meanwhile.
+    pub fn readdir(
+        &self,
+        ino: Ino,
+        offset: u64,
+        add: &mut dyn FnMut(&DirEntry) -> bool,
+    ) -> Result<(), FsError> {
+        if ino != ROOT {
+            return self.view_readdir(ino, offset, add);
+        }
+        for (at, name) in [(1, "."), (2, "..")] {
+            if offset < at && !add(&self.dot_entry(at, name, ROOT)) {
+                return Ok(());
+            }
+        }
+        let mut after = Ino(offset);
+        loop {
+            let rows = self.state.list(after, BATCH)?;
+            for row in &rows {
+                let entry = DirEntry {
+                    offset: row.ino.0,
+                    name: row.name.clone().unwrap_or_default(),
+                    entry: self.row_entry(row),
+                };
+                if !add(&entry) {
+                    return Ok(());
+                }
+                after = row.ino;
+            }
+            if rows.len() < BATCH {
+                return Ok(());
+            }
+        }
+    }
+
+    pub(super) fn dot_entry(&self, offset: u64, name: &str, ino: Ino) -> DirEntry {
+        DirEntry {
+            offset,
+            name: name.to_owned(),
+            entry: Entry {
+                attr: self.directory_attr(ino),
+                is_lasting: false,
+            },
+        }
+    }
+
+    /// unlink(2): durable here when it returns; the service's copy is deleted soon after.
+    pub fn unlink(&self, parent: Ino, name: &OsStr) -> Result<(), FsError> {
+        self.must_be_writable()?;
+        let row = self.row_named(parent, name)?;
+        let node = self.node(row.ino);
+        // Somebody reads bytes that only the service has: its copy goes when they are done.
+        let is_read = node
+            .as_ref()
+            .is_some_and(|node| matches!(node.lock().content, Content::Remote(_)));
+        let cleanup = self.state.unlink(row.ino, is_read)?;
+        self.store.drop_stages(&cleanup);
+        let Some(node) = node else {
+            return Ok(());
+        };
+        let mut inner = node.lock();
+        inner.is_unlinked = true;
+        if let (true, Some(id)) = (is_read, &row.id) {
+            if inner.handles == 0 {
+                self.state.release_delete(id);
+            } else {
+                inner.delete_on_hold = Some(id.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// mkdir(2), mknod(2), symlink(2), link(2): the service knows files only.
+    #[must_use]
+    pub fn refuse_to_make(parent: Ino) -> FsError {
+        if parent == ROOT {
+            FsError::NotPermitted
+        } else {
+            FsError::ReadOnly
+        }
+    }
+
+    /// rmdir(2): there is no directory that could be removed.
+    pub fn rmdir(&self, parent: Ino, name: &OsStr) -> Result<(), FsError> {
+        match self.row_named(parent, name) {
+            Ok(_) => Err(FsError::NotDirectory),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// fsync(2) of the directory: everything it shows is durable on this machine.
+    pub fn fsyncdir(&self) -> Result<(), FsError> {
+        Ok(self.state.sync()?)
+    }
+
+    /// rename(2). What is only here is renamed here and uploaded once, under the final name. A file the service has is
+    /// uploaded again under the new name from the bytes kept here and its old id deleted then: the service has no
+    /// rename.
+    pub fn rename(
+        &self,
+        parent: Ino,
+        name: &OsStr,
+        new_parent: Ino,
+        new_name: &OsStr,
+        mode: RenameMode,
+    ) -> Result<(), FsError> {
+        self.must_be_writable()?;
+        if new_parent != ROOT {
+            return Err(FsError::ReadOnly);
+        }
+        let row = self.row_named(parent, name)?;
+        let new_name = checked_name(new_name)?;
+        let over = self.state.lookup(new_name)?;
+        if over.is_some() && mode == RenameMode::NoReplace {
+            return Err(FsError::Exists);
+        }
+        if over.as_ref().is_some_and(|over| over.ino == row.ino) {
+            return Ok(());
+        }
+        let node = self.node(row.ino);
+        if let Some(node) = &node {
+            // What a writer has not closed yet goes out under the new name, and only so.
+            self.seal_on_hold(node)?;
+        }
+        self.must_be_renamable(&row)?;
+        let head = self.head_of(&row)?;
+        let mime_type = mime_type_of(new_name, &head, &self.settings.mime_overrides);
+        let over_node = over.as_ref().and_then(|over| self.node(over.ino));
+        let cleanup = self.state.rename(
+            row.ino,
+            new_name,
+            &mime_type,
+            over.as_ref().map(|over| over.ino),
+            now(),
+        )?;
+        if let Some(node) = over_node {
+            node.lock().is_unlinked = true;
+        }
+        self.store.drop_stages(&cleanup);
+        Ok(())
+    }
+
+    /// Whether the file can be put at the service under another name: its bytes must be here.
+    fn must_be_renamable(&self, row: &Row) -> Result<(), FsError> {
+        let Some(id) = &row.id else {
+            return Ok(());
+        };
+        if self.state.is_pending(row.ino) || self.store.is_kept(id) {
+            return Ok(());
+        }
+        let name = row.name.as_deref().unwrap_or_default();
+        if row.downloadable {
+            log::warn!(
+                "{name} was not renamed: it was made by a tool, and uploaded again under another name the service \
+                 would never give it back"
+            );
+        } else {
+            log::warn!(
+                "{name} was not renamed: the service has no rename, and its bytes are not on this machine"
+            );
+        }
+        Err(FsError::NotPermitted)
+    }
+
+    /// The file under a name of the root; views are not for changing.
+    pub(super) fn row_named(&self, parent: Ino, name: &OsStr) -> Result<Arc<Row>, FsError> {
+        if parent != ROOT {
+            return Err(FsError::ReadOnly);
+        }
+        if name.len() > names::MAX_NAME {
+            return Err(FsError::NameTooLong);
+        }
+        let name = name.to_str().ok_or(FsError::NotFound)?;
+        if name == views::NAME {
+            return Err(FsError::NotPermitted);
+        }
+        self.state.lookup(name)?.ok_or(FsError::NotFound)
+    }
+}
+
+/// A name that a new file may have. That it is too long is said before anything else (POSIX, pathname resolution).
+pub(super) fn checked_name(name: &OsStr) -> Result<&str, FsError> {
+    if name.len() > names::MAX_NAME {
+        return Err(FsError::NameTooLong);
+    }
+    let name = name.to_str().ok_or(FsError::NameRefused)?;
+    if name == views::NAME {
+        return Err(FsError::Exists);
+    }
+    names::check_new_name(name)?;
+    Ok(name)
+}

@@ -1,0 +1,277 @@
+//! Open files: open(2), read(2), write(2) and the end of a handle.
+
+use std::ffi::OsStr;
+use std::sync::Arc;
+
+use crate::api::{ApiError, ErrorKind, FileId, mime_type_of};
+use crate::state::{Ino, PendingBody, Row};
+use crate::store::FetchError;
+
+use super::directory::checked_name;
+use super::node::{Content, Local, MEMORY_LIMIT, Node};
+use super::save::after_close;
+use super::{Caller, Entry, Fh, FsError, OpenFlags, ROOT, WorkspaceFs, lock, now};
+
+/// How much of a file its media type is told by, where the name does not tell.
+pub(super) const SNIFFED: usize = 4096;
+
+impl WorkspaceFs {
+    /// creat(2): a new file, local until its first close.
+    pub fn create(
+        &self,
+        parent: Ino,
+        name: &OsStr,
+        flags: OpenFlags,
+        caller: Caller,
+    ) -> Result<(Entry, Fh), FsError> {
+        if parent != ROOT {
+            return Err(FsError::ReadOnly);
+        }
+        self.must_be_writable()?;
+        let name = checked_name(name)?;
+        if let Some(row) = self.state.lookup(name)? {
+            if flags.exclusive {
+                return Err(FsError::Exists);
+            }
+            let fh = self.open(row.ino, flags, caller)?;
+            return Ok((self.row_entry(&row), fh));
+        }
+        let mime_type = mime_type_of(name, &[], &self.settings.mime_overrides);
+        let row = self.state.create(name, &mime_type, now())?;
+        let node = Node::new(
+            row.ino,
+            Content::Memory(Vec::new()),
+            0,
+            row.mtime,
+            row.ctime,
+        );
+        node.lock().is_dirty = true;
+        let node = self.enter(Arc::new(node), flags);
+        let fh = self.add_handle(node, flags, caller);
+        Ok((self.row_entry(&row), fh))
+    }
+
+    /// open(2). Fails at once where the bytes can't be had; waits where a part of a file that only the service has is
+    /// to be changed.
+    pub fn open(&self, ino: Ino, flags: OpenFlags, caller: Caller) -> Result<Fh, FsError> {
+        let row = self.state.row(ino)?.ok_or(FsError::Stale)?;
+        if row.name.is_none() && row.scope.is_none() {
+            return Err(FsError::Stale);
+        }
+        if flags.changes() {
+            self.must_be_writable()?;
+            if row.scope.is_some() {
+                return Err(FsError::ReadOnly);
+            }
+        }
+        let node = match self.enter_open(ino, flags) {
+            Some(node) => node,
+            None => self.enter(self.new_node(&row, flags)?, flags),
+        };
+        let fh = self.add_handle(Arc::clone(&node), flags, caller);
+        let prepared = if flags.truncate {
+            node.lock().truncate(&self.store, 0, now())
+        } else if flags.write {
+            self.bring_here(&node)
+        } else {
+            Ok(())
+        };
+        if let Err(error) = prepared {
+            self.release(fh);
+            return Err(error);
+        }
+        Ok(fh)
+    }
+
+    /// A node for a file that is not open yet.
+    fn new_node(&self, row: &Row, flags: OpenFlags) -> Result<Arc<Node>, FsError> {
+        let content = match self.content_of(row) {
+            // A whole replacement needs nothing of what it replaces.
+            Err(FsError::Access) if flags.truncate => Content::Bytes(Arc::new(Vec::new())),
+            content => content?,
+        };
+        Ok(Arc::new(Node::new(
+            row.ino, content, row.size, row.mtime, row.ctime,
+        )))
+    }
+
+    /// Counts a handle in where the inode is open already.
+    fn enter_open(&self, ino: Ino, flags: OpenFlags) -> Option<Arc<Node>> {
+        let nodes = lock(&self.nodes);
+        let node = nodes.get(&ino)?;
+        node.lock().count_in(flags);
+        Some(Arc::clone(node))
+    }
+
+    /// Counts a handle in, and makes the node the inode's, unless somebody was faster.
+    fn enter(&self, node: Arc<Node>, flags: OpenFlags) -> Arc<Node> {
+        let mut nodes = lock(&self.nodes);
+        let node = Arc::clone(nodes.entry(node.ino).or_insert(node));
+        node.lock().count_in(flags);
+        node
+    }
+
+    /// Where a file's bytes are, newest first: not yet confirmed, local copy, service.
+    fn content_of(&self, row: &Row) -> Result<Content, FsError> {
+        match self.state.pending_body(row.ino)? {
+            Some(PendingBody::Inline(bytes)) => return Ok(Content::Bytes(Arc::new(bytes))),
+            Some(PendingBody::Staged(name)) => match self.store.open_staged(&name) {
+                Ok(file) => return Ok(Content::Copy(Arc::new(file))),
+                // Confirmed between the two looks: its bytes are kept under the new id now.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    let row = self.state.row(row.ino)?.ok_or(FsError::Stale)?;
+                    return self.confirmed_content(&row);
+                }
+                Err(error) => return Err(error.into()),
+            },
+            None => {}
+        }
+        // Looked up again: the record may have been confirmed since the caller's row was read.
+        let row = self.state.row(row.ino)?.ok_or(FsError::Stale)?;
+        self.confirmed_content(&row)
+    }
+
+    fn confirmed_content(&self, row: &Row) -> Result<Content, FsError> {
+        let id = row.id.as_ref().ok_or(FsError::Stale)?;
+        if let Some(file) = self.store.open_copy(id, row.size)? {
+            return Ok(Content::Copy(Arc::new(file)));
+        }
+        if row.downloadable {
+            return Ok(Content::Remote(id.clone()));
+        }
+        Err(FsError::Access)
+    }
+
+    /// The first bytes of a file, as far as they are here.
+    pub(super) fn head_of(&self, row: &Row) -> Result<Vec<u8>, FsError> {
+        let node = match self.node(row.ino) {
+            Some(node) => node,
+            None => self.new_node(row, OpenFlags::default())?,
+        };
+        match node.read_local(0, SNIFFED)? {
+            Local::Data(head) => Ok(head),
+            Local::Elsewhere(..) => Ok(Vec::new()),
+        }
+    }
+
+    /// read(2) as far as it can be answered at once; `None` when the bytes are at the service.
+    pub fn read_now(&self, fh: Fh, offset: u64, size: usize) -> Result<Option<Vec<u8>>, FsError> {
+        let handle = self.handle(fh)?;
+        match handle.node.read_local(offset, size)? {
+            Local::Data(data) => Ok(Some(data)),
+            Local::Elsewhere(..) => Ok(None),
+        }
+    }
+
+    /// read(2). The first read of a file that only the service has fetches it.
+    pub fn read(&self, fh: Fh, offset: u64, size: usize) -> Result<Vec<u8>, FsError> {
+        let handle = self.handle(fh)?;
+        loop {
+            match handle.node.read_local(offset, size)? {
+                Local::Data(data) => return Ok(data),
+                Local::Elsewhere(..) => self.bring_here(&handle.node)?,
+            }
+        }
+    }
+
+    /// Fetches what only the service has.
+    fn bring_here(&self, node: &Node) -> Result<(), FsError> {
+        let (id, size) = match node.read_local(0, 0)? {
+            Local::Data(_) => return Ok(()),
+            Local::Elsewhere(id, size) => (id, size),
+        };
+        match self.store.fetch(&id, size, || self.api.download(&id)) {
+            Ok(file) => {
+                node.fetched(&id, file);
+                Ok(())
+            }
+            Err(error) => {
+                log::warn!("{id} could not be read: {error}");
+                Err(self.explain(&id, &error))
+            }
+        }
+    }
+
+    /// An answer that contradicts the listing earns one more question: is the file still there?
+    fn explain(&self, id: &FileId, error: &FetchError) -> FsError {
+        match error {
+            FetchError::WrongLength { .. }
+            | FetchError::Api(ApiError {
+                kind: ErrorKind::NotFound | ErrorKind::NotDownloadable,
+                ..
+            }) => {
+                self.refresher.name_missed();
+                match self.api.metadata(id) {
+                    Err(ApiError {
+                        kind: ErrorKind::NotFound,
+                        ..
+                    }) => FsError::Stale,
+                    Err(_) | Ok(_) => error.into(),
+                }
+            }
+            FetchError::Api(_) | FetchError::Cut(_) | FetchError::Disk(_) => error.into(),
+        }
+    }
+
+    /// write(2). All of `data` or an error. May copy sealed content first, so it may take as long as the disk does.
+    pub fn write(&self, fh: Fh, offset: u64, data: &[u8]) -> Result<(), FsError> {
+        let handle = self.handle(fh)?;
+        if !handle.flags.write {
+            return Err(FsError::BadHandle);
+        }
+        // The kernel appends at the size it knows; ours is the one all handles share.
+        let offset = (!handle.flags.append).then_some(offset);
+        handle.node.lock().write(&self.store, offset, data, now())
+    }
+
+    /// write(2) as far as memory is all it takes; `None` when the disk is needed or somebody else is at the file.
+    pub fn write_now(&self, fh: Fh, offset: u64, data: &[u8]) -> Option<Result<(), FsError>> {
+        let handle = match self.handle(fh) {
+            Ok(handle) if handle.flags.write => handle,
+            Ok(_) => return Some(Err(FsError::BadHandle)),
+            Err(error) => return Some(Err(error)),
+        };
+        let offset = (!handle.flags.append).then_some(offset);
+        let mut inner = handle.node.try_lock()?;
+        let end = offset.unwrap_or(inner.size) + data.len() as u64;
+        let stays_in_memory = matches!(inner.content, Content::Memory(_)) && end <= MEMORY_LIMIT;
+        stays_in_memory.then(|| inner.write(&self.store, offset, data, now()))
+    }
+
+    /// The end of a handle. What a close could not save is queued again; there is nobody left to tell.
+    pub fn release(&self, fh: Fh) {
+        let Some(handle) = lock(&self.handles).remove(&fh) else {
+            return;
+        };
+        let node = &handle.node;
+        let is_last_writer = {
+            let mut inner = node.lock();
+            inner.writers -= usize::from(handle.flags.changes());
+            inner.writers == 0 && handle.flags.changes()
+        };
+        if is_last_writer {
+            let when = after_close(node);
+            if let Err(error) = self.save(node, when) {
+                log::error!("what was written last could not be queued for upload: {error}");
+            }
+            self.state.release_hold(node.ino, when);
+        }
+        self.leave(node);
+    }
+
+    /// Counts a handle out; the last one takes the node with it.
+    fn leave(&self, node: &Node) {
+        let mut nodes = lock(&self.nodes);
+        let mut inner = node.lock();
+        inner.handles -= 1;
+        if inner.handles > 0 {
+            return;
+        }
+        nodes.remove(&node.ino);
+        drop(nodes);
+        if let Some(id) = &inner.delete_on_hold {
+            self.state.release_delete(id);
+        }
+        inner.replace(&self.store, Content::Memory(Vec::new()));
+    }
+}

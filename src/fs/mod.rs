@@ -1,0 +1,191 @@
+//! The file system: every operation as a plain blocking method, with types of its own. Whatever is known or held here
+//! is answered from here; only [`WorkspaceFs::open`], [`WorkspaceFs::opendir`], [`WorkspaceFs::read`],
+//! [`WorkspaceFs::flush`] and lookups in views may wait for the network.
+//!
+//! The kernel holds the directory's lock during lookup, create, unlink and rename, and this mount is one directory: one
+//! of them waiting for a server would stop everybody. They answer after at most one local durable commit.
+//!
+//! - `attr`: what `stat` shows
+//! - `directory`: lookup, readdir, unlink, rename
+//! - `file`: open, read, write
+//! - `save`: what close(2) and fsync(2) do
+//! - `closers`: whether a close is the last one
+//! - `node`: an open inode, shared by its handles
+//! - `views`: `.afs/`
+//! - `xattr`: `user.afs.*`
+//! - `error`: the errno table
+
+mod attr;
+mod closers;
+mod directory;
+mod error;
+mod file;
+mod node;
+mod save;
+mod types;
+mod views;
+mod xattr;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::SystemTime;
+
+use crate::api::{FilesApi, MimeOverride};
+use crate::state::{Ino, Nanos, State};
+use crate::store::Store;
+use crate::sync::Refresher;
+
+pub use closers::Caller;
+pub use error::FsError;
+pub use types::{Attr, Changes, DirEntry, Entry, Fh, Kind, OpenFlags, RenameMode, Space};
+
+use node::Node;
+
+/// The mount's root directory.
+pub const ROOT: Ino = Ino(1);
+
+/// What the person who mounts decides.
+#[derive(Debug, Clone)]
+pub struct FsSettings {
+    /// Owner of everything.
+    pub uid: u32,
+    /// Group of everything.
+    pub gid: u32,
+    /// Permission bits that nothing has.
+    pub umask: u32,
+    /// What `df` shows as the size, bytes.
+    pub quota: u64,
+    /// Whether nothing may be changed.
+    pub read_only: bool,
+    /// Whether extended attributes are answered.
+    pub xattr: bool,
+    /// Media types by name that go before the built-in ones.
+    pub mime_overrides: Vec<MimeOverride>,
+}
+
+/// One workspace as a file system.
+pub struct WorkspaceFs {
+    api: Arc<dyn FilesApi>,
+    state: Arc<State>,
+    store: Arc<Store>,
+    refresher: Arc<Refresher>,
+    settings: FsSettings,
+    /// The open inodes. Locked after nothing, held over nothing that waits.
+    nodes: Mutex<HashMap<Ino, Arc<Node>>>,
+    handles: Mutex<HashMap<Fh, Arc<Handle>>>,
+    next_handle: AtomicU64,
+    mounted_at: Nanos,
+    /// The kernel's number for this mount, once there is one.
+    mount_id: OnceLock<u64>,
+}
+
+/// An open file.
+#[derive(Debug)]
+struct Handle {
+    node: Arc<Node>,
+    flags: OpenFlags,
+    /// The process that opened it, where it can write.
+    opener: Option<u32>,
+}
+
+impl std::fmt::Debug for WorkspaceFs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WorkspaceFs")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl WorkspaceFs {
+    /// The file system over a workspace's parts.
+    pub fn new(
+        api: Arc<dyn FilesApi>,
+        state: Arc<State>,
+        store: Arc<Store>,
+        refresher: Arc<Refresher>,
+        settings: FsSettings,
+    ) -> Self {
+        Self {
+            api,
+            state,
+            store,
+            refresher,
+            settings,
+            nodes: Mutex::new(HashMap::new()),
+            handles: Mutex::new(HashMap::new()),
+            next_handle: AtomicU64::new(1),
+            mounted_at: now(),
+            mount_id: OnceLock::new(),
+        }
+    }
+
+    /// What the person who mounted decided.
+    #[must_use]
+    pub fn settings(&self) -> &FsSettings {
+        &self.settings
+    }
+
+    /// The inode's node, where it is open.
+    fn node(&self, ino: Ino) -> Option<Arc<Node>> {
+        lock(&self.nodes).get(&ino).cloned()
+    }
+
+    fn handle(&self, fh: Fh) -> Result<Arc<Handle>, FsError> {
+        lock(&self.handles)
+            .get(&fh)
+            .cloned()
+            .ok_or(FsError::BadHandle)
+    }
+
+    fn add_handle(&self, node: Arc<Node>, flags: OpenFlags, caller: Caller) -> Fh {
+        let fh = Fh(self.next_handle.fetch_add(1, Ordering::Relaxed));
+        let opener = if flags.changes() {
+            caller.process()
+        } else {
+            None
+        };
+        let handle = Handle {
+            node,
+            flags,
+            opener,
+        };
+        lock(&self.handles).insert(fh, Arc::new(handle));
+        fh
+    }
+
+    /// Tells the file system its number in the kernel's mount table. Without it every close counts as the last.
+    pub fn set_mount_id(&self, id: u64) {
+        // Set once, by whoever mounts.
+        let _ = self.mount_id.set(id);
+    }
+
+    fn must_be_writable(&self) -> Result<(), FsError> {
+        if self.settings.read_only {
+            Err(FsError::ReadOnly)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn now() -> Nanos {
+    to_nanos(SystemTime::now())
+}
+
+/// A system time as a file time; what nanoseconds in 64 bits don't hold becomes the nearest that they do.
+#[must_use]
+pub fn to_nanos(time: SystemTime) -> Nanos {
+    match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) => Nanos::try_from(since.as_nanos()).unwrap_or(Nanos::MAX),
+        Err(before) => {
+            Nanos::try_from(before.duration().as_nanos()).map_or(Nanos::MIN, |nanos| -nanos)
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}

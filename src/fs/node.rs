@@ -1,0 +1,321 @@
+//! An open inode: what all handles of one file share. A *draft* is a node whose content was changed here and is not
+//! sealed yet.
+//!
+//! Content is either immutable (a local copy, sealed bytes) or private to the node; the first change after a seal moves
+//! it from one to the other, so that bytes on their way to the service can't change under the uploader.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::api::{FileId, MAX_FILE_SIZE};
+use crate::state::{Ino, Nanos, Ticket};
+use crate::store::{Stage, Store};
+
+use super::{FsError, OpenFlags};
+
+/// A draft up to this size lives in memory; creating and writing a small file then touches no disk.
+pub(super) const MEMORY_LIMIT: u64 = 1024 * 1024;
+
+/// The bytes of an open file.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// At the service only, to be fetched at the first read.
+    Remote(FileId),
+    /// A complete local copy.
+    Copy(Arc<File>),
+    /// Small sealed content.
+    Bytes(Arc<Vec<u8>>),
+    /// A sealed staged file. Its name belongs to the outbox once a record is committed.
+    Sealed(String, Arc<File>),
+    /// A small draft.
+    Memory(Vec<u8>),
+    /// A larger draft.
+    Staged(String, Arc<File>),
+}
+
+/// What is behind the node's lock.
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) content: Content,
+    pub(super) size: u64,
+    /// Whether content differs from all that is sealed.
+    pub(super) is_dirty: bool,
+    pub(super) mtime: Nanos,
+    pub(super) ctime: Nanos,
+    /// The newest sealed record's.
+    pub(super) ticket: Option<Ticket>,
+    /// Whether the name is gone: nothing is saved any more.
+    pub(super) is_unlinked: bool,
+    /// The id whose deletion waits for this node's readers: the service has the only copy.
+    pub(super) delete_on_hold: Option<FileId>,
+    pub(super) handles: usize,
+    pub(super) writers: usize,
+}
+
+/// An open inode.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) ino: Ino,
+    inner: Mutex<Inner>,
+    /// Held over seal and commit, so that generations reach the outbox in their order. Taken before `inner`.
+    pub(super) sealing: Mutex<()>,
+}
+
+/// What a read found without waiting.
+pub(super) enum Local {
+    /// The bytes.
+    Data(Vec<u8>),
+    /// They are at the service.
+    Elsewhere(FileId, u64),
+}
+
+impl Node {
+    pub(super) fn new(ino: Ino, content: Content, size: u64, mtime: Nanos, ctime: Nanos) -> Self {
+        Self {
+            ino,
+            inner: Mutex::new(Inner {
+                content,
+                size,
+                is_dirty: false,
+                mtime,
+                ctime,
+                ticket: None,
+                is_unlinked: false,
+                delete_on_hold: None,
+                handles: 0,
+                writers: 0,
+            }),
+            sealing: Mutex::new(()),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The lock, where nobody has it.
+    pub(super) fn try_lock(&self) -> Option<MutexGuard<'_, Inner>> {
+        match self.inner.try_lock() {
+            Ok(inner) => Some(inner),
+            Err(std::sync::TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(std::sync::TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Reads what is here; the disk is read outside the lock.
+    pub(super) fn read_local(&self, offset: u64, size: usize) -> Result<Local, FsError> {
+        let inner = self.lock();
+        let file = match &inner.content {
+            Content::Remote(id) => return Ok(Local::Elsewhere(id.clone(), inner.size)),
+            Content::Memory(bytes) => return Ok(Local::Data(slice(bytes, offset, size))),
+            Content::Bytes(bytes) => return Ok(Local::Data(slice(bytes, offset, size))),
+            Content::Copy(file) | Content::Sealed(_, file) | Content::Staged(_, file) => {
+                Arc::clone(file)
+            }
+        };
+        let size = size.min(inner.size.saturating_sub(offset) as usize);
+        drop(inner);
+        Ok(Local::Data(read_at(&file, offset, size)?))
+    }
+
+    /// Puts a fetched copy in place of the remote content, unless that was replaced meanwhile.
+    pub(super) fn fetched(&self, id: &FileId, file: Arc<File>) {
+        let mut inner = self.lock();
+        if matches!(&inner.content, Content::Remote(wanted) if wanted == id) {
+            inner.content = Content::Copy(file);
+        }
+    }
+}
+
+impl Inner {
+    /// One more handle.
+    pub(super) fn count_in(&mut self, flags: OpenFlags) {
+        self.handles += 1;
+        self.writers += usize::from(flags.changes());
+    }
+
+    /// Writes at `offset`, or at the end where the handle appends.
+    pub(super) fn write(
+        &mut self,
+        store: &Store,
+        offset: Option<u64>,
+        data: &[u8],
+        now: Nanos,
+    ) -> Result<(), FsError> {
+        let offset = offset.unwrap_or(self.size);
+        let end = offset
+            .checked_add(data.len() as u64)
+            .filter(|end| *end <= MAX_FILE_SIZE)
+            .ok_or(FsError::TooLarge)?;
+        self.make_private(store, self.size.max(end))?;
+        match &mut self.content {
+            Content::Memory(bytes) => {
+                let (start, end) = (offset as usize, end as usize);
+                if bytes.len() < end {
+                    bytes.resize(end, 0);
+                }
+                bytes[start..end].copy_from_slice(data);
+            }
+            Content::Staged(_, file) => file.write_all_at(data, offset)?,
+            Content::Remote(_) | Content::Copy(_) | Content::Bytes(_) | Content::Sealed(..) => {
+                return Err(FsError::Io);
+            }
+        }
+        self.size = self.size.max(end);
+        self.changed(now);
+        Ok(())
+    }
+
+    /// Cuts or extends (with zeros) to `size`.
+    pub(super) fn truncate(&mut self, store: &Store, size: u64, now: Nanos) -> Result<(), FsError> {
+        if size > MAX_FILE_SIZE {
+            return Err(FsError::TooLarge);
+        }
+        if size == self.size {
+            return Ok(());
+        }
+        if size == 0 {
+            self.replace(store, Content::Memory(Vec::new()));
+        } else {
+            self.make_private(store, self.size.max(size))?;
+            match &mut self.content {
+                Content::Memory(bytes) => bytes.resize(size as usize, 0),
+                Content::Staged(_, file) => file.set_len(size)?,
+                Content::Remote(_) | Content::Copy(_) | Content::Bytes(_) | Content::Sealed(..) => {
+                    return Err(FsError::Io);
+                }
+            }
+        }
+        self.size = size;
+        self.changed(now);
+        Ok(())
+    }
+
+    fn changed(&mut self, now: Nanos) {
+        self.is_dirty = true;
+        self.mtime = now;
+        self.ctime = now;
+    }
+
+    /// Makes content changeable that will have up to `size` bytes: sealed and shared bytes are copied, a draft that
+    /// outgrows memory moves to a staged file.
+    fn make_private(&mut self, store: &Store, size: u64) -> Result<(), FsError> {
+        let fits = size <= MEMORY_LIMIT;
+        let private = match &self.content {
+            Content::Staged(..) => return Ok(()),
+            Content::Memory(_) if fits => return Ok(()),
+            Content::Memory(bytes) => staged_from_bytes(store, bytes)?,
+            Content::Bytes(bytes) if fits => Content::Memory(bytes.to_vec()),
+            Content::Bytes(bytes) => staged_from_bytes(store, bytes)?,
+            Content::Copy(file) | Content::Sealed(_, file) if fits => {
+                Content::Memory(read_at(file, 0, self.size as usize)?)
+            }
+            Content::Copy(file) | Content::Sealed(_, file) => staged_from_file(store, file)?,
+            // Fetched before a writable open is answered.
+            Content::Remote(_) => return Err(FsError::Io),
+        };
+        self.replace(store, private);
+        Ok(())
+    }
+
+    /// Puts other content in place; a staged file that only this node knew goes with the old one.
+    pub(super) fn replace(&mut self, store: &Store, content: Content) {
+        let old = std::mem::replace(&mut self.content, content);
+        if let Content::Staged(name, _) = old {
+            store.drop_stage(&name);
+        }
+    }
+
+    /// Makes the content immutable and gives it out.
+    pub(super) fn seal(&mut self) -> SealedContent {
+        let content = std::mem::replace(&mut self.content, Content::Memory(Vec::new()));
+        let (content, sealed) = match content {
+            Content::Memory(bytes) => {
+                let bytes = Arc::new(bytes);
+                (
+                    Content::Bytes(Arc::clone(&bytes)),
+                    SealedContent::Bytes(bytes),
+                )
+            }
+            Content::Bytes(bytes) => (
+                Content::Bytes(Arc::clone(&bytes)),
+                SealedContent::Bytes(bytes),
+            ),
+            Content::Staged(name, file) | Content::Sealed(name, file) => (
+                Content::Sealed(name.clone(), Arc::clone(&file)),
+                SealedContent::Staged(name, file),
+            ),
+            unchanged @ (Content::Remote(_) | Content::Copy(_)) => {
+                (unchanged, SealedContent::Unchanged)
+            }
+        };
+        self.content = content;
+        self.is_dirty = false;
+        sealed
+    }
+}
+
+/// Content that will not change any more.
+#[derive(Debug)]
+pub(super) enum SealedContent {
+    /// Small content.
+    Bytes(Arc<Vec<u8>>),
+    /// A staged file.
+    Staged(String, Arc<File>),
+    /// Nothing was written: what the service has.
+    Unchanged,
+}
+
+fn slice(bytes: &[u8], offset: u64, size: usize) -> Vec<u8> {
+    let start = (offset as usize).min(bytes.len());
+    let end = start.saturating_add(size).min(bytes.len());
+    bytes[start..end].to_vec()
+}
+
+/// Exactly `size` bytes, or an error: a local copy that ends early is damaged, and zeros or a short read would be a lie.
+pub(super) fn read_at(file: &File, offset: u64, size: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; size];
+    file.read_exact_at(&mut bytes, offset)?;
+    Ok(bytes)
+}
+
+fn staged_from_bytes(store: &Store, bytes: &[u8]) -> Result<Content, FsError> {
+    fill(store, |file| file.write_all_at(bytes, 0))
+}
+
+fn staged_from_file(store: &Store, from: &File) -> Result<Content, FsError> {
+    fill(store, |mut file| {
+        // Another descriptor: the shared one's position is not ours to move.
+        let mut from = io::BufReader::with_capacity(1024 * 1024, Positioned { file: from, at: 0 });
+        io::copy(&mut from, &mut file).map(|_| ())
+    })
+}
+
+fn fill(store: &Store, fill: impl FnOnce(&File) -> io::Result<()>) -> Result<Content, FsError> {
+    let Stage { name, file } = store.stage()?;
+    match fill(&file) {
+        Ok(()) => Ok(Content::Staged(name, Arc::new(file))),
+        Err(error) => {
+            store.drop_stage(&name);
+            Err(error.into())
+        }
+    }
+}
+
+/// Reads a shared file from a position of its own.
+struct Positioned<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl io::Read for Positioned<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read_at(buffer, self.at)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}

@@ -1,0 +1,171 @@
+//! Between the file system's types and the kernel library's.
+
+use std::time::{Duration, SystemTime};
+
+use fuser::{
+    Errno, FileAttr, FileHandle, FileType, FopenFlags, INodeNo, ReplyAttr, ReplyCreate, ReplyData,
+    ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, ReplyXattr, TimeOrNow,
+};
+
+use crate::fs::{Attr, Entry, Fh, FsError, Kind, OpenFlags, to_nanos};
+use crate::state::{Ino, Nanos};
+
+use super::{BLOCK, GENERATION, TTL};
+
+/// An outcome that a reply object can carry to the kernel.
+pub(super) trait Answer<R> {
+    /// Sends it.
+    fn answer(self, reply: R);
+}
+
+impl Answer<ReplyEmpty> for Result<(), FsError> {
+    fn answer(self, reply: ReplyEmpty) {
+        match self {
+            Ok(()) => reply.ok(),
+            Err(error) => reply.error(errno(error)),
+        }
+    }
+}
+
+impl Answer<ReplyEntry> for Result<Entry, FsError> {
+    fn answer(self, reply: ReplyEntry) {
+        match self {
+            Ok(entry) => reply.entry(&ttl(&entry), &file_attr(&entry.attr), GENERATION),
+            // A plain ENOENT is not remembered by the kernel: a new file shows as soon as it is known here.
+            Err(error) => reply.error(errno(error)),
+        }
+    }
+}
+
+impl Answer<ReplyAttr> for Result<Attr, FsError> {
+    fn answer(self, reply: ReplyAttr) {
+        match self {
+            Ok(attr) => reply.attr(&TTL, &file_attr(&attr)),
+            Err(error) => reply.error(errno(error)),
+        }
+    }
+}
+
+impl Answer<ReplyData> for Result<Vec<u8>, FsError> {
+    fn answer(self, reply: ReplyData) {
+        match self {
+            Ok(data) => reply.data(&data),
+            Err(error) => reply.error(errno(error)),
+        }
+    }
+}
+
+impl Answer<ReplyWrite> for Result<u32, FsError> {
+    fn answer(self, reply: ReplyWrite) {
+        match self {
+            Ok(written) => reply.written(written),
+            Err(error) => reply.error(errno(error)),
+        }
+    }
+}
+
+impl Answer<ReplyOpen> for Result<(Fh, OpenFlags), FsError> {
+    fn answer(self, reply: ReplyOpen) {
+        match self {
+            Ok((fh, flags)) => reply.opened(FileHandle(fh.0), open_flags(flags)),
+            Err(error) => reply.error(errno(error)),
+        }
+    }
+}
+
+impl Answer<ReplyCreate> for Result<(Entry, Fh), FsError> {
+    fn answer(self, reply: ReplyCreate) {
+        match self {
+            Ok((entry, fh)) => reply.created(
+                &ttl(&entry),
+                &file_attr(&entry.attr),
+                GENERATION,
+                FileHandle(fh.0),
+                FopenFlags::empty(),
+            ),
+            Err(error) => reply.error(errno(error)),
+        }
+    }
+}
+
+/// xattr calls ask for the size first, with a buffer of none.
+pub(super) fn answer_xattr(value: Result<Vec<u8>, FsError>, room: u32, reply: ReplyXattr) {
+    match value {
+        Ok(value) if room == 0 => reply.size(value.len() as u32),
+        Ok(value) if value.len() > room as usize => reply.error(errno(FsError::Range)),
+        Ok(value) => reply.data(&value),
+        Err(error) => reply.error(errno(error)),
+    }
+}
+
+/// What a handle tells the kernel. A reader's pages stay valid over opens: content behind an inode changes only through
+/// the kernel. A reader has nothing to flush; a writer's FLUSH is its save.
+fn open_flags(flags: OpenFlags) -> FopenFlags {
+    if flags.changes() {
+        FopenFlags::empty()
+    } else {
+        FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH
+    }
+}
+
+pub(super) fn errno(error: FsError) -> Errno {
+    Errno::from_i32(error.errno())
+}
+
+pub(super) fn ino(inode: INodeNo) -> Ino {
+    Ino(inode.0)
+}
+
+/// How long the kernel may remember an entry.
+pub(super) fn ttl(entry: &Entry) -> Duration {
+    if entry.is_lasting {
+        TTL
+    } else {
+        Duration::ZERO
+    }
+}
+
+pub(super) fn nanos(time: TimeOrNow) -> Nanos {
+    to_nanos(match time {
+        TimeOrNow::SpecificTime(time) => time,
+        TimeOrNow::Now => SystemTime::now(),
+    })
+}
+
+fn system_time(nanos: Nanos) -> SystemTime {
+    let distance = Duration::from_nanos(nanos.unsigned_abs());
+    if nanos < 0 {
+        SystemTime::UNIX_EPOCH - distance
+    } else {
+        SystemTime::UNIX_EPOCH + distance
+    }
+}
+
+pub(super) fn kind(kind: Kind) -> FileType {
+    match kind {
+        Kind::File => FileType::RegularFile,
+        Kind::Directory => FileType::Directory,
+        Kind::Symlink => FileType::Symlink,
+    }
+}
+
+pub(super) fn file_attr(attr: &Attr) -> FileAttr {
+    FileAttr {
+        ino: INodeNo(attr.ino.0),
+        size: attr.size,
+        // st_blocks counts 512 bytes (stat(2)), whatever the block size is.
+        blocks: attr.size.div_ceil(512),
+        atime: system_time(attr.mtime),
+        mtime: system_time(attr.mtime),
+        ctime: system_time(attr.ctime),
+        crtime: system_time(attr.mtime),
+        kind: kind(attr.kind),
+        perm: attr.mode,
+        nlink: attr.nlink,
+        uid: attr.uid,
+        gid: attr.gid,
+        rdev: 0,
+        blksize: BLOCK,
+        flags: 0,
+    }
+}

@@ -1,0 +1,264 @@
+//! The assembly: from settings to a mount that answers, and to its end.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use indicatif::ProgressBar;
+
+use crate::api::{ApiKey, FilesApi, HttpClient, HttpConfig};
+use crate::config::{MountSettings, Source};
+use crate::control;
+use crate::fs::{FsSettings, WorkspaceFs};
+use crate::fuse::FuseAdapter;
+use crate::store::Limits;
+use crate::sync::Refresher;
+use crate::uploader;
+
+use super::MountError;
+use super::background::Ready;
+use super::demo::Demo;
+use super::kernel;
+use super::prepare;
+use super::registration::Registration;
+use super::sys::Signals;
+use super::table::MountTable;
+use super::unmount;
+use super::workspace::{Place, Workspace};
+
+/// What the kernel's table shows as the mount's source.
+const NAME: &str = "afs";
+
+/// The same of a demo: nobody should take it for their workspace.
+const DEMO_NAME: &str = "afs:demo";
+
+/// How long the end of a mount waits for what is due at the service; the rest stays in the outbox.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// How long a mount that was told to end waits for programs that still have files open.
+const LAST_HANDLES: Duration = Duration::from_secs(3);
+
+/// What nobody who copies a file should have to find out later.
+const FIRST_MOUNT: &str = "Everything copied here is uploaded to this key's workspace, listed for everyone with a key \
+                           of it, and stays until deleted.";
+
+/// Why a mount ends.
+enum End {
+    /// Somebody unmounted it.
+    Unmounted,
+    /// This process was told to.
+    Signal(&'static str),
+}
+
+/// The service a mount talks to.
+struct Service {
+    api: Arc<dyn FilesApi>,
+    key: ApiKey,
+    base_url: String,
+    /// What stands for the host in the index of workspaces.
+    host: String,
+    demo: Option<Demo>,
+}
+
+/// Serves the mount until it is unmounted or told to end. Call it before the process has other threads: they inherit
+/// which signals are blocked.
+pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError> {
+    let mountpoint = prepare::prepare(&settings).map_err(MountError::Refused)?;
+    let signals = Signals::block().map_err(MountError::System)?;
+    let service = Service::connect(&mut settings)?;
+    let mut workspace = Place {
+        state_root: &settings.state_root,
+        cache_root: &settings.cache_root,
+        limits: Limits {
+            cache: settings.cache_size,
+            trash: settings.trash,
+        },
+        base_url: &service.host,
+        key: &service.key,
+    }
+    .open(&*service.api)?;
+    let refresher = Refresher::new(
+        Arc::clone(&service.api),
+        Arc::clone(&workspace.state),
+        settings.refresh,
+    );
+    let notices = first_listing(&service, &mut workspace, &refresher)?;
+    let (end, ended) = channel();
+    mount(
+        &settings,
+        &service,
+        &workspace,
+        &refresher,
+        &mountpoint,
+        &end,
+    )?;
+    control::serve(control::Server {
+        about: control::About {
+            mountpoint: mountpoint.clone(),
+            host: service.base_url.clone(),
+            state_dir: workspace.dir.clone(),
+        },
+        state: Arc::clone(&workspace.state),
+        store: Arc::clone(&workspace.store),
+        refresher: Arc::clone(&refresher),
+    })
+    .map_err(MountError::System)?;
+    let registration = Registration::write(&mountpoint, &workspace.dir);
+    if let Err(error) = &registration {
+        log::warn!("afs unmount will not wait for this mount's last work: {error}");
+    }
+    ready.announce(&notices);
+    wait_for_the_end(&mountpoint, signals, end, &ended);
+    finish(&workspace, &refresher);
+    Ok(())
+}
+
+impl Service {
+    fn connect(settings: &mut MountSettings) -> Result<Self, MountError> {
+        let (base_url, key, demo) = match settings.source.clone() {
+            Source::Service { key } => (settings.base_url.clone(), key, None),
+            Source::Demo => {
+                let demo = Demo::start(settings)?;
+                (demo.base_url(), Demo::key()?, Some(demo))
+            }
+        };
+        let config = HttpConfig {
+            betas: settings.betas.clone(),
+            no_progress: settings.no_progress,
+            ..HttpConfig::new(&base_url, key.clone())
+        };
+        Ok(Self {
+            api: Arc::new(HttpClient::new(&config).map_err(MountError::Client)?),
+            key,
+            host: match &demo {
+                Some(_) => Demo::NAME.to_owned(),
+                None => base_url.clone(),
+            },
+            base_url,
+            demo,
+        })
+    }
+}
+
+/// Lists a workspace that nothing is known of, completely: a part of it is never shown as the whole. What to tell the
+/// person who mounts it.
+fn first_listing(
+    service: &Service,
+    workspace: &mut Workspace,
+    refresher: &Refresher,
+) -> Result<Vec<String>, MountError> {
+    if refresher.is_known()? {
+        return Ok(Vec::new());
+    }
+    let progress = ProgressBar::new_spinner();
+    refresher
+        .list_all(workspace.first_page.take(), &mut |count| {
+            progress.set_message(format!("listing the workspace: {count} files"));
+            progress.tick();
+        })
+        .map_err(|error| MountError::FirstListing {
+            base_url: service.base_url.clone(),
+            error,
+        })?;
+    progress.finish_and_clear();
+    Ok(match service.demo {
+        Some(_) => Vec::new(),
+        None => vec![FIRST_MOUNT.to_owned()],
+    })
+}
+
+/// Puts the rooms together and lets the kernel in. `end` is told when the kernel has left.
+fn mount(
+    settings: &MountSettings,
+    service: &Service,
+    workspace: &Workspace,
+    refresher: &Arc<Refresher>,
+    mountpoint: &Path,
+    end: &Sender<End>,
+) -> Result<(), MountError> {
+    let fs = Arc::new(WorkspaceFs::new(
+        Arc::clone(&service.api),
+        Arc::clone(&workspace.state),
+        Arc::clone(&workspace.store),
+        Arc::clone(refresher),
+        fs_settings(settings),
+    ));
+    let end = end.clone();
+    let adapter = FuseAdapter::new(Arc::clone(&fs), move || {
+        // Nobody listens when the process is on its way out already.
+        let _ = end.send(End::Unmounted);
+    })
+    .map_err(MountError::System)?;
+    let name = if service.demo.is_some() {
+        DEMO_NAME
+    } else {
+        NAME
+    };
+    kernel::attach(adapter, name, mountpoint, settings).map_err(MountError::Kernel)?;
+    let table = MountTable::read().map_err(MountError::System)?;
+    if let Some(entry) = table.at(mountpoint) {
+        fs.set_mount_id(entry.id);
+    }
+    if !settings.read_only {
+        uploader::start(
+            &service.api,
+            &workspace.state,
+            &workspace.store,
+            settings.no_progress,
+        )
+        .map_err(MountError::System)?;
+    }
+    Ok(())
+}
+
+fn fs_settings(settings: &MountSettings) -> FsSettings {
+    FsSettings {
+        uid: settings.uid,
+        gid: settings.gid,
+        umask: settings.umask,
+        quota: settings.quota,
+        read_only: settings.read_only,
+        xattr: settings.xattr,
+        mime_overrides: settings.mime_overrides.clone(),
+    }
+}
+
+/// Returns when the kernel has left the mount, or this process was told to end and has taken it away.
+fn wait_for_the_end(mountpoint: &Path, signals: Signals, end: Sender<End>, ended: &Receiver<End>) {
+    let listener = thread::Builder::new()
+        .name("afs-signals".into())
+        .spawn(move || {
+            let _ = end.send(End::Signal(signals.wait()));
+        });
+    if let Err(error) = listener {
+        log::warn!("no thread to wait for signals: {error}");
+    }
+    match ended.recv() {
+        Ok(End::Signal(name)) => {
+            log::info!("{name}: ending the mount");
+            if let Err(why) = unmount::detach(mountpoint) {
+                log::error!("{} could not be unmounted: {why}", mountpoint.display());
+            }
+            // Programs with open files hold the session; they have had their moment then.
+            if ended.recv_timeout(LAST_HANDLES).is_err() {
+                log::warn!("some programs still have files open here; they get errors from now on");
+            }
+        }
+        Ok(End::Unmounted) | Err(_) => log::info!("{} is unmounted", mountpoint.display()),
+    }
+}
+
+/// The last moments: what is due goes out, the rest stays in the outbox for the next mount.
+fn finish(workspace: &Workspace, refresher: &Refresher) {
+    refresher.stop();
+    let left = workspace.state.wait_idle(Instant::now() + LAST_WORDS);
+    workspace.state.stop();
+    if left > 0 {
+        log::warn!("{left} changes have not reached the service; the next mount sends them");
+    }
+    if let Err(error) = workspace.state.sync() {
+        log::error!("{error}");
+    }
+}

@@ -1,0 +1,109 @@
+//! Finding a workspace's state and opening it, for this process alone.
+
+use std::fs::{File, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::api::{ApiKey, Cursor, FilePage, FilesApi, ListQuery};
+use crate::state::{State, WorkspaceId, Workspaces};
+use crate::store::{Limits, Store};
+use crate::sync::RefreshError;
+
+use super::MountError;
+
+/// A workspace's state, open and locked.
+#[derive(Debug)]
+pub(super) struct Workspace {
+    pub(super) dir: PathBuf,
+    pub(super) state: Arc<State>,
+    pub(super) store: Arc<Store>,
+    /// The newest page, where it had to be asked for to find the workspace.
+    pub(super) first_page: Option<FilePage>,
+    /// Held for as long as the process lives: the state has one writer.
+    _lock: File,
+}
+
+/// Where a workspace's state and cache live, and whose workspace it is.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    pub(super) state_root: &'a Path,
+    pub(super) cache_root: &'a Path,
+    pub(super) limits: Limits,
+    pub(super) base_url: &'a str,
+    pub(super) key: &'a ApiKey,
+}
+
+impl Place<'_> {
+    /// Opens the key's workspace. A key that is new here costs one list call, to see whether it belongs to a workspace
+    /// that is known under another key.
+    pub(super) fn open(&self, api: &dyn FilesApi) -> Result<Workspace, MountError> {
+        let (id, first_page) = self.find(api)?;
+        let dir = self.state_root.join(id.as_str());
+        let cache_dir = self.cache_root.join(id.as_str());
+        std::fs::create_dir_all(&dir).map_err(|error| MountError::Disk(dir.clone(), error))?;
+        let lock = lock(&dir)?;
+        let state = State::open(&dir)?;
+        let store = Store::open(&dir, &cache_dir, self.limits)
+            .map_err(|error| MountError::Disk(dir.clone(), error))?;
+        let wanted = state.recover()?;
+        store
+            .drop_stages_but(&wanted)
+            .map_err(|error| MountError::Disk(dir.clone(), error))?;
+        Ok(Workspace {
+            dir,
+            state: Arc::new(state),
+            store: Arc::new(store),
+            first_page,
+            _lock: lock,
+        })
+    }
+
+    fn find(&self, api: &dyn FilesApi) -> Result<(WorkspaceId, Option<FilePage>), MountError> {
+        let workspaces = Workspaces::open(self.state_root)?;
+        let key = fingerprint(self.base_url, self.key);
+        if let Some(id) = workspaces.known(self.base_url, &key)? {
+            return Ok((id, None));
+        }
+        // Before anything is written: a mistyped key leaves nothing behind.
+        let page = api
+            .list(&ListQuery::page(Cursor::Newest))
+            .map_err(|error| MountError::FirstListing {
+                base_url: self.base_url.to_owned(),
+                error: RefreshError::Api(error),
+            })?;
+        let listed: Vec<_> = page.files.iter().map(|file| file.id.clone()).collect();
+        Ok((workspaces.place(self.base_url, &key, &listed)?, Some(page)))
+    }
+}
+
+/// What stands for a key in the index of workspaces: enough to know it again, nothing to use it with.
+fn fingerprint(base_url: &str, key: &ApiKey) -> String {
+    let digest = Sha256::new()
+        .chain_update("afs workspace key\0")
+        .chain_update(base_url)
+        .chain_update("\0")
+        .chain_update(key.reveal())
+        .finalize();
+    digest[..16]
+        .iter()
+        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+fn lock(dir: &Path) -> Result<File, MountError> {
+    let path = dir.join("lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|error| MountError::Disk(path.clone(), error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(MountError::Served(dir.to_owned())),
+        Err(TryLockError::Error(error)) => Err(MountError::Disk(path, error)),
+    }
+}

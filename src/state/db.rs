@@ -1,0 +1,167 @@
+//! `SQLite` as this house uses it: write-ahead log, one writer, a few readers that never wait for it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::{Ino, lock, schema::MIGRATIONS};
+
+/// What can go wrong with local state.
+#[derive(Debug)]
+pub enum StateError {
+    /// The disk under the database is full.
+    Full,
+    /// The name is taken in the directory.
+    Exists,
+    /// The inode is not in the catalogue (any more).
+    Gone,
+    /// The database was written by a newer version of this program.
+    Newer {
+        /// The version found.
+        found: usize,
+    },
+    /// Anything else the database says.
+    Database(rusqlite::Error),
+    /// A file beside the database could not be used.
+    Io(PathBuf, std::io::Error),
+}
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => f.write_str("the local disk is full"),
+            Self::Exists => f.write_str("the name is taken"),
+            Self::Gone => f.write_str("the file was removed"),
+            Self::Newer { found } => write!(
+                f,
+                "the local state was written by a newer afs (schema {found}); use that one, or another --state-dir"
+            ),
+            Self::Database(error) => write!(f, "the local state database failed: {error}"),
+            Self::Io(path, error) => write!(f, "{}: {error}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for StateError {}
+
+impl From<rusqlite::Error> for StateError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Self::Full,
+            _ => Self::Database(error),
+        }
+    }
+}
+
+/// Whether a commit returns before or after the disk has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// Ordered with all other commits, on disk with the next durable one.
+    Relaxed,
+    /// On disk when the call returns.
+    Durable,
+}
+
+/// A write transaction, noting which rows it changed.
+pub(super) struct Tx<'a> {
+    pub(super) sql: rusqlite::Transaction<'a>,
+    pub(super) touched: Vec<Ino>,
+}
+
+pub(super) struct Db {
+    path: PathBuf,
+    writer: Mutex<Connection>,
+    idle_readers: Mutex<Vec<Connection>>,
+}
+
+impl fmt::Debug for Db {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Db")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Db {
+    pub(super) fn open(path: &Path) -> Result<Self, StateError> {
+        let writer = Connection::open(path)?;
+        writer.pragma_update(None, "journal_mode", "wal")?;
+        writer.busy_timeout(Duration::from_secs(5))?;
+        writer.set_prepared_statement_cache_capacity(64);
+        let mut db = Self {
+            path: path.to_owned(),
+            writer: Mutex::new(writer),
+            idle_readers: Mutex::new(Vec::new()),
+        };
+        db.migrate()?;
+        Ok(db)
+    }
+
+    fn migrate(&mut self) -> Result<(), StateError> {
+        let writer = self
+            .writer
+            .get_mut()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let found =
+            writer.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0))? as usize;
+        if found > MIGRATIONS.len() {
+            return Err(StateError::Newer { found });
+        }
+        for (version, script) in MIGRATIONS.iter().enumerate().skip(found) {
+            let tx = writer.transaction()?;
+            tx.execute_batch(script)?;
+            tx.pragma_update(None, "user_version", version as u32 + 1)?;
+            tx.commit()?;
+        }
+        Ok(())
+    }
+
+    /// Runs `read` on a snapshot of the last commit.
+    pub(super) fn read<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StateError> {
+        let idle = lock(&self.idle_readers).pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => self.new_reader()?,
+        };
+        let result = read(&connection);
+        lock(&self.idle_readers).push(connection);
+        Ok(result?)
+    }
+
+    fn new_reader(&self) -> Result<Connection, StateError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.path, flags)?;
+        connection.busy_timeout(Duration::from_secs(5))?;
+        connection.set_prepared_statement_cache_capacity(64);
+        Ok(connection)
+    }
+
+    /// Runs `write` in a transaction: all of it or nothing. Returns its result and the rows it touched.
+    pub(super) fn write<T>(
+        &self,
+        durability: Durability,
+        write: impl FnOnce(&mut Tx<'_>) -> Result<T, StateError>,
+    ) -> Result<(T, Vec<Ino>), StateError> {
+        let mut writer = lock(&self.writer);
+        // In WAL mode FULL syncs the log at every commit and NORMAL only at checkpoints; the log is sequential, so a
+        // durable commit brings all earlier ones to disk too (SQLite, PRAGMA synchronous).
+        let level = match durability {
+            Durability::Relaxed => "NORMAL",
+            Durability::Durable => "FULL",
+        };
+        writer.pragma_update(None, "synchronous", level)?;
+        let mut tx = Tx {
+            sql: writer.transaction_with_behavior(TransactionBehavior::Immediate)?,
+            touched: Vec::new(),
+        };
+        let value = write(&mut tx)?;
+        tx.sql.commit()?;
+        Ok((value, tx.touched))
+    }
+}

@@ -1,0 +1,195 @@
+//! What a listing does to the catalogue: the primitives, in one transaction a page. Which of them are used when is
+//! `sync`'s to decide.
+
+use std::collections::HashSet;
+
+use rusqlite::params;
+
+use crate::api::FileId;
+
+use super::catalogue::{nanos, row_where, taken};
+use super::db::{Durability, Tx};
+use super::queue::EntriesGuard;
+use super::{Ino, Millis, NewRow, Row, State, StateError};
+
+/// A merge in progress. The outbox does not change under it.
+pub struct Merge<'a, 'tx> {
+    tx: &'a mut Tx<'tx>,
+    entries: &'a EntriesGuard<'a>,
+}
+
+impl std::fmt::Debug for Merge<'_, '_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Merge").finish_non_exhaustive()
+    }
+}
+
+impl State {
+    /// Changes the catalogue to what a listing says: all of it or nothing.
+    pub fn merge<T>(
+        &self,
+        change: impl FnOnce(&mut Merge<'_, '_>) -> Result<T, StateError>,
+    ) -> Result<T, StateError> {
+        let entries = self.queue.entries();
+        self.write(Durability::Relaxed, |tx| {
+            change(&mut Merge {
+                tx,
+                entries: &entries,
+            })
+        })
+    }
+
+    /// Inodes that a complete listing begun at `listed_at` should have shown: confirmed, in the directory, and known
+    /// since before then (own saves with some grace: that a new file is listed at once is promised nowhere).
+    pub fn expected_in_listing(
+        &self,
+        listed_at: Millis,
+        grace: Millis,
+    ) -> Result<Vec<Ino>, StateError> {
+        self.db.read(|sql| {
+            let mut statement = sql.prepare_cached(
+                "SELECT ino FROM files WHERE id IS NOT NULL AND name IS NOT NULL AND scope IS NULL \
+                 AND learned_at < CASE own WHEN 1 THEN ?2 ELSE ?1 END",
+            )?;
+            let inodes = statement.query_map(params![listed_at, listed_at - grace], |row| {
+                row.get::<_, i64>(0).map(|ino| Ino(ino as u64))
+            })?;
+            inodes.collect()
+        })
+    }
+}
+
+impl Merge<'_, '_> {
+    /// Whether the id is deleted or replaced here, whatever a listing says.
+    pub fn is_hidden(&self, id: &FileId) -> Result<bool, StateError> {
+        Ok(self
+            .tx
+            .sql
+            .prepare_cached("SELECT 1 FROM hidden WHERE id = ?1")?
+            .exists([id.as_str()])?)
+    }
+
+    /// The inode of an id.
+    pub fn row_of_id(&self, id: &FileId) -> Result<Option<Row>, StateError> {
+        Ok(row_where(&self.tx.sql, "id = ?1", [id.as_str()])?)
+    }
+
+    /// The inode under a directory name.
+    pub fn row_named(&self, name: &str) -> Result<Option<Row>, StateError> {
+        Ok(row_where(&self.tx.sql, "name = ?1", [name])?)
+    }
+
+    /// Whether the inode holds content that the service has not confirmed.
+    #[must_use]
+    pub fn is_local(&self, row: &Row) -> bool {
+        row.id.is_none() || !self.entries.of_inode(row.ino).is_empty()
+    }
+
+    /// A file that is new here.
+    pub fn insert(&mut self, new: &NewRow<'_>) -> Result<Ino, StateError> {
+        let file = new.file;
+        let time = nanos(file.created_at);
+        self.tx
+            .sql
+            .prepare_cached(
+                "INSERT INTO files (name, suffixed, id, filename, mime_type, size, created_at, mtime, ctime, \
+                 downloadable, scope, own, learned_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9, ?10, 0, ?11)",
+            )?
+            .execute(params![
+                new.name,
+                new.suffixed,
+                file.id.as_str(),
+                file.filename,
+                file.mime_type,
+                i64::try_from(file.size_bytes).unwrap_or(i64::MAX),
+                file.created_at.as_microsecond(),
+                time,
+                file.downloadable,
+                file.scope.as_ref().map(|scope| scope.id.as_str()),
+                new.learned_at
+            ])
+            .map_err(taken)?;
+        Ok(Ino(self.tx.sql.last_insert_rowid() as u64))
+    }
+
+    /// Puts an inode that is not in the directory under a name, or takes it out of the directory.
+    pub fn set_name(
+        &mut self,
+        ino: Ino,
+        name: Option<&str>,
+        suffixed: bool,
+    ) -> Result<(), StateError> {
+        self.tx
+            .sql
+            .prepare_cached("UPDATE files SET name = ?2, suffixed = ?3 WHERE ino = ?1")?
+            .execute(params![ino.0 as i64, name, suffixed])
+            .map_err(taken)?;
+        self.tx.touched.push(ino);
+        Ok(())
+    }
+
+    /// Moves a file to a suffixed name, so that a newer one can have the plain name.
+    ///
+    /// It gets a new inode number with it. The kernel may still hold the plain name as the old number, and an OPEN says
+    /// only the number: a number that is gone answers ESTALE and is looked up again, where an old one would quietly
+    /// open the previous file.
+    pub fn displace(&mut self, ino: Ino, name: &str) -> Result<Ino, StateError> {
+        let new = {
+            let mut statement = self.tx.sql.prepare_cached(
+                "INSERT INTO files (name, suffixed, filename, mime_type, size, created_at, mtime, ctime, downloadable, \
+                 scope, own, learned_at) SELECT ?2, 1, filename, mime_type, size, created_at, mtime, ctime, \
+                 downloadable, scope, own, learned_at FROM files WHERE ino = ?1",
+            )?;
+            statement
+                .execute(params![ino.0 as i64, name])
+                .map_err(taken)?;
+            self.tx.sql.last_insert_rowid()
+        };
+        let id: Option<String> = self
+            .tx
+            .sql
+            .prepare_cached("DELETE FROM files WHERE ino = ?1 RETURNING id")?
+            .query_row([ino.0 as i64], |row| row.get(0))?;
+        self.tx
+            .sql
+            .prepare_cached("UPDATE files SET id = ?2 WHERE ino = ?1")?
+            .execute(params![new, id])?;
+        self.tx.touched.push(ino);
+        Ok(Ino(new as u64))
+    }
+
+    /// Takes over what the service may change about a file: whether it can be downloaded.
+    pub fn set_downloadable(&mut self, ino: Ino, downloadable: bool) -> Result<(), StateError> {
+        self.tx
+            .sql
+            .prepare_cached("UPDATE files SET downloadable = ?2 WHERE ino = ?1")?
+            .execute(params![ino.0 as i64, downloadable])?;
+        self.tx.touched.push(ino);
+        Ok(())
+    }
+
+    /// Forgets deleted ids that a complete listing begun at `listed_at` does not show any more.
+    pub fn forget_hidden(
+        &mut self,
+        listed_at: Millis,
+        still_listed: &HashSet<FileId>,
+    ) -> Result<(), StateError> {
+        let gone: Vec<String> = {
+            let mut statement = self
+                .tx
+                .sql
+                .prepare_cached("SELECT id FROM hidden WHERE deleted_at < ?1")?;
+            let ids = statement.query_map([listed_at], |row| row.get(0))?;
+            ids.collect::<Result<_, _>>()?
+        };
+        for id in gone {
+            if !still_listed.contains(&FileId::new(id.as_str())) {
+                self.tx
+                    .sql
+                    .prepare_cached("DELETE FROM hidden WHERE id = ?1")?
+                    .execute([id])?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,71 @@
+//! What this machine knows of a workspace, in one database: the *catalogue* (every known remote file under its
+//! inode number and directory name) and the *outbox* (what was written, renamed or removed here and is not confirmed by
+//! the service yet).
+//!
+//! Both stand in one database because the steps that matter change both at once: a confirmed save moves the inode to its
+//! new id, drops the record and queues the old id's deletion in one transaction.
+//!
+//! Lock order, here and in the rooms below: open inode (`fs`) -> outbox queue -> database writer -> row cache. Nobody
+//! waits for the network while holding one of them; who waits for a record hangs on its [`Ticket`].
+
+mod catalogue;
+mod db;
+mod merge;
+mod outbox;
+mod progress;
+mod queue;
+mod records;
+mod schema;
+mod workspace;
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard};
+
+pub use catalogue::{NewRow, Row};
+pub use db::StateError;
+pub use merge::Merge;
+pub use outbox::{Cleanup, PendingBody, Sealed, SealedBytes, When};
+pub use queue::{Body, Class, Pending, Record, Seq, Ticket, Work, now};
+pub use workspace::{WorkspaceId, Workspaces};
+
+use catalogue::RowCache;
+use db::Db;
+use queue::Queue;
+
+/// An inode number: a row's id in the catalogue, never given out twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ino(pub u64);
+
+/// Nanoseconds since 1970, as file times are kept (years 1678 to 2262; other times are clamped).
+pub type Nanos = i64;
+
+/// Milliseconds since 1970, as schedules are kept.
+pub type Millis = i64;
+
+/// The database of one workspace, open.
+#[derive(Debug)]
+pub struct State {
+    db: Db,
+    cache: RowCache,
+    queue: Queue,
+}
+
+impl State {
+    /// Opens (and where needed creates or migrates) `state.db` in `dir`.
+    pub fn open(dir: &Path) -> Result<Self, StateError> {
+        let db = Db::open(&dir.join("state.db"))?;
+        let queue = Queue::new(db.read(records::load)?);
+        Ok(Self {
+            db,
+            cache: RowCache::new(),
+            queue,
+        })
+    }
+}
+
+/// Locks a mutex whose holder cannot leave it half changed; a panic elsewhere must not take the mount down with it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}

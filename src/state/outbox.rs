@@ -1,0 +1,312 @@
+//! The outbox: durable work for the service. A record goes through these steps, each idempotent, so that a process that
+//! dies between two of them is continued by the next one:
+//!
+//! 1. [`State::seal`], [`State::unlink`], [`State::rename`]: the user's act, in one durable transaction
+//! 2. the uploader sends it, and gives the bytes their place among the kept ones under the new id
+//! 3. [`State::confirm`]: the inode is on the new id, the ids it replaced are queued for deletion, the record is gone;
+//!    one transaction
+//! 4. the record's own copy of the bytes is removed
+
+use std::collections::HashSet;
+
+use rusqlite::{OptionalExtension, params};
+
+use crate::api::FileId;
+
+use super::catalogue::{row_where, taken};
+use super::db::Durability;
+use super::queue::{EntriesGuard, Entry, now};
+use super::records::{
+    drop_records, forget, insert_deletes, insert_save, supersede, take_superseded,
+};
+use super::{Body, Ino, Millis, Nanos, Seq, State, StateError, Ticket, Work};
+
+/// Content that will not change any more, on its way into the outbox.
+#[derive(Debug)]
+pub struct Sealed<'a> {
+    /// For which inode.
+    pub ino: Ino,
+    /// Bytes.
+    pub size: u64,
+    /// Under which media type.
+    pub mime_type: &'a str,
+    /// Where the bytes are; a staged file must be synced already.
+    pub bytes: SealedBytes<'a>,
+    /// Last change of content.
+    pub mtime: Nanos,
+    /// Last change of content or attributes.
+    pub ctime: Nanos,
+    /// When it may be sent.
+    pub when: When,
+}
+
+/// The bytes of sealed content.
+#[derive(Debug)]
+pub enum SealedBytes<'a> {
+    /// Small content, stored in the record.
+    Inline(&'a [u8]),
+    /// The name of a file under `staged/`.
+    Staged(&'a str),
+}
+
+/// When a record may be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// As soon as a worker is free.
+    Now,
+    /// After so many milliseconds without newer content.
+    After(Millis),
+    /// Not before [`State::release_hold`], or the next start.
+    OnHold,
+}
+
+impl When {
+    /// The earliest time to send it.
+    pub(super) fn not_before(self, now: Millis) -> Millis {
+        match self {
+            Self::Now | Self::OnHold => 0,
+            Self::After(quiet) => now + quiet,
+        }
+    }
+}
+
+/// Staged files that no record needs any more; deleting them is safe at any time after the call that returned them.
+pub type Cleanup = Vec<String>;
+
+/// Where the newest content of an inode is while the service has not confirmed it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum PendingBody {
+    /// These bytes.
+    Inline(Vec<u8>),
+    /// This file under `staged/`.
+    Staged(String),
+}
+
+impl State {
+    /// For the first moment after a start: forgets files that were never closed, and says which staged files the outbox
+    /// still needs.
+    pub fn recover(&self) -> Result<HashSet<String>, StateError> {
+        let entries = self.queue.entries();
+        self.write(Durability::Relaxed, |tx| {
+            tx.sql.execute(
+                "DELETE FROM files WHERE id IS NULL AND ino NOT IN (SELECT ino FROM outbox WHERE kind = 'save')",
+                [],
+            )?;
+            Ok(())
+        })?;
+        let stages = entries.all().filter_map(|entry| match &entry.record.work {
+            Work::Save {
+                body: Body::Staged(stage),
+                ..
+            } => Some(stage.clone()),
+            Work::Save { .. } | Work::Delete { .. } => None,
+        });
+        Ok(stages.collect())
+    }
+
+    /// Step 1 of a save. When this returns, the content survives anything and will be sent.
+    ///
+    /// An earlier record of the same inode that still waits for its handle, its quiet time or, refused and reported, its
+    /// next try is replaced: nobody has seen it and nobody waits for it.
+    pub fn seal(&self, sealed: &Sealed<'_>) -> Result<(Ticket, Cleanup), StateError> {
+        let mut entries = self.queue.entries();
+        let now = now();
+        let replaced = deferred(&entries, sealed.ino, now);
+        let entry = self.write(Durability::Durable, |tx| {
+            drop_records(tx, &replaced)?;
+            let filename = tx
+                .sql
+                .prepare_cached(
+                    "UPDATE files SET size = ?2, mime_type = ?3, mtime = ?4, ctime = ?5, own = 1 WHERE ino = ?1 \
+                     RETURNING filename",
+                )?
+                .query_row(
+                    params![
+                        sealed.ino.0 as i64,
+                        sealed.size as i64,
+                        sealed.mime_type,
+                        sealed.mtime,
+                        sealed.ctime
+                    ],
+                    |row| row.get::<_, String>(0),
+                )
+                .optional()?
+                .ok_or(StateError::Gone)?;
+            tx.touched.push(sealed.ino);
+            let (inline, body) = match sealed.bytes {
+                SealedBytes::Inline(bytes) => (Some(bytes), Body::Inline),
+                SealedBytes::Staged(stage) => (None, Body::Staged(stage.to_owned())),
+            };
+            insert_save(tx, sealed.ino, &filename, sealed.size, sealed.mime_type, body, inline, sealed.when, now)
+        })?;
+        let cleanup = forget(&mut entries, &replaced);
+        // Content of one file goes out in order: who waits for this must not wait for an earlier one's patience.
+        for seq in entries.of_inode(sealed.ino) {
+            if let Some(earlier) = entries.get_mut(seq) {
+                earlier.not_before = 0;
+            }
+        }
+        let ticket = entry.ticket.clone();
+        entries.insert(entry);
+        Ok((ticket, cleanup))
+    }
+
+    /// Lets a record go that waited for the inode's open handle.
+    pub fn release_hold(&self, ino: Ino, when: When) {
+        let mut entries = self.queue.entries();
+        for seq in entries.of_inode(ino) {
+            if let Some(entry) = entries.get_mut(seq)
+                && entry.on_hold
+            {
+                entry.on_hold = when == When::OnHold;
+                entry.not_before = when.not_before(now());
+            }
+        }
+    }
+
+    /// Removes a file from the directory, durably; what stands for it at the service is deleted later. `readable_until`
+    /// keeps the deletion on hold: somebody still reads bytes that only the service has.
+    pub fn unlink(&self, ino: Ino, on_hold: bool) -> Result<Cleanup, StateError> {
+        let mut entries = self.queue.entries();
+        let now = now();
+        let dropped = untouched(&entries, ino);
+        let deletes = self.write(Durability::Durable, |tx| {
+            drop_records(tx, &dropped)?;
+            let row = row_where(&tx.sql, "ino = ?1", [ino.0 as i64])?;
+            let mut doomed = take_superseded(tx, ino)?;
+            let name = row.as_ref().map_or("", |row| row.filename.as_str());
+            doomed.extend(row.as_ref().and_then(|row| row.id.clone()));
+            tx.sql
+                .execute("DELETE FROM files WHERE ino = ?1", [ino.0 as i64])?;
+            tx.touched.push(ino);
+            insert_deletes(tx, &doomed, name, now)
+        })?;
+        let cleanup = forget(&mut entries, &dropped);
+        for mut entry in deletes {
+            entry.on_hold = on_hold;
+            entries.insert(entry);
+        }
+        Ok(cleanup)
+    }
+
+    /// Lets the deletion of an id go that waited for a reader.
+    pub fn release_delete(&self, id: &FileId) {
+        let mut entries = self.queue.entries();
+        let seq = entries
+            .all()
+            .find(|entry| matches!(&entry.record.work, Work::Delete { id: doomed } if doomed == id))
+            .map(|entry| entry.record.seq);
+        if let Some(entry) = seq.and_then(|seq| entries.get_mut(seq)) {
+            entry.on_hold = false;
+        }
+    }
+
+    /// Gives an inode another name, durably, in place of `over` where that is in the way. What is not sent yet goes out
+    /// under the new name; a confirmed file is uploaded again under it and its old id deleted then.
+    pub fn rename(
+        &self,
+        ino: Ino,
+        name: &str,
+        mime_type: &str,
+        over: Option<Ino>,
+        ctime: Nanos,
+    ) -> Result<Cleanup, StateError> {
+        let mut entries = self.queue.entries();
+        let now = now();
+        let waiting = untouched(&entries, ino);
+        let dropped = over.map_or_else(Vec::new, |over| untouched(&entries, over));
+        let any = !entries.of_inode(ino).is_empty();
+        let held = self.write(Durability::Durable, |tx| {
+            if let Some(over) = over {
+                drop_records(tx, &dropped)?;
+                supersede(tx, ino, over)?;
+            }
+            tx.sql
+                .execute(
+                    "UPDATE files SET name = ?2, filename = ?2, mime_type = ?3, suffixed = 0, ctime = ?4 WHERE ino = ?1",
+                    params![ino.0 as i64, name, mime_type, ctime],
+                )
+                .map_err(taken)?;
+            tx.touched.push(ino);
+            for seq in &waiting {
+                tx.sql.execute(
+                    "UPDATE outbox SET name = ?2, mime_type = ?3, not_before = 0 WHERE seq = ?1",
+                    params![seq.0, name, mime_type],
+                )?;
+            }
+            let row = row_where(&tx.sql, "ino = ?1", [ino.0 as i64])?;
+            match row {
+                Some(row) if waiting.is_empty() && (row.id.is_some() || any) => {
+                    insert_save(tx, ino, name, row.size, mime_type, Body::Held, None, When::Now, now).map(Some)
+                }
+                _ => Ok(None),
+            }
+        })?;
+        for seq in waiting {
+            if let Some(entry) = entries.get_mut(seq) {
+                name.clone_into(&mut entry.record.name);
+                if let Work::Save {
+                    mime_type: sent, ..
+                } = &mut entry.record.work
+                {
+                    mime_type.clone_into(sent);
+                }
+                entry.not_before = 0;
+            }
+        }
+        if let Some(held) = held {
+            entries.insert(held);
+        }
+        Ok(forget(&mut entries, &dropped))
+    }
+
+    /// The bytes of a record that holds them itself.
+    pub fn inline_body(&self, seq: Seq) -> Result<Vec<u8>, StateError> {
+        self.db.read(|sql| {
+            sql.prepare_cached("SELECT inline FROM outbox WHERE seq = ?1")?
+                .query_row([seq.0], |row| row.get(0))
+        })
+    }
+
+    /// Where an inode's unconfirmed content is; `None` when the confirmed id has it all.
+    pub fn pending_body(&self, ino: Ino) -> Result<Option<PendingBody>, StateError> {
+        let entries = self.queue.entries();
+        for seq in entries.of_inode(ino).into_iter().rev() {
+            if let Some(Work::Save { body, .. }) = entries.get(seq).map(|entry| &entry.record.work)
+            {
+                match body {
+                    Body::Inline => {
+                        return self.inline_body(seq).map(PendingBody::Inline).map(Some);
+                    }
+                    Body::Staged(stage) => return Ok(Some(PendingBody::Staged(stage.clone()))),
+                    Body::Held => {}
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether an inode has anything to be sent.
+    #[must_use]
+    pub fn is_pending(&self, ino: Ino) -> bool {
+        !self.queue.entries().of_inode(ino).is_empty()
+    }
+}
+
+/// The inode's records that wait for a handle or for quiet, and that nobody has seen.
+fn deferred(entries: &EntriesGuard<'_>, ino: Ino, now: Millis) -> Vec<Seq> {
+    filtered(entries, ino, |entry| {
+        entry.is_untouched() && entry.is_deferred(now) && !entry.is_awaited()
+    })
+}
+
+/// The inode's records that the service cannot have seen.
+fn untouched(entries: &EntriesGuard<'_>, ino: Ino) -> Vec<Seq> {
+    filtered(entries, ino, Entry::is_untouched)
+}
+
+fn filtered(entries: &EntriesGuard<'_>, ino: Ino, keep: impl Fn(&Entry) -> bool) -> Vec<Seq> {
+    let mut seqs = entries.of_inode(ino);
+    seqs.retain(|seq| entries.get(*seq).is_some_and(&keep));
+    seqs
+}

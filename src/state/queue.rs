@@ -1,0 +1,465 @@
+//! The outbox in memory: which record is next, who works on it, who waits for it. The database holds the truth; this
+//! holds what a process that died does not need.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::api::{ApiError, FileId};
+
+use super::{Ino, Millis, lock};
+
+/// A record's place in the outbox; later work has a higher one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Seq(pub(super) i64);
+
+/// Where the bytes of a save are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// In the record itself ([`super::State::inline_body`]).
+    Inline,
+    /// In this file under `staged/`.
+    Staged(String),
+    /// Kept under the id that is confirmed when the record is sent: a rename.
+    Held,
+}
+
+/// What a record asks of the service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Work {
+    /// Upload this content for an inode, then delete what it replaces.
+    Save {
+        /// For which inode.
+        ino: Ino,
+        /// Bytes.
+        size: u64,
+        /// Under which media type.
+        mime_type: String,
+        /// From where.
+        body: Body,
+    },
+    /// Delete an id.
+    Delete {
+        /// Which.
+        id: FileId,
+    },
+}
+
+/// The two kinds of work, done by separate workers: a hung deletion never delays a save.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// [`Work::Save`]
+    Saves,
+    /// [`Work::Delete`]
+    Deletes,
+}
+
+/// One piece of pending work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its place.
+    pub seq: Seq,
+    /// What is to be done.
+    pub work: Work,
+    /// The filename to send, or the one people know the deleted file by.
+    pub name: String,
+    /// How often it was tried and failed.
+    pub tries: u32,
+    /// Since when it waits.
+    pub since: Millis,
+    /// Whether a try may have reached the service without our knowing: then look before sending again.
+    pub maybe_sent: bool,
+}
+
+impl Record {
+    fn class(&self) -> Class {
+        match self.work {
+            Work::Save { .. } => Class::Saves,
+            Work::Delete { .. } => Class::Deletes,
+        }
+    }
+
+    pub(super) fn ino(&self) -> Option<Ino> {
+        match self.work {
+            Work::Save { ino, .. } => Some(ino),
+            Work::Delete { .. } => None,
+        }
+    }
+}
+
+/// A record as `status` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// The record.
+    pub record: Record,
+    /// Whether a worker has it.
+    pub in_flight: bool,
+    /// Whether it waits for an open handle.
+    pub on_hold: bool,
+    /// Why the last try failed.
+    pub last_error: Option<String>,
+}
+
+/// How a record ended, once that is known.
+type Fate = Option<Result<(), ApiError>>;
+
+/// What a closer waits on: the fate of one record.
+#[derive(Debug, Clone, Default)]
+pub struct Ticket(Arc<(Mutex<Fate>, Condvar)>);
+
+impl Ticket {
+    /// Waits until the record is confirmed or its failure is reported; `None` when `deadline` passes first.
+    #[must_use]
+    pub fn wait(&self, deadline: Option<Instant>) -> Option<Result<(), ApiError>> {
+        let (fate, changed) = &*self.0;
+        let mut fate = lock(fate);
+        loop {
+            if let Some(fate) = &*fate {
+                return Some(fate.clone());
+            }
+            fate = match deadline.map(|deadline| deadline.checked_duration_since(Instant::now())) {
+                None => changed
+                    .wait(fate)
+                    .unwrap_or_else(std::sync::PoisonError::into_inner),
+                Some(None) => return None,
+                Some(Some(left)) => {
+                    changed
+                        .wait_timeout(fate, left)
+                        .unwrap_or_else(std::sync::PoisonError::into_inner)
+                        .0
+                }
+            };
+        }
+    }
+
+    /// The fate, where it is known already.
+    #[must_use]
+    pub fn fate(&self) -> Option<Result<(), ApiError>> {
+        lock(&self.0.0).clone()
+    }
+
+    pub(super) fn settle(&self, outcome: Result<(), ApiError>) {
+        *lock(&self.0.0) = Some(outcome);
+        self.0.1.notify_all();
+    }
+}
+
+/// A record and what only this process knows of it.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) record: Record,
+    pub(super) on_hold: bool,
+    pub(super) not_before: Millis,
+    pub(super) in_flight: bool,
+    pub(super) last_error: Option<String>,
+    pub(super) ticket: Ticket,
+}
+
+impl Entry {
+    /// Whether the service cannot have seen it, so that dropping it leaves nothing behind there.
+    pub(super) fn is_untouched(&self) -> bool {
+        !self.in_flight && !self.record.maybe_sent
+    }
+
+    /// Whether somebody in close(2) may wait for it: it is on its way, and neither done nor reported as failed.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.record.tries > 0 && self.ticket.fate().is_none()
+    }
+
+    /// Whether it waits for something else than its turn: an open handle, the end of its quiet time, its next try.
+    pub(super) fn is_deferred(&self, now: Millis) -> bool {
+        self.on_hold || self.not_before > now
+    }
+}
+
+type Entries = BTreeMap<Seq, Entry>;
+
+#[derive(Debug, Default)]
+struct Inner {
+    saves: Entries,
+    deletes: Entries,
+    /// The saves of each inode, in their order.
+    of_inode: HashMap<Ino, Vec<Seq>>,
+    stopped: bool,
+}
+
+impl Inner {
+    fn class(&mut self, class: Class) -> &mut Entries {
+        match class {
+            Class::Saves => &mut self.saves,
+            Class::Deletes => &mut self.deletes,
+        }
+    }
+
+    fn insert(&mut self, entry: Entry) {
+        let seq = entry.record.seq;
+        if let Some(ino) = entry.record.ino() {
+            self.of_inode.entry(ino).or_default().push(seq);
+        }
+        self.class(entry.record.class()).insert(seq, entry);
+    }
+
+    fn remove(&mut self, seq: Seq) -> Option<Entry> {
+        let entry = self
+            .saves
+            .remove(&seq)
+            .or_else(|| self.deletes.remove(&seq))?;
+        if let Some(ino) = entry.record.ino()
+            && let Some(seqs) = self.of_inode.get_mut(&ino)
+        {
+            seqs.retain(|other| *other != seq);
+            if seqs.is_empty() {
+                self.of_inode.remove(&ino);
+            }
+        }
+        Some(entry)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Entry> {
+        self.saves.values().chain(self.deletes.values())
+    }
+}
+
+/// The queue; its lock is held over the transactions that change the outbox, so both always say the same.
+#[derive(Debug)]
+pub(super) struct Queue {
+    inner: Mutex<Inner>,
+    changed: Condvar,
+}
+
+/// What a worker does next.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Do(Seq),
+    WaitUntil(Millis),
+    Wait,
+}
+
+impl Queue {
+    pub(super) fn new(entries: Vec<Entry>) -> Self {
+        let mut inner = Inner::default();
+        for entry in entries {
+            inner.insert(entry);
+        }
+        Self {
+            inner: Mutex::new(inner),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// The entries, locked; dropping the guard wakes the workers.
+    pub(super) fn entries(&self) -> EntriesGuard<'_> {
+        EntriesGuard {
+            inner: lock(&self.inner),
+            changed: &self.changed,
+        }
+    }
+
+    /// Blocks until a record of `class` is due, marks it in flight and returns it; `None` once stopped.
+    pub(super) fn next(&self, class: Class) -> Option<Record> {
+        let mut inner = lock(&self.inner);
+        loop {
+            if inner.stopped {
+                return None;
+            }
+            let now = now();
+            inner = match pick(inner.class(class), now) {
+                Next::Do(seq) => {
+                    let entry = inner.class(class).get_mut(&seq)?;
+                    entry.in_flight = true;
+                    return Some(entry.record.clone());
+                }
+                Next::WaitUntil(time) => {
+                    let left = Duration::from_millis((time - now).clamp(1, 3_600_000) as u64);
+                    self.changed
+                        .wait_timeout(inner, left)
+                        .unwrap_or_else(std::sync::PoisonError::into_inner)
+                        .0
+                }
+                Next::Wait => self
+                    .changed
+                    .wait(inner)
+                    .unwrap_or_else(std::sync::PoisonError::into_inner),
+            };
+        }
+    }
+
+    /// Blocks until nothing is due and nothing is in flight, or `deadline`; what is left is counted.
+    pub(super) fn wait_idle(&self, deadline: Instant) -> usize {
+        let mut inner = lock(&self.inner);
+        loop {
+            let now = now();
+            let busy = inner
+                .all()
+                .filter(|entry| entry.in_flight || !entry.is_deferred(now))
+                .count();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if busy == 0 || left.is_zero() {
+                return busy;
+            }
+            inner = self
+                .changed
+                .wait_timeout(inner, left)
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    pub(super) fn stop(&self) {
+        lock(&self.inner).stopped = true;
+        self.changed.notify_all();
+    }
+}
+
+/// The first record that is due. Records of one inode go out in their order: a later one waits for all
+/// earlier ones, also for those that failed and wait for their next try.
+fn pick(entries: &Entries, now: Millis) -> Next {
+    let mut waiting_inodes = HashSet::new();
+    let mut earliest: Option<Millis> = None;
+    for (seq, entry) in entries {
+        let first_of_its_inode = entry
+            .record
+            .ino()
+            .is_none_or(|ino| waiting_inodes.insert(ino));
+        if !first_of_its_inode || entry.in_flight || entry.on_hold {
+            continue;
+        }
+        if entry.not_before <= now {
+            return Next::Do(*seq);
+        }
+        earliest = Some(earliest.map_or(entry.not_before, |time| time.min(entry.not_before)));
+    }
+    earliest.map_or(Next::Wait, Next::WaitUntil)
+}
+
+/// The wall clock in milliseconds: schedules outlive the process.
+#[must_use]
+pub fn now() -> Millis {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as Millis)
+}
+
+/// The entries, locked.
+pub(super) struct EntriesGuard<'a> {
+    inner: MutexGuard<'a, Inner>,
+    changed: &'a Condvar,
+}
+
+impl EntriesGuard<'_> {
+    pub(super) fn insert(&mut self, entry: Entry) {
+        self.inner.insert(entry);
+    }
+
+    pub(super) fn remove(&mut self, seq: Seq) -> Option<Entry> {
+        self.inner.remove(seq)
+    }
+
+    pub(super) fn get(&self, seq: Seq) -> Option<&Entry> {
+        let inner = &self.inner;
+        inner.saves.get(&seq).or_else(|| inner.deletes.get(&seq))
+    }
+
+    pub(super) fn get_mut(&mut self, seq: Seq) -> Option<&mut Entry> {
+        let inner = &mut *self.inner;
+        inner
+            .saves
+            .get_mut(&seq)
+            .or_else(|| inner.deletes.get_mut(&seq))
+    }
+
+    /// Tells who waits for `seq` how it ended.
+    pub(super) fn settle(&self, seq: Seq, outcome: Result<(), ApiError>) {
+        if let Some(entry) = self.get(seq) {
+            entry.ticket.settle(outcome);
+        }
+    }
+
+    /// The records of an inode, in their order.
+    pub(super) fn of_inode(&self, ino: Ino) -> Vec<Seq> {
+        self.inner.of_inode.get(&ino).cloned().unwrap_or_default()
+    }
+
+    /// All records, saves first.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Entry> {
+        self.inner.all()
+    }
+}
+
+impl Drop for EntriesGuard<'_> {
+    fn drop(&mut self) {
+        self.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(seq: i64, ino: Option<u64>, not_before: Millis) -> (Seq, Entry) {
+        let work = match ino {
+            Some(ino) => Work::Save {
+                ino: Ino(ino),
+                size: 0,
+                mime_type: String::new(),
+                body: Body::Inline,
+            },
+            None => Work::Delete {
+                id: FileId::new("file_x"),
+            },
+        };
+        let record = Record {
+            seq: Seq(seq),
+            work,
+            name: String::new(),
+            tries: 0,
+            since: 0,
+            maybe_sent: false,
+        };
+        let entry = Entry {
+            record,
+            on_hold: false,
+            not_before,
+            in_flight: false,
+            last_error: None,
+            ticket: Ticket::default(),
+        };
+        (Seq(seq), entry)
+    }
+
+    #[test]
+    fn the_oldest_due_record_is_next() {
+        let entries = Entries::from([entry(2, Some(7), 0), entry(3, Some(8), 0)]);
+        assert_eq!(pick(&entries, 10), Next::Do(Seq(2)));
+        assert_eq!(
+            pick(&Entries::from([entry(1, None, 0)]), 10),
+            Next::Do(Seq(1))
+        );
+    }
+
+    #[test]
+    fn a_hung_deletion_leaves_the_saves_their_turn() {
+        let queue = Queue::new(vec![entry(1, None, 0).1, entry(2, Some(7), 0).1]);
+        assert_eq!(queue.next(Class::Deletes).unwrap().seq, Seq(1));
+        assert_eq!(queue.next(Class::Saves).unwrap().seq, Seq(2));
+    }
+
+    #[test]
+    fn records_of_one_inode_keep_their_order() {
+        let mut entries = Entries::from([entry(1, Some(7), 0), entry(2, Some(7), 0)]);
+        entries.get_mut(&Seq(1)).unwrap().in_flight = true;
+        assert_eq!(pick(&entries, 10), Next::Wait);
+        entries.get_mut(&Seq(1)).unwrap().in_flight = false;
+        entries.get_mut(&Seq(1)).unwrap().not_before = 50;
+        assert_eq!(pick(&entries, 10), Next::WaitUntil(50));
+    }
+
+    #[test]
+    fn a_held_or_delayed_record_waits() {
+        let mut entries = Entries::from([entry(1, Some(7), 30), entry(2, Some(8), 20)]);
+        assert_eq!(pick(&entries, 10), Next::WaitUntil(20));
+        assert_eq!(pick(&entries, 20), Next::Do(Seq(2)));
+        entries.get_mut(&Seq(2)).unwrap().on_hold = true;
+        assert_eq!(pick(&entries, 40), Next::Do(Seq(1)));
+    }
+}

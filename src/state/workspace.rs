@@ -1,0 +1,136 @@
+//! Which directory holds a workspace's state. Keys rotate and kept files must survive that, so the directory is named
+//! by an id of our own; an index remembers which keys (by fingerprint) have led to it.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::FileId;
+
+use super::{State, StateError};
+
+/// The name of a workspace's state directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkspaceId(String);
+
+impl WorkspaceId {
+    /// The directory's name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The workspaces known on this machine.
+#[derive(Debug)]
+pub struct Workspaces {
+    root: PathBuf,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Known {
+    id: WorkspaceId,
+    base_url: String,
+    /// Fingerprints of the keys that lead here.
+    keys: Vec<String>,
+}
+
+impl Workspaces {
+    /// The workspaces with state under `root`, which is created where it is missing, for its owner only.
+    pub fn open(root: &Path) -> Result<Self, StateError> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(root)
+            .map_err(|error| StateError::Io(root.to_owned(), error))?;
+        Ok(Self {
+            root: root.to_owned(),
+        })
+    }
+
+    /// The workspace that this key led to before.
+    pub fn known(&self, base_url: &str, key: &str) -> Result<Option<WorkspaceId>, StateError> {
+        let index = self.locked_index()?.1;
+        let known = index
+            .into_iter()
+            .find(|known| known.base_url == base_url && known.keys.iter().any(|seen| seen == key));
+        Ok(known.map(|known| known.id))
+    }
+
+    /// Finds the place of a key that is new here. `listed` are ids its workspace shows: a workspace of the same host that
+    /// knows one of them is the same one, and the key is added to it; otherwise a new one begins.
+    pub fn place(
+        &self,
+        base_url: &str,
+        key: &str,
+        listed: &[FileId],
+    ) -> Result<WorkspaceId, StateError> {
+        let (lock, mut index) = self.locked_index()?;
+        for known in &mut index {
+            if known.base_url == base_url
+                && State::open(&self.root.join(&known.id.0))?.knows_any(listed)?
+            {
+                known.keys.push(key.to_owned());
+                let id = known.id.clone();
+                self.write_index(&index)?;
+                return Ok(id);
+            }
+        }
+        let id = WorkspaceId(format!("ws-{}", random_hex().map_err(|e| self.io(e))?));
+        index.push(Known {
+            id: id.clone(),
+            base_url: base_url.to_owned(),
+            keys: vec![key.to_owned()],
+        });
+        self.write_index(&index)?;
+        drop(lock);
+        Ok(id)
+    }
+
+    fn index_path(&self) -> PathBuf {
+        self.root.join("workspaces.json")
+    }
+
+    fn io(&self, error: std::io::Error) -> StateError {
+        StateError::Io(self.index_path(), error)
+    }
+
+    /// The index, and the lock under which it may be changed.
+    fn locked_index(&self) -> Result<(File, Vec<Known>), StateError> {
+        let path = self.root.join("workspaces.lock");
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .and_then(|file| file.lock().map(|()| file))
+            .map_err(|error| StateError::Io(path, error))?;
+        let index = match fs::read(self.index_path()) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| self.io(e.into()))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(self.io(error)),
+        };
+        Ok((lock, index))
+    }
+
+    fn write_index(&self, index: &[Known]) -> Result<(), StateError> {
+        let write = || -> std::io::Result<()> {
+            let mut file = tempfile::NamedTempFile::new_in(&self.root)?;
+            file.write_all(&serde_json::to_vec_pretty(index)?)?;
+            file.as_file().sync_all()?;
+            file.persist(self.index_path())?;
+            File::open(&self.root)?.sync_all()
+        };
+        write().map_err(|error| self.io(error))
+    }
+}
+
+fn random_hex() -> std::io::Result<String> {
+    let mut bytes = [0; 8];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(format!("{:016x}", u64::from_ne_bytes(bytes)))
+}

@@ -1,0 +1,331 @@
+//! Bytes on disk. *Kept* files are the only copies a user can read again (the service never gives an upload back) and
+//! are never removed for space; *cached* ones can be downloaded again and are, least recently used first, under a size
+//! limit. *Staged* files hold what is being written, or sealed and on its way.
+//!
+//! A file id's bytes never change, so copies keyed by id never go stale.
+
+mod cache;
+mod fetch;
+mod trash;
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
+use std::time::SystemTime;
+
+use sha2::{Digest, Sha256};
+
+use crate::api::FileId;
+
+use std::fmt::Write as _;
+
+pub use fetch::FetchError;
+
+use cache::Cache;
+use fetch::Fetches;
+use trash::Trash;
+
+/// The copies of one workspace.
+#[derive(Debug)]
+pub struct Store {
+    kept: PathBuf,
+    staged: PathBuf,
+    /// The names under `kept/`, so that a directory listing asks the disk nothing.
+    kept_names: Mutex<HashSet<String>>,
+    next_stage: AtomicU64,
+    cache: Cache,
+    fetches: Fetches,
+    /// `None`: what is deleted is gone at once.
+    trash: Option<Trash>,
+}
+
+/// How much may lie around here.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of cached copies.
+    pub cache: u64,
+    /// Whether what is deleted stays in the trash for a while.
+    pub trash: bool,
+}
+
+/// A file that is being written, under a name of its own in `staged/`.
+#[derive(Debug)]
+pub struct Stage {
+    /// Its name, for the outbox.
+    pub name: String,
+    /// It.
+    pub file: File,
+}
+
+impl Store {
+    /// Opens the copies under `state_dir` (kept, staged, trash) and `cache_dir` (cached), creating what is missing, for
+    /// its owner only.
+    pub fn open(state_dir: &Path, cache_dir: &Path, limits: Limits) -> io::Result<Self> {
+        let kept = private_dir(state_dir.join("kept"))?;
+        let staged = private_dir(state_dir.join("staged"))?;
+        let last_stage = names_in(&staged)?
+            .iter()
+            .filter_map(|name| name.parse::<u64>().ok())
+            .max();
+        Ok(Self {
+            kept_names: Mutex::new(names_in(&kept)?.into_iter().collect()),
+            next_stage: AtomicU64::new(last_stage.unwrap_or(0) + 1),
+            cache: Cache::open(private_dir(cache_dir.to_owned())?, limits.cache)?,
+            fetches: Fetches::default(),
+            trash: if limits.trash {
+                Some(Trash::open(private_dir(state_dir.join("trash"))?, now())?)
+            } else {
+                None
+            },
+            kept,
+            staged,
+        })
+    }
+
+    /// Whether the id's bytes are here. Asks no disk.
+    #[must_use]
+    pub fn has(&self, id: &FileId) -> bool {
+        let name = file_name(id);
+        lock(&self.kept_names).contains(&name) || self.cache.contains(&name)
+    }
+
+    /// Whether the id's bytes are kept, not only cached.
+    #[must_use]
+    pub fn is_kept(&self, id: &FileId) -> bool {
+        lock(&self.kept_names).contains(&file_name(id))
+    }
+
+    /// Bytes of kept files.
+    #[must_use]
+    pub fn kept_bytes(&self) -> u64 {
+        let names: Vec<String> = lock(&self.kept_names).iter().cloned().collect();
+        names
+            .iter()
+            .filter_map(|name| fs::metadata(self.kept.join(name)).ok())
+            .map(|metadata| metadata.len())
+            .sum()
+    }
+
+    /// Bytes of cached files.
+    #[must_use]
+    pub fn cached_bytes(&self) -> u64 {
+        self.cache.bytes()
+    }
+
+    /// The local copy of an id, if there is one and it has its `size`. A damaged copy is worse than none: a cached one
+    /// is dropped and had again, a kept one stays for a person to look at.
+    pub fn open_copy(&self, id: &FileId, size: u64) -> io::Result<Option<File>> {
+        let name = file_name(id);
+        if lock(&self.kept_names).contains(&name) {
+            let path = self.kept.join(&name);
+            let file = File::open(&path)?;
+            if file.metadata()?.len() == size {
+                return Ok(Some(file));
+            }
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!(
+                    "{} does not have the {size} bytes it was saved with",
+                    path.display()
+                ),
+            ));
+        }
+        self.cache.open_copy(&name, size)
+    }
+
+    /// A new empty staged file.
+    pub fn stage(&self) -> io::Result<Stage> {
+        let number = self.next_stage.fetch_add(1, Ordering::Relaxed);
+        let name = number.to_string();
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(self.staged.join(&name))?;
+        Ok(Stage { name, file })
+    }
+
+    /// Opens a staged file for reading.
+    pub fn open_staged(&self, name: &str) -> io::Result<File> {
+        File::open(self.staged.join(name))
+    }
+
+    /// Makes a staged file and its name durable.
+    pub fn sync_stage(&self, file: &File) -> io::Result<()> {
+        file.sync_data()?;
+        sync_dir(&self.staged)
+    }
+
+    /// Removes staged files that nothing needs any more.
+    pub fn drop_stages(&self, names: &[String]) {
+        for name in names {
+            self.drop_stage(name);
+        }
+    }
+
+    /// Removes a staged file that nothing needs any more. A leftover is harmless: the next start removes it.
+    pub fn drop_stage(&self, name: &str) {
+        if let Err(error) = fs::remove_file(self.staged.join(name)) {
+            log::warn!("staged file {name} could not be removed: {error}");
+        }
+    }
+
+    /// Removes staged files that no record names: what a process that died had not sealed.
+    pub fn drop_stages_but(&self, wanted: &HashSet<String>) -> io::Result<()> {
+        for name in names_in(&self.staged)? {
+            if !wanted.contains(&name) {
+                self.drop_stage(&name);
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a sealed staged file as the bytes of `id`, durably, without copying it. The staged name stays until its
+    /// record is gone, so that there is no instant at which neither finds the bytes.
+    pub fn keep_staged(&self, name: &str, id: &FileId) -> io::Result<()> {
+        self.keep(id, |kept| link(&self.staged.join(name), kept))
+    }
+
+    /// Keeps the bytes of `old` as those of `new` too: a rename at the service.
+    pub fn keep_again(&self, old: &FileId, new: &FileId) -> io::Result<()> {
+        self.keep(new, |kept| link(&self.kept.join(file_name(old)), kept))
+    }
+
+    /// Keeps small content as the bytes of `id`, durably.
+    pub fn keep_bytes(&self, bytes: &[u8], id: &FileId) -> io::Result<()> {
+        self.keep(id, |kept| {
+            let mut file = tempfile::Builder::new()
+                .prefix(".new-")
+                .tempfile_in(&self.staged)?;
+            file.write_all(bytes)?;
+            file.as_file().sync_data()?;
+            file.persist(kept)?;
+            Ok(())
+        })
+    }
+
+    fn keep(&self, id: &FileId, put: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+        let name = file_name(id);
+        put(&self.kept.join(&name))?;
+        sync_dir(&self.kept)?;
+        lock(&self.kept_names).insert(name);
+        Ok(())
+    }
+
+    /// The kept bytes of an id, for sending them again.
+    pub fn open_kept(&self, id: &FileId) -> io::Result<File> {
+        File::open(self.kept.join(file_name(id)))
+    }
+
+    /// Brings the copies of an id to the trash that is about to be deleted at the service; `called` is what people know
+    /// it by. Open ones stay readable.
+    pub fn throw_away(&self, id: &FileId, called: &str) -> io::Result<()> {
+        let Some(trash) = &self.trash else {
+            return Ok(());
+        };
+        let name = file_name(id);
+        let copy = if self.is_kept(id) {
+            self.kept.join(&name)
+        } else if self.cache.contains(&name) {
+            self.cache.dir().join(&name)
+        } else {
+            return Ok(());
+        };
+        trash.take(&copy, &name, called, now())
+    }
+
+    /// Takes the copies of an id back that the service refuses to delete.
+    pub fn take_back(&self, id: &FileId) -> io::Result<()> {
+        let name = file_name(id);
+        match &self.trash {
+            Some(trash) if self.is_kept(id) => trash.give_back(&name, &self.kept.join(&name)),
+            Some(trash) => trash.give_back(&name, &self.cache.dir().join(&name)),
+            None => Ok(()),
+        }
+    }
+
+    /// Removes what is left here of an id that is deleted at the service.
+    pub fn forget(&self, id: &FileId) {
+        let name = file_name(id);
+        if lock(&self.kept_names).remove(&name) {
+            remove(&self.kept.join(&name));
+        }
+        self.cache.forget(&name);
+    }
+}
+
+/// An id as a file name. Ids are opaque: one that is not plainly a file name is named by its digest.
+fn file_name(id: &FileId) -> String {
+    let id = id.as_str();
+    let is_plain = !id.is_empty()
+        && id.len() <= 200
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+    if is_plain {
+        return id.to_owned();
+    }
+    let digest = Sha256::digest(id.as_bytes());
+    digest.iter().fold(String::from("="), |mut name, byte| {
+        let _ = write!(name, "{byte:02x}");
+        name
+    })
+}
+
+/// Removes a file that may be in the trash already.
+fn remove(path: &Path) {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            log::warn!("{} could not be removed: {error}", path.display());
+        }
+        _ => {}
+    }
+}
+
+/// The wall clock in milliseconds.
+fn now() -> i64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as i64)
+}
+
+/// A second name for a file; that it has it already is fine, so that a repeated step is no error.
+fn link(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        result => result,
+    }
+}
+
+fn private_dir(path: PathBuf) -> io::Result<PathBuf> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&path)?;
+    Ok(path)
+}
+
+fn names_in(dir: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        if let Ok(name) = entry?.file_name().into_string() {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,267 @@
+//! One walk through the service's listing, page by page into the catalogue.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use jiff::Timestamp;
+
+use crate::api::{ApiError, Cursor, ErrorKind, FileId, FilePage, FilesApi, ListQuery};
+use crate::state::{Ino, Millis, State, StateError, now};
+
+use super::COMPLETE_AT;
+use super::naming::{Seen, merge_file};
+
+/// How long an own upload may be missing from listings before that means that it is gone: that a new file is listed at
+/// once is promised nowhere.
+const OWN_GRACE_MS: Millis = 60_000;
+
+/// Up to so many names may vanish on the word of one complete listing, or a tenth of all where that is more.
+const TRUSTED_LOSSES: usize = 20;
+
+/// A listing begins anew so often when its cursor is refused (the file it names was deleted meanwhile).
+const RESTARTS: usize = 3;
+
+/// The fact that a listing was once seen out of order: then every refresh lists everything.
+const UNORDERED: &str = "listing_unordered";
+
+/// Why a refresh did not succeed.
+#[derive(Debug)]
+pub enum RefreshError {
+    /// A list call failed.
+    Api(ApiError),
+    /// The pages do not add up to a listing.
+    Contradictory(&'static str),
+    /// The catalogue.
+    State(StateError),
+    /// It was told to stop.
+    Stopped,
+}
+
+impl fmt::Display for RefreshError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Api(error) => error.fmt(f),
+            Self::Contradictory(what) => {
+                write!(f, "the service's listing contradicts itself: {what}")
+            }
+            Self::State(error) => error.fmt(f),
+            Self::Stopped => f.write_str("stopped"),
+        }
+    }
+}
+
+impl std::error::Error for RefreshError {}
+
+impl From<StateError> for RefreshError {
+    fn from(error: StateError) -> Self {
+        Self::State(error)
+    }
+}
+
+/// How far a walk goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// To the first page that brings nothing unknown.
+    UntilKnown,
+    /// To the end.
+    Everything,
+}
+
+/// What a walk found.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outcome {
+    /// Whether it reached the end.
+    pub(super) is_complete: bool,
+    /// Whether the catalogue is another than before.
+    pub(super) changed: bool,
+}
+
+/// Told the number of files after each page; `false` ends the walk.
+type Progress<'a> = &'a mut dyn FnMut(usize) -> bool;
+
+/// One walk.
+pub(super) struct Listing<'a> {
+    api: &'a dyn FilesApi,
+    state: &'a State,
+    began: Millis,
+    seen: HashSet<Ino>,
+    still_hidden: HashSet<FileId>,
+    cursors: HashSet<FileId>,
+    oldest: Option<Timestamp>,
+    is_ordered: bool,
+    changed: bool,
+    first: Option<FilePage>,
+}
+
+impl<'a> Listing<'a> {
+    pub(super) fn new(api: &'a dyn FilesApi, state: &'a State) -> Self {
+        Self {
+            api,
+            state,
+            began: now(),
+            seen: HashSet::new(),
+            still_hidden: HashSet::new(),
+            cursors: HashSet::new(),
+            oldest: None,
+            is_ordered: true,
+            changed: false,
+            first: None,
+        }
+    }
+
+    /// Takes the newest page as given instead of asking for it.
+    pub(super) fn starting_with(self, first: Option<FilePage>) -> Self {
+        Self { first, ..self }
+    }
+
+    pub(super) fn run(
+        mut self,
+        depth: Depth,
+        progress: Progress<'_>,
+    ) -> Result<Outcome, RefreshError> {
+        let depth = match self.state.fact(UNORDERED)? {
+            Some(_) => Depth::Everything,
+            None => depth,
+        };
+        let is_complete = self.walk(depth, progress)?;
+        if is_complete {
+            self.hide_missing(progress)?;
+            self.state
+                .merge(|merge| merge.forget_hidden(self.began, &self.still_hidden))?;
+            self.state.set_fact(COMPLETE_AT, &self.began.to_string())?;
+            if !self.is_ordered {
+                log::warn!(
+                    "the service's listing is not newest first; refreshes list everything from now on"
+                );
+                self.state.set_fact(UNORDERED, "1")?;
+            }
+        }
+        Ok(Outcome {
+            is_complete,
+            changed: self.changed,
+        })
+    }
+
+    /// Merges page after page; whether the end was reached.
+    fn walk(&mut self, depth: Depth, progress: Progress<'_>) -> Result<bool, RefreshError> {
+        let mut cursor = Cursor::Newest;
+        let mut restarts = 0;
+        loop {
+            let page = match self.first.take() {
+                Some(page) => Ok(page),
+                None => self.api.list(&ListQuery::page(cursor.clone())),
+            };
+            let page = match page {
+                Ok(page) => page,
+                Err(error) if is_refused_cursor(&error, &cursor) && restarts < RESTARTS => {
+                    restarts += 1;
+                    cursor = Cursor::Newest;
+                    self.cursors.clear();
+                    self.oldest = None;
+                    continue;
+                }
+                Err(error) => return Err(RefreshError::Api(error)),
+            };
+            let unknown = self.merge(&page)?;
+            if !page.has_more {
+                return Ok(true);
+            }
+            if depth == Depth::UntilKnown && unknown == 0 {
+                return Ok(false);
+            }
+            if !progress(self.seen.len()) {
+                return Err(RefreshError::Stopped);
+            }
+            cursor = Cursor::After(self.next_cursor(&page)?);
+        }
+    }
+
+    /// The next page's cursor. One that came before would go round for ever.
+    fn next_cursor(&mut self, page: &FilePage) -> Result<FileId, RefreshError> {
+        if page.files.is_empty() {
+            return Err(RefreshError::Contradictory(
+                "more files after an empty page",
+            ));
+        }
+        let last = page
+            .last_id
+            .clone()
+            .or_else(|| page.files.last().map(|file| file.id.clone()))
+            .ok_or(RefreshError::Contradictory("a page without its last id"))?;
+        if self.cursors.insert(last.clone()) {
+            Ok(last)
+        } else {
+            Err(RefreshError::Contradictory("the same page again"))
+        }
+    }
+
+    /// Takes a page in, in one transaction; how many of its files were unknown.
+    fn merge(&mut self, page: &FilePage) -> Result<usize, RefreshError> {
+        let in_flight = self.state.saves_in_flight();
+        let learned = now();
+        let seen = self.state.merge(|merge| {
+            page.files
+                .iter()
+                .map(|file| merge_file(merge, file, &in_flight, learned))
+                .collect::<Result<Vec<_>, _>>()
+        })?;
+        let mut unknown = 0;
+        for (file, seen) in page.files.iter().zip(seen) {
+            if self.oldest.is_some_and(|oldest| file.created_at > oldest) {
+                self.is_ordered = false;
+            }
+            self.oldest = Some(file.created_at);
+            match seen {
+                Seen::Known(ino) => {
+                    self.seen.insert(ino);
+                }
+                Seen::New(ino) => {
+                    self.seen.insert(ino);
+                    self.changed = true;
+                    unknown += 1;
+                }
+                Seen::Hidden => {
+                    self.still_hidden.insert(file.id.clone());
+                }
+                Seen::NotYet => unknown += 1,
+            }
+        }
+        Ok(unknown)
+    }
+
+    /// Takes names out of the directory that a complete listing does not show. Their bytes stay.
+    fn hide_missing(&mut self, progress: Progress<'_>) -> Result<(), RefreshError> {
+        let expected = self.state.expected_in_listing(self.began, OWN_GRACE_MS)?;
+        let mut missing: Vec<Ino> = expected
+            .iter()
+            .copied()
+            .filter(|ino| !self.seen.contains(ino))
+            .collect();
+        if missing.len() > TRUSTED_LOSSES.max(expected.len() / 10) {
+            log::warn!(
+                "{} of {} files are missing from the listing at once; looking again before they are hidden",
+                missing.len(),
+                expected.len()
+            );
+            let mut second = Listing::new(self.api, self.state);
+            if !second.walk(Depth::Everything, progress)? {
+                return Err(RefreshError::Contradictory("it did not end"));
+            }
+            missing.retain(|ino| !second.seen.contains(ino));
+        }
+        if !missing.is_empty() {
+            self.changed = true;
+            self.state.merge(|merge| {
+                missing
+                    .iter()
+                    .try_for_each(|ino| merge.set_name(*ino, None, false))
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the service does not know the cursor (any more).
+fn is_refused_cursor(error: &ApiError, cursor: &Cursor) -> bool {
+    *cursor != Cursor::Newest && matches!(error.kind, ErrorKind::NotFound | ErrorKind::Refused)
+}

@@ -1,0 +1,261 @@
+//! From listings to the catalogue. A *refresh* lists and merges; it asks for as little as it can, and a listing can hide
+//! a name but never delete a byte.
+//!
+//! Lists are newest first. One page of 1000 is a whole workspace for most people, and then every refresh is complete.
+//! In larger ones a refresh stops at the first page that brings nothing unknown, and a rare *reconciliation* walks
+//! through everything in the background, to find what others deleted.
+
+mod listing;
+mod naming;
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::api::{FileMetadata, FilePage, FilesApi};
+use crate::state::{Row, State, StateError};
+
+pub use listing::RefreshError;
+
+use listing::{Depth, Listing, Outcome};
+
+/// How long an `opendir` waits for a refresh before it serves what is known.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The longest interval that a quiet workspace stretches to.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How often everything is walked through where one page does not hold it.
+const RECONCILE_EVERY_MS: i64 = 10 * 60 * 1000;
+
+/// Between two pages of a reconciliation: a tenth of the documented 100 requests a minute.
+const RECONCILE_PACE: Duration = Duration::from_secs(6);
+
+/// The fact that remembers when a listing was last complete, in milliseconds since 1970.
+const COMPLETE_AT: &str = "listing_complete_at";
+
+/// Keeps one workspace's catalogue fresh, one refresh at a time.
+pub struct Refresher {
+    api: Arc<dyn FilesApi>,
+    state: Arc<State>,
+    /// The shortest time between two refreshes.
+    interval: Duration,
+    inner: Mutex<Inner>,
+    changed: Condvar,
+}
+
+/// How far what is shown can be trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// Since the last refresh that went well; `None` when this process has had none.
+    pub age: Option<Duration>,
+    /// Why the last refresh failed; `None` when it did not.
+    pub last_error: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Since when a refresh is under way.
+    running_since: Option<Instant>,
+    is_reconciling: bool,
+    stopped: bool,
+    /// When the last refresh ended, well or not.
+    ended: Option<Instant>,
+    /// When one last ended well.
+    succeeded: Option<Instant>,
+    /// Grows while nothing changes.
+    interval: Duration,
+    last_error: Option<String>,
+}
+
+impl std::fmt::Debug for Refresher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Refresher")
+            .field("interval", &self.interval)
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Refresher {
+    /// A refresher that leaves at least `interval` between two refreshes.
+    pub fn new(api: Arc<dyn FilesApi>, state: Arc<State>, interval: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            api,
+            state,
+            interval,
+            inner: Mutex::new(Inner {
+                interval,
+                ..Inner::default()
+            }),
+            changed: Condvar::new(),
+        })
+    }
+
+    /// Whether a complete listing has ever been merged: before that, nothing may be served as the workspace.
+    pub fn is_known(&self) -> Result<bool, StateError> {
+        Ok(self.state.fact(COMPLETE_AT)?.is_some())
+    }
+
+    /// Lists everything, telling `progress` the count so far. For a workspace that nothing is known of; `first` is its
+    /// newest page, where somebody has asked for it already.
+    pub fn list_all(
+        &self,
+        first: Option<FilePage>,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<(), RefreshError> {
+        let outcome = Listing::new(&*self.api, &self.state)
+            .starting_with(first)
+            .run(Depth::Everything, &mut |count| {
+                progress(count);
+                true
+            });
+        self.ended(&outcome);
+        outcome.map(|_| ())
+    }
+
+    /// Somebody opened the directory: refreshes when the interval is over, and waits for it as long as people do.
+    pub fn directory_opened(self: &Arc<Self>) {
+        self.start_if_due();
+        let mut inner = self.lock();
+        // A refresh that hangs is waited for once, not by everybody who comes later.
+        while let Some(since) = inner.running_since {
+            let left = (since + PATIENCE).saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                log::debug!("the refresh takes its time; serving what is known");
+                return;
+            }
+            inner = self
+                .changed
+                .wait_timeout(inner, left)
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    /// Somebody asked for a name that is not known: it may be new. Does not wait.
+    pub fn name_missed(self: &Arc<Self>) {
+        self.start_if_due();
+    }
+
+    /// Takes one file into the catalogue that was learned of outside a listing.
+    pub fn learn(&self, file: &FileMetadata) -> Result<Option<Arc<Row>>, StateError> {
+        self.state
+            .merge(|merge| naming::merge_file(merge, file, &[], crate::state::now()))?;
+        self.state.row_of_id(&file.id)
+    }
+
+    /// How far what is shown can be trusted.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let inner = self.lock();
+        Health {
+            age: inner.succeeded.map(|time| time.elapsed()),
+            last_error: inner.last_error.clone(),
+        }
+    }
+
+    /// Ends background work at its next step.
+    pub fn stop(&self) {
+        self.lock().stopped = true;
+        self.changed.notify_all();
+    }
+
+    /// Starts a refresh where one is due and none is under way.
+    fn start_if_due(self: &Arc<Self>) {
+        let mut inner = self.lock();
+        let is_due = inner
+            .ended
+            .is_none_or(|ended| ended.elapsed() >= inner.interval);
+        if !is_due || inner.stopped || inner.running_since.is_some() {
+            return;
+        }
+        inner.running_since = Some(Instant::now());
+        drop(inner);
+        let this = Arc::clone(self);
+        let spawned = thread::Builder::new()
+            .name("afs-refresh".into())
+            .spawn(move || this.refresh());
+        if let Err(error) = spawned {
+            log::warn!("no thread for a refresh: {error}");
+            self.lock().running_since = None;
+        }
+    }
+
+    fn refresh(self: &Arc<Self>) {
+        let outcome = Listing::new(&*self.api, &self.state)
+            .run(Depth::UntilKnown, &mut |_| !self.lock().stopped);
+        self.ended(&outcome);
+        if matches!(&outcome, Ok(outcome) if !outcome.is_complete) {
+            self.reconcile_if_due();
+        }
+    }
+
+    fn ended(&self, outcome: &Result<Outcome, RefreshError>) {
+        let mut inner = self.lock();
+        inner.running_since = None;
+        inner.ended = Some(Instant::now());
+        match outcome {
+            Ok(outcome) => {
+                inner.succeeded = inner.ended;
+                inner.last_error = None;
+                inner.interval = if outcome.changed {
+                    self.interval
+                } else {
+                    (inner.interval * 2).clamp(self.interval, LONGEST_INTERVAL.max(self.interval))
+                };
+            }
+            Err(error) => {
+                log::warn!("the listing could not be refreshed, showing the last one: {error}");
+                inner.last_error = Some(error.to_string());
+            }
+        }
+        drop(inner);
+        self.changed.notify_all();
+    }
+
+    /// Walks through everything, slowly, in the background.
+    fn reconcile_if_due(self: &Arc<Self>) {
+        let last = match self.state.fact(COMPLETE_AT) {
+            Ok(last) => last.and_then(|time| time.parse::<i64>().ok()).unwrap_or(0),
+            Err(error) => return log::warn!("{error}"),
+        };
+        {
+            let mut inner = self.lock();
+            if inner.is_reconciling || crate::state::now() - last < RECONCILE_EVERY_MS {
+                return;
+            }
+            inner.is_reconciling = true;
+        }
+        let outcome = Listing::new(&*self.api, &self.state)
+            .run(Depth::Everything, &mut |_| self.pause(RECONCILE_PACE));
+        if let Err(error) = outcome {
+            log::info!("the reconciliation did not finish: {error}");
+        }
+        self.lock().is_reconciling = false;
+    }
+
+    /// Waits; whether to go on after it.
+    fn pause(&self, pace: Duration) -> bool {
+        let deadline = Instant::now() + pace;
+        let mut inner = self.lock();
+        while !inner.stopped {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            inner = self
+                .changed
+                .wait_timeout(inner, left)
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .0;
+        }
+        false
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,99 @@
+//! Which directory name a listed file gets. Of several files with one name the newest has the plain name; a file that
+//! once has a `~` suffix keeps it for as long as it exists, so a repeated `rm name` can't eat history.
+
+use std::cell::Cell;
+
+use crate::api::FileMetadata;
+use crate::names;
+use crate::state::{Ino, Merge, Millis, NewRow, Row, StateError};
+
+/// What one listed file was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// In the catalogue already.
+    Known(Ino),
+    /// Taken in now.
+    New(Ino),
+    /// Deleted or replaced here; the listing is behind.
+    Hidden,
+    /// Perhaps an own save whose answer has not come yet; the next listing decides.
+    NotYet,
+}
+
+/// Takes one listed file into the catalogue. `in_flight` are names and sizes of own saves on their way.
+pub(super) fn merge_file(
+    merge: &mut Merge<'_, '_>,
+    file: &FileMetadata,
+    in_flight: &[(String, u64)],
+    learned_at: Millis,
+) -> Result<Seen, StateError> {
+    if merge.is_hidden(&file.id)? {
+        return Ok(Seen::Hidden);
+    }
+    if let Some(row) = merge.row_of_id(&file.id)? {
+        if row.downloadable != file.downloadable {
+            merge.set_downloadable(row.ino, file.downloadable)?;
+        }
+        if row.name.is_none() && file.scope.is_none() {
+            let (name, suffixed) = free_name(merge, file)?;
+            merge.set_name(row.ino, Some(&name), suffixed)?;
+        }
+        return Ok(Seen::Known(row.ino));
+    }
+    if in_flight
+        .iter()
+        .any(|(name, size)| *name == file.filename && *size == file.size_bytes)
+    {
+        return Ok(Seen::NotYet);
+    }
+    let named = match file.scope {
+        Some(_) => None,
+        None => Some(free_name(merge, file)?),
+    };
+    let ino = merge.insert(&NewRow {
+        name: named.as_ref().map(|(name, _)| name.as_str()),
+        suffixed: named.as_ref().is_some_and(|(_, suffixed)| *suffixed),
+        file,
+        learned_at,
+    })?;
+    Ok(Seen::New(ino))
+}
+
+/// The name for a file, free now, and whether it carries a suffix. An older holder of the plain name makes way.
+fn free_name(merge: &mut Merge<'_, '_>, file: &FileMetadata) -> Result<(String, bool), StateError> {
+    let plain = names::directory_name(&file.filename);
+    if !names::fits(&file.filename) {
+        // Cut names may look alike; each carries its suffix from the start.
+        let name = suffixed_name(merge, &plain, file.id.as_str())?;
+        return Ok((name, true));
+    }
+    let Some(holder) = merge.row_named(&plain)? else {
+        return Ok((plain.into_owned(), false));
+    };
+    if makes_way(merge, &holder, file) {
+        let id = holder.id.as_ref().map_or("", |id| id.as_str());
+        let name = suffixed_name(merge, &plain, id)?;
+        merge.displace(holder.ino, &name)?;
+        return Ok((plain.into_owned(), false));
+    }
+    let name = suffixed_name(merge, &plain, file.id.as_str())?;
+    Ok((name, true))
+}
+
+/// Whether the holder of the plain name is an older file. Local content is always the newest; and a name that carries a
+/// suffix stays where it is.
+fn makes_way(merge: &Merge<'_, '_>, holder: &Row, file: &FileMetadata) -> bool {
+    !holder.suffixed && !merge.is_local(holder) && holder.created_at < file.created_at
+}
+
+fn suffixed_name(merge: &Merge<'_, '_>, plain: &str, id: &str) -> Result<String, StateError> {
+    let failed = Cell::new(None);
+    let name = names::suffixed(plain, id, |name| match merge.row_named(name) {
+        Ok(row) => row.is_some(),
+        Err(error) => {
+            failed.set(Some(error));
+            false
+        }
+    });
+    failed.take().map_or(Ok(name), Err)
+}

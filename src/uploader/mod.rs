@@ -1,0 +1,251 @@
+//! Drains the outbox: the only room that uploads, and the only one that deletes at the service.
+//!
+//! One save is one file, also when an answer is lost: after a try whose fate is unknown the newest page is looked at
+//! before anything is sent again. Nothing is deleted before what replaces it is confirmed; [`State::confirm`] queues
+//! those deletions in the same transaction.
+
+mod look;
+mod pause;
+
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Cursor, Read};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crate::api::{ApiError, Call, ErrorKind, FileId, FileMetadata, FilesApi, Upload};
+use crate::names;
+use crate::state::{Body, Class, Ino, Millis, Record, Seq, State, StateError, Work, now};
+use crate::store::Store;
+
+/// Workers of each kind. Uploads and deletions do not share any: one that hangs holds up nothing of the other kind.
+const WORKERS: usize = 6;
+
+/// Starts the workers; they end when the outbox stops ([`State::stop`]).
+///
+/// `patience` is how long a save is tried before who waits in close(2) is told; it stays in the outbox and is tried on.
+pub fn start(
+    api: &Arc<dyn FilesApi>,
+    state: &Arc<State>,
+    store: &Arc<Store>,
+    patience: Duration,
+) -> io::Result<()> {
+    for class in [Class::Saves, Class::Deletes] {
+        for _ in 0..WORKERS {
+            let worker = Worker {
+                api: Arc::clone(api),
+                state: Arc::clone(state),
+                store: Arc::clone(store),
+                patience,
+            };
+            let name = match class {
+                Class::Saves => "afs-upload",
+                Class::Deletes => "afs-delete",
+            };
+            thread::Builder::new()
+                .name(name.into())
+                .spawn(move || worker.run(class))?;
+        }
+    }
+    Ok(())
+}
+
+struct Worker {
+    api: Arc<dyn FilesApi>,
+    state: Arc<State>,
+    store: Arc<Store>,
+    patience: Duration,
+}
+
+/// Why a piece of work did not get done.
+enum Failure {
+    Api(ApiError),
+    State(StateError),
+}
+
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Self {
+        Self::Api(error)
+    }
+}
+
+impl From<StateError> for Failure {
+    fn from(error: StateError) -> Self {
+        Self::State(error)
+    }
+}
+
+/// The local disk failed in the middle of the work.
+fn disk(call: Call, error: &io::Error) -> Failure {
+    ApiError::local(
+        call,
+        ErrorKind::Body,
+        format!("the local copy could not be used: {error}"),
+    )
+    .into()
+}
+
+impl Worker {
+    fn run(&self, class: Class) {
+        while let Some(record) = self.state.next_record(class) {
+            let result = match &record.work {
+                Work::Save {
+                    ino,
+                    size,
+                    mime_type,
+                    body,
+                } => self.save(&record, *ino, *size, mime_type, body),
+                Work::Delete { id } => self.delete(&record, id),
+            };
+            match result {
+                Ok(()) => {}
+                Err(Failure::Api(error)) => self.failed(&record, &error),
+                Err(Failure::State(error)) => {
+                    log::error!("{}: {error}", record.name);
+                    let error = ApiError::local(Call::Upload, ErrorKind::Body, error.to_string());
+                    self.failed(&record, &error);
+                }
+            }
+        }
+    }
+
+    fn save(
+        &self,
+        record: &Record,
+        ino: Ino,
+        size: u64,
+        mime_type: &str,
+        body: &Body,
+    ) -> Result<(), Failure> {
+        let row = self.state.row(ino)?;
+        if record.maybe_sent
+            && let Some(file) = look::for_lost(&*self.api, &self.state, record, size)?
+        {
+            log::info!(
+                "{}: the upload had arrived although its answer was lost",
+                record.name
+            );
+            return self.confirm(record.seq, body, row.and_then(|row| row.id.clone()), &file);
+        }
+        let Some(row) = row else {
+            self.store.drop_stages(&self.state.abandon(record.seq)?);
+            return Ok(());
+        };
+        let bytes = self.open_body(record.seq, body, row.id.as_ref())?;
+        let file = self.api.upload(Upload {
+            filename: record.name.clone(),
+            mime_type: mime_type.to_owned(),
+            size,
+            body: bytes,
+        })?;
+        if file.size_bytes != size {
+            let message = format!(
+                "{size} bytes were sent, the service says it has {}",
+                file.size_bytes
+            );
+            return Err(ApiError::local(Call::Upload, ErrorKind::Nonsense, message).into());
+        }
+        if file.filename != record.name {
+            log::warn!("{} is called {} at the service", record.name, file.filename);
+        }
+        log::info!("{} is saved as {}", record.name, file.id);
+        self.confirm(record.seq, body, row.id.clone(), &file)
+    }
+
+    fn open_body(
+        &self,
+        seq: Seq,
+        body: &Body,
+        confirmed: Option<&FileId>,
+    ) -> Result<Box<dyn Read + Send>, Failure> {
+        Ok(match body {
+            Body::Inline => Box::new(Cursor::new(self.state.inline_body(seq)?)),
+            Body::Staged(name) => Box::new(
+                self.store
+                    .open_staged(name)
+                    .map_err(|error| disk(Call::Upload, &error))?,
+            ),
+            Body::Held => {
+                let id =
+                    confirmed.ok_or_else(|| disk(Call::Upload, &io::ErrorKind::NotFound.into()))?;
+                Box::new(
+                    self.store
+                        .open_kept(id)
+                        .map_err(|error| disk(Call::Upload, &error))?,
+                )
+            }
+        })
+    }
+
+    /// The service has `file`: keeps its bytes under the new id, then lets the record go.
+    fn confirm(
+        &self,
+        seq: Seq,
+        body: &Body,
+        replaced: Option<FileId>,
+        file: &FileMetadata,
+    ) -> Result<(), Failure> {
+        match (body, replaced) {
+            (Body::Inline, _) => {
+                let bytes = self.state.inline_body(seq)?;
+                self.store.keep_bytes(&bytes, &file.id)
+            }
+            (Body::Staged(name), _) => self.store.keep_staged(name, &file.id),
+            (Body::Held, Some(old)) => self.store.keep_again(&old, &file.id),
+            // The file was removed meanwhile; nothing is left to keep.
+            (Body::Held, None) => Ok(()),
+        }
+        .map_err(|error| disk(Call::Upload, &error))?;
+        self.store.drop_stages(&self.state.confirm(seq, file)?);
+        Ok(())
+    }
+
+    fn delete(&self, record: &Record, id: &FileId) -> Result<(), Failure> {
+        // What is deleted at the service is deleted for ever; what is here of it stays for a while.
+        self.store
+            .throw_away(id, &names::directory_name(&record.name))
+            .map_err(|error| disk(Call::Delete, &error))?;
+        match self.api.delete(id) {
+            Ok(()) => {}
+            Err(error) if error.kind == ErrorKind::NotFound => {}
+            Err(error) if matches!(error.kind, ErrorKind::Forbidden | ErrorKind::Refused) => {
+                log::error!(
+                    "{} ({id}) can't be deleted and will be listed again: {error}",
+                    record.name
+                );
+                self.store
+                    .take_back(id)
+                    .map_err(|error| disk(Call::Delete, &error))?;
+                return Ok(self.state.give_up_delete(record.seq, id)?);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        log::info!("{} ({id}) is deleted", record.name);
+        // First the record, then the bytes: a deletion that is done twice costs a request, bytes that are gone are gone.
+        self.state.deleted(record.seq, id)?;
+        self.store.forget(id);
+        Ok(())
+    }
+
+    fn failed(&self, record: &Record, error: &ApiError) {
+        let now = now();
+        let waited = Duration::from_millis((now - record.since).max(0) as u64);
+        let next = pause::after(error, record.tries, waited, self.patience, random());
+        let pause = next.pause.as_millis() as Millis;
+        log::warn!(
+            "{}: {error}; it stays in the outbox and is tried again in {pause} ms",
+            record.name
+        );
+        if let Err(error) = self
+            .state
+            .postpone(record.seq, error, now + pause, next.is_told)
+        {
+            log::error!("{}: {error}", record.name);
+        }
+    }
+}
+
+/// A number of 0..1, to keep retries of many clients apart.
+fn random() -> f64 {
+    f64::from((RandomState::new().hash_one(()) >> 32) as u32) / (f64::from(u32::MAX) + 1.0)
+}
