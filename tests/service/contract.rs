@@ -353,8 +353,8 @@ fn ids_are_opaque(api: &dyn FilesApi, emulator: &Emulator) {
 
 fn empty_files_are_files(api: &dyn FilesApi, emulator: &Emulator) {
     assert_eq!(put(api, "empty", b"").size_bytes, 0);
-    let planted = emulator.plant(PlantedFile::output("void", *b"")).unwrap();
-    assert_eq!(fetched(api, &id(&planted.id)), b"");
+    let void = emulator.plant(PlantedFile::output("void", *b"")).unwrap();
+    assert_eq!(fetched(api, &id(&void.id)), b"");
 }
 
 fn large_files_go_both_ways_unchanged(api: &dyn FilesApi, emulator: &Emulator) {
