@@ -220,8 +220,10 @@ pub fn flush(arguments: &FlushArguments) -> ExitCode {
         let drained = mount
             .client
             .and_then(|mut client| drain(&mut client).map_err(|error| error.to_string()));
-        if let Err(why) = drained {
-            return failed(&why);
+        match drained {
+            Ok(left) if left.is_empty() => {}
+            Ok(left) => return failed(&what_is_left(&left)),
+            Err(why) => return failed(&why),
         }
     }
     ExitCode::SUCCESS
@@ -229,7 +231,7 @@ pub fn flush(arguments: &FlushArguments) -> ExitCode {
 
 /// Has everything sent and shows how far it is: on a terminal in one line that changes, elsewhere in a line now and
 /// then.
-pub(super) fn drain(client: &mut Client) -> Result<(), ControlError> {
+pub(super) fn drain(client: &mut Client) -> Result<Vec<Change>, ControlError> {
     let bar = ProgressBar::new_spinner();
     let mut speaks_at = Instant::now() + FIRST_WORD;
     let mut reply = client.ask(&Request::Flush)?;
@@ -243,14 +245,27 @@ pub(super) fn drain(client: &mut Client) -> Result<(), ControlError> {
                     speaks_at = Instant::now() + PLAIN_PACE;
                 }
             }
-            Reply::Flushed => {
+            Reply::Flushed { left } => {
                 bar.finish_and_clear();
-                return Ok(());
+                return Ok(left);
             }
             other => return Err(unexpected(&other)),
         }
         reply = client.hear()?;
     }
+}
+
+/// What could not be sent, as a sentence.
+pub(super) fn what_is_left(left: &[Change]) -> String {
+    let first = left.first().map_or_else(String::new, |change| {
+        let why = change.last_error.as_deref().unwrap_or("not tried yet");
+        format!(" ({}: {why})", printable(&change.name))
+    });
+    format!(
+        "{} could not be sent{first}; nothing is lost: it stays on this machine and is tried again, also by the next \
+         mount",
+        changes(left.len())
+    )
 }
 
 fn left_to_send(left: &Progress) -> String {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::failed;
-use super::status::drain;
+use super::status::{drain, what_is_left};
 use super::talk::reach;
 use crate::mount::unmount::{UnmountError, must_be_free, unmount};
 
@@ -53,10 +53,15 @@ fn finish_work(mountpoint: &Path) -> Result<(), UnmountError> {
     };
     for mount in reached {
         must_be_free(&mount.mountpoint)?;
-        if let Ok(mut client) = mount.client
-            && let Err(error) = drain(&mut client)
-        {
-            eprintln!("what has not reached the service is left to the next mount: {error}");
+        let Ok(mut client) = mount.client else {
+            continue;
+        };
+        match drain(&mut client) {
+            Ok(left) if left.is_empty() => {}
+            Ok(left) => eprintln!("afs: {}", what_is_left(&left)),
+            Err(error) => eprintln!(
+                "afs: what has not reached the service is left to the next mount: {error}"
+            ),
         }
     }
     Ok(())
