@@ -40,7 +40,7 @@ fn at_once(what: &'static str, act: impl Fn(usize) + Send + 'static) {
 fn everything_local_is_at_once(mount: &Mount, local: &[(&'static str, Vec<u8>)]) {
     let path = mount.path().to_owned();
     at_once("ls", move |_| {
-        assert!(fs::read_dir(&path).unwrap().count() > 0)
+        assert!(fs::read_dir(&path).unwrap().count() > 0);
     });
     let path = mount.path().to_owned();
     at_once("stat of a new name", move |n| {
