@@ -121,7 +121,8 @@ fn refused(status: u16, expected: i32) {
     assert_eq!(mount.names(), ["f"]);
     assert!(world.all_stored("f").is_empty());
     assert!(mount.log().contains("stays in the outbox"), "it is said");
-    mount.unmount();
+    mount.signal("TERM");
+    assert_eq!(mount.wait(), Some(0));
 
     world.emulator.clear_faults();
     let mount = world.mount();
