@@ -9,13 +9,15 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use afs::emulator::{
     Config, Emulator, FaultAction, FaultRule, LoggedCall, LoggedRequest, PlantedFile, StoredFile,
 };
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
 /// The key every mount uses unless it says otherwise.
@@ -23,6 +25,35 @@ pub(crate) const KEY: &str = "sk-test-canary-5f3a9c";
 
 /// How long anything that should happen may take before the test fails. Generous: machines are slow at times.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long a mount may live: a system call that hangs in it must fail its test, not hang the tests.
+const LIFETIME: Duration = Duration::from_secs(240);
+
+/// A process that is started gets a copy of every open descriptor and closes it again at its exec, and each of those
+/// closes is a FLUSH. So that no test saves another one's half-written files, nothing is started while one is open here.
+static STARTS: RwLock<()> = RwLock::new(());
+
+/// Keeps processes from being started.
+pub(crate) struct NoStarts(#[expect(dead_code, reason = "held")] RwLockReadGuard<'static, ()>);
+
+pub(crate) fn no_starts() -> NoStarts {
+    NoStarts(STARTS.read().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Starts a process.
+pub(crate) fn start(command: &mut Command) -> Child {
+    let _gate = STARTS.write().unwrap_or_else(PoisonError::into_inner);
+    command.spawn().expect("the program starts")
+}
+
+/// Runs a process to its end.
+fn run(command: &mut Command) -> Output {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    start(command).wait_with_output().expect("waited")
+}
 
 /// An emulator and a directory.
 pub(crate) struct World {
@@ -189,6 +220,8 @@ pub(crate) struct Mount {
     log: PathBuf,
     /// Whether a dead mount is meant to stay.
     is_left: bool,
+    /// Dropped with the mount, which calls the watchdog off.
+    _watched: mpsc::Sender<()>,
 }
 
 /// A mount whose process was killed. Keep it until the test's end: dropped, it takes away what nobody healed.
@@ -225,9 +258,10 @@ impl Mount {
             .stderr(errors)
             // A Ctrl-C at the tests ends the mount through its harness, not behind its back.
             .process_group(0);
-        let mut child = command.spawn().expect("the program starts");
+        let mut child = start(&mut command);
         let output = child.stdout.take().expect("piped");
         let mut mount = Self {
+            _watched: watchdog(child.id()),
             child: Some(child),
             path,
             log,
@@ -293,24 +327,20 @@ impl Mount {
 
     /// Runs a shell line in it, killed when it takes longer than [`PATIENCE`].
     pub(crate) fn try_sh(&self, line: &str) -> Output {
-        Command::new("timeout")
+        run(Command::new("timeout")
             .args(["-k", "1"])
             .arg(PATIENCE.as_secs().to_string())
             .args(["bash", "-c", line])
             .current_dir(&self.path)
-            .env("LC_ALL", "C.UTF-8")
-            .output()
-            .expect("a shell")
+            .env("LC_ALL", "C.UTF-8"))
     }
 
     /// Sends the process a signal.
     pub(crate) fn signal(&self, name: &str) {
-        let status = Command::new("kill")
+        let killed = run(Command::new("kill")
             .arg(format!("-{name}"))
-            .arg(self.pid().to_string())
-            .status()
-            .expect("kill");
-        assert!(status.success());
+            .arg(self.pid().to_string()));
+        assert!(killed.status.success());
     }
 
     /// `kill -9` of the process; the mount point is left dead, for the next mount to heal.
@@ -325,12 +355,15 @@ impl Mount {
 
     /// Unmounts as users do, and waits for the process.
     pub(crate) fn unmount(mut self) {
-        let status = Command::new(env!("CARGO_BIN_EXE_afs"))
+        let unmount = run(Command::new(env!("CARGO_BIN_EXE_afs"))
             .arg("unmount")
-            .arg(&self.path)
-            .status()
-            .expect("afs unmount");
-        assert!(status.success(), "afs unmount failed: {}", self.log());
+            .arg(&self.path));
+        let said = String::from_utf8_lossy(&unmount.stderr);
+        assert!(
+            unmount.status.success(),
+            "afs unmount failed: {said}{}",
+            self.log()
+        );
         let mut child = self.child.take().expect("running");
         assert!(wait_for_exit(&mut child), "the process is still there");
     }
@@ -346,7 +379,7 @@ impl Mount {
         let Some(mut child) = self.child.take() else {
             return;
         };
-        let _ = Command::new("kill").arg(child.id().to_string()).status();
+        run(Command::new("kill").arg(child.id().to_string()));
         if !wait_for_exit(&mut child) {
             let _ = child.kill();
             let _ = child.wait();
@@ -369,8 +402,20 @@ impl Drop for Mount {
 
 fn detach(path: &Path) {
     if is_mounted(path) {
-        let _ = Command::new("umount").arg("-l").arg(path).output();
+        run(Command::new("umount").arg("-l").arg(path));
     }
+}
+
+/// Kills a mount's process when it outlives [`LIFETIME`]: whoever hangs in a system call there gets an error then.
+fn watchdog(pid: u32) -> mpsc::Sender<()> {
+    let (watched, end) = mpsc::channel();
+    thread::spawn(move || {
+        if end.recv_timeout(LIFETIME) == Err(mpsc::RecvTimeoutError::Timeout) {
+            eprintln!("a mount outlived {LIFETIME:?}: killing process {pid}");
+            let _ = kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
+        }
+    });
+    watched
 }
 
 pub(crate) fn is_mounted(path: &Path) -> bool {

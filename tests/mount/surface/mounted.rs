@@ -1,0 +1,221 @@
+//! System calls on a mount of the real program.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use rustix::fs::{Access, AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, Timespec, Timestamps};
+use rustix::io::Errno;
+
+use super::{Answer, Fd, Setup, Stat, Surface};
+use crate::harness::{Mount, NoStarts, World, no_starts};
+
+/// Fields end in this order: open files would keep the mount busy, and nothing can be started while there are any.
+pub(crate) struct Mounted {
+    open: Mutex<OpenFiles>,
+    pub(crate) mount: Mount,
+    next: AtomicU64,
+}
+
+#[derive(Default)]
+struct OpenFiles {
+    files: HashMap<Fd, Arc<File>>,
+    /// While there are any.
+    no_starts: Option<NoStarts>,
+}
+
+impl Mounted {
+    pub(super) fn start(world: &World, setup: &Setup) -> Self {
+        let mut options = vec![
+            "--refresh".to_owned(),
+            format!("{}ms", setup.refresh.as_millis()),
+            "--umask".to_owned(),
+            format!("{:04o}", setup.umask),
+            "--quota".to_owned(),
+            setup.quota.to_string(),
+        ];
+        if setup.read_only {
+            options.push("--read-only".to_owned());
+        }
+        for rule in setup.mime_types {
+            options.extend(["--mime-type".to_owned(), (*rule).to_owned()]);
+        }
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        Self {
+            mount: world.mount_with(&options),
+            open: Mutex::default(),
+            next: AtomicU64::new(1),
+        }
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        // Not `join`: that reads a leading slash as another root.
+        let mut at = self.mount.path().as_os_str().to_owned();
+        at.push("/");
+        at.push(path);
+        at.into()
+    }
+
+    fn file(&self, fd: Fd) -> Arc<File> {
+        Arc::clone(&self.open.lock().unwrap().files[&fd])
+    }
+}
+
+impl Surface for Mounted {
+    fn open(&self, path: &str, flags: i32) -> Answer<Fd> {
+        let flags = OFlags::from_bits_retain(flags.cast_unsigned()) | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(0o644);
+        let mut open = self.open.lock().unwrap();
+        let gate = open.no_starts.take().unwrap_or_else(no_starts);
+        let opened = answer(rustix::fs::open(self.at(path), flags, mode));
+        if opened.is_ok() || !open.files.is_empty() {
+            open.no_starts = Some(gate);
+        }
+        let file = opened?;
+        let fd = Fd(self.next.fetch_add(1, Ordering::Relaxed));
+        let file = Arc::new(File::from(file));
+        open.files.insert(fd, file);
+        Ok(fd)
+    }
+
+    fn pread(&self, fd: Fd, offset: u64, size: usize) -> Answer<Vec<u8>> {
+        let mut bytes = vec![0; size];
+        let read = self.file(fd).read_at(&mut bytes, offset);
+        bytes.truncate(read.map_err(|error| error.raw_os_error().unwrap())?);
+        Ok(bytes)
+    }
+
+    fn pwrite(&self, fd: Fd, offset: u64, data: &[u8]) -> Answer<()> {
+        let written = self.file(fd).write_all_at(data, offset);
+        written.map_err(|error| error.raw_os_error().unwrap())
+    }
+
+    fn close_dup(&self, fd: Fd) -> Answer<()> {
+        let file = self.file(fd);
+        close(answer(rustix::io::dup(file.as_fd()))?)
+    }
+
+    fn close(&self, fd: Fd) -> Answer<()> {
+        let file = self.open.lock().unwrap().files.remove(&fd).expect("open");
+        let closed = close(Arc::into_inner(file).expect("used by nobody").into());
+        let mut open = self.open.lock().unwrap();
+        if open.files.is_empty() {
+            open.no_starts = None;
+        }
+        closed
+    }
+
+    fn fsync(&self, fd: Fd) -> Answer<()> {
+        answer(rustix::fs::fsync(&*self.file(fd)))
+    }
+
+    fn ftruncate(&self, fd: Fd, size: u64) -> Answer<()> {
+        answer(rustix::fs::ftruncate(&*self.file(fd), size))
+    }
+
+    fn truncate(&self, path: &str, size: u64) -> Answer<()> {
+        nix::unistd::truncate(&self.at(path), size.cast_signed()).map_err(|error| error as i32)
+    }
+
+    fn fstat(&self, fd: Fd) -> Answer<Stat> {
+        answer(rustix::fs::fstat(&*self.file(fd))).map(|found| stat(&found))
+    }
+
+    fn stat(&self, path: &str) -> Answer<Stat> {
+        answer(rustix::fs::stat(self.at(path))).map(|found| stat(&found))
+    }
+
+    fn set_mtime(&self, path: &str, mtime: i64) -> Answer<()> {
+        let times = times(mtime);
+        answer(rustix::fs::utimensat(
+            CWD,
+            self.at(path),
+            &times,
+            AtFlags::empty(),
+        ))
+    }
+
+    fn futimens(&self, fd: Fd, mtime: i64) -> Answer<()> {
+        answer(rustix::fs::futimens(&*self.file(fd), &times(mtime)))
+    }
+
+    fn access(&self, path: &str, mask: i32) -> Answer<()> {
+        let mask = Access::from_bits_retain(mask.cast_unsigned());
+        answer(rustix::fs::access(self.at(path), mask))
+    }
+
+    fn unlink(&self, path: &str) -> Answer<()> {
+        answer(rustix::fs::unlink(self.at(path)))
+    }
+
+    fn rename(&self, from: &str, to: &str, flags: u32) -> Answer<()> {
+        let flags = RenameFlags::from_bits_retain(flags);
+        answer(rustix::fs::renameat_with(
+            CWD,
+            self.at(from),
+            CWD,
+            self.at(to),
+            flags,
+        ))
+    }
+
+    fn list(&self, path: &str) -> Answer<Vec<(String, u64)>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = answer(rustix::fs::open(self.at(path), flags, Mode::empty()))?;
+        read_names(&mut answer(Dir::new(directory))?)
+    }
+
+    fn end(self: Box<Self>) {
+        drop(self.open);
+        self.mount.unmount();
+    }
+}
+
+/// The rest of a directory stream: names and inode numbers, without dots.
+pub(crate) fn read_names(stream: &mut Dir) -> Answer<Vec<(String, u64)>> {
+    let mut names = Vec::new();
+    while let Some(entry) = stream.read() {
+        let entry = answer(entry)?;
+        let name = entry.file_name().to_str().expect("UTF-8").to_owned();
+        if name != "." && name != ".." {
+            names.push((name, entry.ino()));
+        }
+    }
+    Ok(names)
+}
+
+fn close(file: OwnedFd) -> Answer<()> {
+    nix::unistd::close(file).map_err(|error| error as i32)
+}
+
+fn answer<T>(result: Result<T, Errno>) -> Answer<T> {
+    result.map_err(Errno::raw_os_error)
+}
+
+fn times(mtime: i64) -> Timestamps {
+    let time = Timespec {
+        tv_sec: mtime.div_euclid(1_000_000_000),
+        tv_nsec: mtime.rem_euclid(1_000_000_000),
+    };
+    Timestamps {
+        last_access: time,
+        last_modification: time,
+    }
+}
+
+fn stat(found: &rustix::fs::Stat) -> Stat {
+    Stat {
+        ino: found.st_ino,
+        mode: found.st_mode & 0o7777,
+        nlink: found.st_nlink,
+        size: found.st_size.cast_unsigned(),
+        mtime: found.st_mtime * 1_000_000_000 + found.st_mtime_nsec.cast_signed(),
+        ctime: found.st_ctime * 1_000_000_000 + found.st_ctime_nsec.cast_signed(),
+        uid: found.st_uid,
+        gid: found.st_gid,
+    }
+}
