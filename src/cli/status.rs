@@ -219,7 +219,7 @@ pub fn flush(arguments: &FlushArguments) -> ExitCode {
     for mount in reached {
         let drained = mount
             .client
-            .and_then(|mut client| drain(&mut client).map_err(|error| error.to_string()));
+            .and_then(|mut client| drain(&mut client, None).map_err(|error| error.to_string()));
         if let Err(why) = drained {
             return failed(&why);
         }
@@ -228,14 +228,23 @@ pub fn flush(arguments: &FlushArguments) -> ExitCode {
 }
 
 /// Has everything sent and shows how far it is: on a terminal in one line that changes, elsewhere in a line now and
-/// then.
-pub(super) fn drain(client: &mut Client) -> Result<(), ControlError> {
+/// then. With `futile`, changes that have all failed and get nowhere for so long are waited for no longer; how many.
+pub(super) fn drain(client: &mut Client, futile: Option<Duration>) -> Result<usize, ControlError> {
     let bar = ProgressBar::new_spinner();
     let mut speaks_at = Instant::now() + FIRST_WORD;
+    let mut stands = (Instant::now(), None);
     let mut reply = client.ask(&Request::Flush)?;
     loop {
         match reply {
             Reply::Progress(left) => {
+                if stands.1.as_ref() != Some(&left) {
+                    stands = (Instant::now(), Some(left));
+                } else if left.failed == left.changes
+                    && futile.is_some_and(|futile| stands.0.elapsed() >= futile)
+                {
+                    bar.finish_and_clear();
+                    return Ok(left.changes);
+                }
                 bar.set_message(left_to_send(&left));
                 bar.tick();
                 if bar.is_hidden() && Instant::now() >= speaks_at {
@@ -245,7 +254,7 @@ pub(super) fn drain(client: &mut Client) -> Result<(), ControlError> {
             }
             Reply::Flushed => {
                 bar.finish_and_clear();
-                return Ok(());
+                return Ok(0);
             }
             other => return Err(unexpected(&other)),
         }
@@ -265,7 +274,7 @@ fn left_to_send(left: &Progress) -> String {
     )
 }
 
-fn changes(count: usize) -> String {
+pub(super) fn changes(count: usize) -> String {
     match count {
         1 => "1 change".to_owned(),
         count => format!("{count} changes"),
