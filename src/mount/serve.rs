@@ -112,6 +112,9 @@ pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError
     ready.announce(&notices);
     wait_for_the_end(&mountpoint, signals, end, &ended);
     finish(&workspace, &refresher);
+    if let Ok(registration) = registration {
+        registration.leave_to_the_end();
+    }
     Ok(())
 }
 

@@ -1,7 +1,8 @@
 //! The few system calls this house makes by itself, each behind a function that says what it is for.
 //!
-//! `nix` has safe wrappers for all but two of them.
+//! `nix` has safe wrappers for all but three of them.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -130,12 +131,23 @@ pub fn unmount(path: &Path, detach: bool) -> io::Result<()> {
     Ok(umount2(path, flags)?)
 }
 
-/// Removes a variable from this process's environment, so that no child inherits it. Call it before there are threads.
+/// Removes a variable from this process's environment, so that no child inherits it, and its value from the memory that
+/// `/proc/PID/environ` shows. Call it before there are threads.
 #[expect(unsafe_code, reason = "std has no safe way to change the environment")]
 pub fn forget_variable(name: &str) {
+    let Ok(terminated) = CString::new(name) else {
+        return; // No variable has such a name.
+    };
     // SAFETY: nothing reads or writes the environment concurrently: the command line calls this before any thread is
-    // started, which is what the function's contract asks for.
-    unsafe { std::env::remove_var(name) };
+    // started, which is what the function's contract asks for. What `getenv` returns is a string inside the
+    // environment, which is this process's own writable memory; not more than its length is overwritten.
+    unsafe {
+        let value = libc::getenv(terminated.as_ptr());
+        if !value.is_null() {
+            std::ptr::write_bytes(value, 0, libc::strlen(value));
+        }
+        std::env::remove_var(name);
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Finding a workspace's state and opening it, for this process alone.
 
-use std::fs::{File, TryLockError};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{DirBuilder, File, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -43,7 +43,11 @@ impl Place<'_> {
         let (id, first_page) = self.find(api)?;
         let dir = self.state_root.join(id.as_str());
         let cache_dir = self.cache_root.join(id.as_str());
-        std::fs::create_dir_all(&dir).map_err(|error| MountError::Disk(dir.clone(), error))?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&dir)
+            .map_err(|error| MountError::Disk(dir.clone(), error))?;
         let lock = lock(&dir)?;
         let state = State::open(&dir)?;
         let store = Store::open(&dir, &cache_dir, self.limits)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
@@ -121,13 +122,42 @@ fn refused(status: u16, expected: i32) {
     assert_eq!(mount.names(), ["f"]);
     assert!(world.all_stored("f").is_empty());
     assert!(mount.log().contains("stays in the outbox"), "it is said");
-    mount.unmount();
+    mount.signal("TERM");
+    assert_eq!(mount.wait(), Some(0));
 
     world.emulator.clear_faults();
     let mount = world.mount();
     assert_eq!(fs::read(mount.at("f")).unwrap(), content);
     eventually("the save arrives", || mount_has_confirmed(&mount, "f"));
     assert_eq!(world.stored_bytes("f"), content);
+}
+
+/// It waited for ever once: what was refused was always about to be tried again.
+#[test]
+fn an_unmount_does_not_wait_for_what_the_service_refuses() {
+    let world = World::new();
+    let mount = world.mount();
+    world.emulator.set_faults(vec![FaultRule {
+        call: Some(LoggedCall::Upload),
+        ..FaultRule::new(FaultAction::Status(FaultAnswer::status(401)))
+    }]);
+    assert_eq!(close_of(mount.at("f"), b"kept"), Err(libc::EACCES));
+    let path = mount.path().to_owned();
+    let ended = within(Duration::from_secs(20), "afs unmount", move || {
+        Command::new(env!("CARGO_BIN_EXE_afs"))
+            .arg("unmount")
+            .arg(path)
+            .output()
+            .unwrap()
+    });
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(0), "{said}");
+    assert!(said.contains("1 change failed at the service"), "{said}");
+    assert_eq!(mount.wait(), Some(0));
+    world.emulator.clear_faults();
+    let mount = world.mount();
+    eventually("the save arrives", || mount_has_confirmed(&mount, "f"));
+    assert_eq!(world.stored_bytes("f"), b"kept");
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn at_once(what: &'static str, act: impl Fn(usize) + Send + 'static) {
 fn everything_local_is_at_once(mount: &Mount, local: &[(&'static str, Vec<u8>)]) {
     let path = mount.path().to_owned();
     at_once("ls", move |_| {
-        assert!(fs::read_dir(&path).unwrap().count() > 0)
+        assert!(fs::read_dir(&path).unwrap().count() > 0);
     });
     let path = mount.path().to_owned();
     at_once("stat of a new name", move |n| {
@@ -341,4 +341,65 @@ fn hung_callers_do_not_keep_the_mount_from_ending() {
             ..Calls::NONE
         }
     );
+}
+
+/// A file is changed in some way while its upload hangs; what is left at the service when everything has moved again.
+fn while_its_upload_hangs(act: &str) -> Vec<(String, Vec<u8>)> {
+    let world = World::new();
+    let mount = world.mount();
+    world.emulator.set_faults(vec![FaultRule {
+        name: Some("f".to_owned()),
+        ..stall(LoggedCall::Upload)
+    }]);
+    let path = mount.at("f");
+    let first = in_background(move || close_of(path, b"first"));
+    eventually("the upload hangs", || held(&world, LoggedCall::Upload) == 1);
+    // The shell waits for a save of its own at most, never for the first one's answer.
+    let line = act.to_owned();
+    let directory = mount.path().to_owned();
+    let acting = in_background(move || {
+        std::process::Command::new("bash")
+            .args(["-c", &line])
+            .current_dir(directory)
+            .status()
+            .unwrap()
+    });
+    eventually("it is done here", || {
+        acting.is_finished() || fs::read(mount.at("f")).is_ok_and(|bytes| bytes == b"second")
+    });
+    world.emulator.clear_faults();
+    let ended = within(Duration::from_secs(10), "the act", || acting.join());
+    assert!(ended.unwrap().success(), "{act}");
+    let closed = within(Duration::from_secs(10), "the first close", || first.join());
+    assert_eq!(closed.unwrap(), Ok(()), "{act}");
+    mount.unmount();
+    let files = world.emulator.files().unwrap();
+    let left = files.into_iter().map(|file| {
+        let content = world.emulator.content(&file.id).unwrap().unwrap();
+        (file.filename, content)
+    });
+    left.collect()
+}
+
+#[test]
+fn a_file_removed_while_its_upload_hangs_is_not_left_at_the_service() {
+    assert_eq!(while_its_upload_hangs("rm f"), []);
+}
+
+#[test]
+fn a_file_renamed_while_its_upload_hangs_ends_under_its_new_name() {
+    let left = while_its_upload_hangs("mv f g");
+    assert_eq!(left, [("g".to_owned(), b"first".to_vec())]);
+}
+
+#[test]
+fn a_file_saved_again_while_its_upload_hangs_ends_with_the_newest_content() {
+    let left = while_its_upload_hangs("printf second > f");
+    assert_eq!(left, [("f".to_owned(), b"second".to_vec())]);
+}
+
+#[test]
+fn a_file_replaced_by_a_rename_while_its_upload_hangs_is_the_other_one_in_the_end() {
+    let left = while_its_upload_hangs("printf second > draft; mv draft f");
+    assert_eq!(left, [("f".to_owned(), b"second".to_vec())]);
 }

@@ -1,13 +1,14 @@
 //! The life of a mount's process: how it ends, what it leaves, and that the next one goes on where it stopped.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use afs::emulator::LoggedCall;
+use afs::emulator::{FaultAction, FaultMoment, FaultRule, LoggedCall};
 
-use super::harness::{Calls, KEY, Mount, World, eventually, is_mounted, within};
+use super::harness::{Calls, KEY, Mount, World, contents, eventually, is_mounted, within};
 use super::hung::{close_of, held, mount_has_confirmed};
 
 /// The program's own words on standard error.
@@ -176,35 +177,28 @@ fn a_mount_killed_while_callers_wait_lets_them_go_and_is_replaced() {
 fn what_was_closed_survives_kill_9_and_is_there_once() {
     let world = World::new();
     let mut dead = Vec::new();
+    let mut expected = BTreeMap::from([("replaced".to_owned(), b"4\n".to_vec())]);
     for round in 0..5 {
         let mount = world.mount();
         let (small, large) = (format!("small {round}"), format!("large {round}"));
         mount.sh(&format!(
             "echo {round} > '{small}'; echo {round} > replaced"
         ));
-        assert_eq!(close_of(mount.at(&large), &[round; 200_000]), Ok(()));
+        let content = vec![round; 200_000];
+        assert_eq!(close_of(mount.at(&large), &content), Ok(()));
         dead.push(mount.kill());
+        expected.insert(small, format!("{round}\n").into_bytes());
+        expected.insert(large, content);
     }
     let mount = world.mount();
-    for round in 0..5 {
-        assert_eq!(
-            mount.sh(&format!("cat 'small {round}'")),
-            format!("{round}\n")
-        );
-        assert_eq!(
-            fs::read(mount.at(format!("large {round}"))).unwrap(),
-            [round; 200_000]
-        );
-        assert_eq!(
-            world.stored_bytes(&format!("large {round}")),
-            [round; 200_000]
-        );
-    }
-    assert_eq!(mount.sh("cat replaced"), "4\n");
+    assert_eq!(contents(&mount), expected);
     eventually("no old version is left", || {
         world.all_stored("replaced").len() == 1
     });
     assert_eq!(world.emulator.files().unwrap().len(), 11);
+    for (name, content) in expected {
+        assert_eq!(world.stored_bytes(&name), content, "{name}");
+    }
 }
 
 #[test]
@@ -265,10 +259,10 @@ fn what_an_unmount_could_not_send_the_next_mount_sends() {
 fn a_save_whose_answer_a_killed_process_never_heard_is_found_by_the_next() {
     let world = World::new();
     let mount = world.mount();
-    world.emulator.set_faults(vec![afs::emulator::FaultRule {
+    world.emulator.set_faults(vec![FaultRule {
         call: Some(LoggedCall::Upload),
-        when: afs::emulator::FaultMoment::AfterEffect,
-        ..afs::emulator::FaultRule::new(afs::emulator::FaultAction::Stall)
+        when: FaultMoment::AfterEffect,
+        ..FaultRule::new(FaultAction::Stall)
     }]);
     let path = mount.at("f");
     let closer = std::thread::spawn(move || close_of(path, b"once"));
