@@ -112,12 +112,14 @@ impl WorkspaceFs {
         let node = self.node(row.ino);
         let mut inner = node.as_ref().map(|node| node.lock());
         // Somebody reads bytes that only the service has: its copy goes when they are done.
-        let is_read = inner
-            .as_ref()
-            .is_some_and(|inner| matches!(inner.content, Content::Remote(_)));
-        let cleanup = self.state.unlink(row.ino, is_read)?;
+        let read = inner.as_ref().and_then(|inner| match &inner.content {
+            Content::Remote(id) => Some(id.clone()),
+            _ => None,
+        });
+        let cleanup = self.state.unlink(row.ino, read.is_some())?;
         if let Some(inner) = &mut inner {
             inner.is_unlinked = true;
+            inner.deleted_at_close = read;
         }
         drop(inner);
         self.store.drop_stages(&cleanup);
@@ -177,7 +179,7 @@ impl WorkspaceFs {
             self.seal_on_hold(node)?;
         }
         self.must_be_renamable(&row)?;
-        let mime_type = mime_type_of(new_name, &[], &self.settings.mime_overrides);
+        let mime_type = mime_type_of(new_name, &self.head_of(&row), &self.settings.mime_overrides);
         let over_node = over.as_ref().and_then(|over| self.node(over.ino));
         let cleanup = self.state.rename(
             row.ino,

@@ -150,6 +150,21 @@ impl WorkspaceFs {
         Err(FsError::Access)
     }
 
+    /// The first bytes of a file, by which its media type is told where its name does not tell; none where they are not
+    /// here.
+    pub(super) fn head_of(&self, row: &Row) -> Vec<u8> {
+        let local = match self.node(row.ino) {
+            Some(node) => node.read_local(0, SNIFFED),
+            None => self.content_of(row).and_then(|content| {
+                Node::new(row.ino, content, row.size, row.mtime, row.ctime).read_local(0, SNIFFED)
+            }),
+        };
+        match local {
+            Ok(Local::Data(head)) => head,
+            Ok(Local::Elsewhere(..)) | Err(_) => Vec::new(),
+        }
+    }
+
     /// read(2) as far as it can be answered at once; `None` when the bytes are at the service.
     pub fn read_now(&self, fh: Fh, offset: u64, size: usize) -> Result<Option<Vec<u8>>, FsError> {
         let handle = self.handle(fh)?;
@@ -300,8 +315,8 @@ impl WorkspaceFs {
         }
         nodes.remove(&node.ino);
         drop(nodes);
-        if let (true, Content::Remote(id)) = (inner.is_unlinked, &inner.content) {
-            self.state.release_delete(id);
+        if let Some(id) = inner.deleted_at_close.take() {
+            self.state.release_delete(&id);
         }
         inner.replace(&self.store, Content::Memory(Vec::new()));
     }

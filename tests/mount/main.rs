@@ -3,5 +3,9 @@
 
 mod files;
 mod harness;
+mod rename;
 mod requests;
+mod saving;
 mod surface;
+mod unlink;
+mod unreadable;

@@ -55,6 +55,8 @@ pub(crate) trait Surface {
     fn rename(&self, from: &str, to: &str, flags: u32) -> Answer<()>;
     /// Names and inode numbers as the directory lists them, without dots.
     fn list(&self, path: &str) -> Answer<Vec<(String, u64)>>;
+    /// Ends without a chance to finish anything, as `kill -9` does.
+    fn kill(self: Box<Self>);
     /// Unmounts cleanly: what is due at the service has been done.
     fn end(self: Box<Self>);
 }

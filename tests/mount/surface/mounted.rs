@@ -169,6 +169,12 @@ impl Surface for Mounted {
         read_names(&mut answer(Dir::new(directory))?)
     }
 
+    fn kill(self: Box<Self>) {
+        self.mount.signal("KILL");
+        drop(self.open);
+        self.mount.kill();
+    }
+
     fn end(self: Box<Self>) {
         drop(self.open);
         self.mount.unmount();
