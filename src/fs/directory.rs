@@ -34,7 +34,7 @@ impl WorkspaceFs {
         }
         // Every directory name is UTF-8; another one can't be here.
         let name = name.to_str().ok_or(FsError::NotFound)?;
-        if name == views::NAME {
+        if name == names::VIEWS {
             return self.view_entry(views::AFS);
         }
         if let Some(row) = self.state.lookup(name)? {
@@ -226,7 +226,7 @@ impl WorkspaceFs {
             return Err(FsError::NameTooLong);
         }
         let name = name.to_str().ok_or(FsError::NotFound)?;
-        if name == views::NAME {
+        if name == names::VIEWS {
             return Err(FsError::NotPermitted);
         }
         self.state.lookup(name)?.ok_or(FsError::NotFound)
@@ -239,7 +239,7 @@ pub(super) fn checked_name(name: &OsStr) -> Result<&str, FsError> {
         return Err(FsError::NameTooLong);
     }
     let name = name.to_str().ok_or(FsError::NameRefused)?;
-    if name == views::NAME {
+    if name == names::VIEWS {
         return Err(FsError::Exists);
     }
     names::check_new_name(name)?;

@@ -10,9 +10,6 @@ use crate::state::{Ino, Row};
 
 use super::{Attr, DirEntry, Entry, FsError, Kind, WorkspaceFs};
 
-/// The views' directory in the root.
-pub(super) const NAME: &str = ".afs";
-
 const BY_ID_NAME: &str = "by-id";
 
 /// Virtual inodes live above every inode number the catalogue will ever reach.

@@ -1,8 +1,10 @@
 //! The mount through its front door: the real program, a real server, real system calls. Scenarios of single operations
 //! run on the file system alone as well (`surface`).
 
+mod attributes;
 mod files;
 mod harness;
+mod names;
 mod rename;
 mod requests;
 mod saving;

@@ -117,7 +117,7 @@ impl On {
 
 pub(crate) const NEW: i32 = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC;
 
-impl dyn Surface {
+impl dyn Surface + '_ {
     /// What `>` does: a whole new content.
     pub(crate) fn put(&self, path: &str, data: &[u8]) -> Answer<()> {
         self.fill(self.open(path, NEW)?, data)
