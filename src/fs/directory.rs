@@ -181,6 +181,8 @@ impl WorkspaceFs {
         self.must_be_renamable(&row)?;
         let mime_type = mime_type_of(new_name, &self.head_of(&row), &self.settings.mime_overrides);
         let over_node = over.as_ref().and_then(|over| self.node(over.ino));
+        // Locked over the change, so that its writers find both their name and their row gone, or neither.
+        let over_inner = over_node.as_ref().map(|node| node.lock());
         let cleanup = self.state.rename(
             row.ino,
             new_name,
@@ -188,8 +190,8 @@ impl WorkspaceFs {
             over.as_ref().map(|over| over.ino),
             now(),
         )?;
-        if let Some(node) = over_node {
-            node.lock().is_unlinked = true;
+        if let Some(mut inner) = over_inner {
+            inner.is_unlinked = true;
         }
         self.store.drop_stages(&cleanup);
         Ok(())

@@ -77,7 +77,10 @@ impl WorkspaceFs {
             None => self.enter(self.new_node(&row, flags)?, flags),
         };
         let fh = self.add_handle(Arc::clone(&node), flags);
-        let prepared = if flags.truncate {
+        let prepared = if flags.changes() && !self.is_named(ino)? {
+            // A listing moved the file away before it was known to be written.
+            Err(FsError::Stale)
+        } else if flags.truncate {
             node.lock().truncate(&self.store, 0, now())
         } else if flags.write {
             self.bring_here(&node)
@@ -89,6 +92,10 @@ impl WorkspaceFs {
             return Err(error);
         }
         Ok(fh)
+    }
+
+    fn is_named(&self, ino: Ino) -> Result<bool, FsError> {
+        Ok(self.state.row(ino)?.is_some_and(|row| row.name.is_some()))
     }
 
     /// A node for a file that is not open yet.
@@ -302,6 +309,9 @@ impl WorkspaceFs {
             }
             self.state.release_hold(node.ino, when);
         }
+        if handle.flags.changes() {
+            self.state.end_writing(node.ino);
+        }
         self.leave(node);
     }
 
@@ -345,7 +355,7 @@ impl WorkspaceFs {
                 Ok(Some(ticket))
             }
             // Unlinked at the same moment.
-            Err(StateOrFs::State(StateError::Gone)) => Ok(None),
+            Err(StateOrFs::State(StateError::Gone)) if node.lock().is_unlinked => Ok(None),
             Err(error) => {
                 node.lock().is_dirty = true;
                 Err(error.into())

@@ -129,6 +129,9 @@ impl WorkspaceFs {
     }
 
     fn add_handle(&self, node: Arc<Node>, flags: OpenFlags) -> Fh {
+        if flags.changes() {
+            self.state.begin_writing(node.ino);
+        }
         let fh = Fh(self.next_handle.fetch_add(1, Ordering::Relaxed));
         lock(&self.handles).insert(fh, Arc::new(Handle { node, flags }));
         fh

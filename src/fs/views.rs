@@ -56,7 +56,9 @@ impl WorkspaceFs {
             AFS => Err(FsError::NotFound),
             BY_ID => {
                 let id = FileId::new(name);
-                let row = match self.state.row_of_id(&id)? {
+                let known = self.state.row_of_id(&id)?;
+                // One that a listing did not show any more is asked for as an unknown one is.
+                let row = match known.filter(|row| row.name.is_some() || row.scope.is_some()) {
                     Some(row) => row,
                     None => self.learn(&id)?,
                 };

@@ -135,6 +135,16 @@ impl State {
         Ok(stages.collect())
     }
 
+    /// From now on the inode is being written: no listing takes it from its name until [`State::end_writing`].
+    pub fn begin_writing(&self, ino: Ino) {
+        self.queue.entries().begin_writing(ino);
+    }
+
+    /// One writer less; what it wrote is sealed.
+    pub fn end_writing(&self, ino: Ino) {
+        self.queue.entries().end_writing(ino);
+    }
+
     /// Step 1 of a save. When this returns, the content survives anything and will be sent.
     ///
     /// An earlier record of the same inode that still waits for its handle or its quiet time is replaced: nobody has

@@ -35,8 +35,13 @@ pub(super) fn merge_file(
             merge.set_downloadable(row.ino, file.downloadable)?;
         }
         if row.name.is_none() && file.scope.is_none() {
-            let (name, suffixed) = free_name(merge, file)?;
-            merge.set_name(row.ino, Some(&name), suffixed)?;
+            let (name, suffixed) = if row.suffixed {
+                let plain = names::directory_name(&file.filename);
+                (suffixed_name(merge, &plain, file.id.as_str())?, true)
+            } else {
+                free_name(merge, file)?
+            };
+            merge.set_name(row.ino, &name, suffixed)?;
         }
         return Ok(Seen::Known(row.ino));
     }

@@ -278,7 +278,7 @@ mod mounted {
         let output = world.output("a.csv", b"a,b\n");
         let mount = world.mount_with(&["--refresh", "1h", "--xattr"]);
         let get = |name: &str| {
-            let mut value = vec![0; 200];
+            let mut value = [0; 200];
             rustix::fs::getxattr(mount.at("a.csv"), name, &mut value[..])
                 .map(|length| String::from_utf8(value[..length].to_vec()).unwrap())
         };

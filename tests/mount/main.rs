@@ -2,12 +2,15 @@
 //! run on the file system alone as well (`surface`).
 
 mod attributes;
+mod directory;
 mod files;
 mod harness;
 mod names;
+mod refresh;
 mod rename;
 mod requests;
 mod saving;
 mod surface;
 mod unlink;
 mod unreadable;
+mod views;

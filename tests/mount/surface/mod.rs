@@ -7,7 +7,8 @@ mod mounted;
 
 use std::time::Duration;
 
-pub(crate) use mounted::Mounted;
+use mounted::Mounted;
+pub(crate) use mounted::read_names;
 
 use super::harness::{Calls, World};
 

@@ -15,9 +15,9 @@ use super::{Answer, Fd, Setup, Stat, Surface};
 use crate::harness::{Mount, NoStarts, World, no_starts};
 
 /// Fields end in this order: open files would keep the mount busy, and nothing can be started while there are any.
-pub(crate) struct Mounted {
+pub(super) struct Mounted {
     open: Mutex<OpenFiles>,
-    pub(crate) mount: Mount,
+    mount: Mount,
     next: AtomicU64,
 }
 
