@@ -7,7 +7,7 @@ use crate::api::mime_type_of;
 use crate::names;
 use crate::state::{Ino, Row};
 
-use super::node::Content;
+use super::node::{Content, Inner};
 use super::{DirEntry, Entry, FsError, Kind, ROOT, RenameMode, WorkspaceFs, now, views};
 
 /// How many rows one step of a directory listing reads.
@@ -111,15 +111,12 @@ impl WorkspaceFs {
         let row = self.row_named(parent, name)?;
         let node = self.node(row.ino);
         let mut inner = node.as_ref().map(|node| node.lock());
-        // Somebody reads bytes that only the service has: its copy goes when they are done.
-        let read = inner.as_ref().and_then(|inner| match &inner.content {
-            Content::Remote(id) => Some(id.clone()),
-            _ => None,
-        });
-        let cleanup = self.state.unlink(row.ino, read.is_some())?;
+        if let Some(inner) = &mut inner {
+            self.hold_what_is_read(inner);
+        }
+        let cleanup = self.state.unlink(row.ino)?;
         if let Some(inner) = &mut inner {
             inner.is_unlinked = true;
-            inner.deleted_at_close = read;
         }
         drop(inner);
         self.store.drop_stages(&cleanup);
@@ -182,7 +179,10 @@ impl WorkspaceFs {
         let mime_type = mime_type_of(new_name, &self.head_of(&row), &self.settings.mime_overrides);
         let over_node = over.as_ref().and_then(|over| self.node(over.ino));
         // Locked over the change, so that its writers find both their name and their row gone, or neither.
-        let over_inner = over_node.as_ref().map(|node| node.lock());
+        let mut over_inner = over_node.as_ref().map(|node| node.lock());
+        if let Some(inner) = &mut over_inner {
+            self.hold_what_is_read(inner);
+        }
         let cleanup = self.state.rename(
             row.ino,
             new_name,
@@ -190,11 +190,19 @@ impl WorkspaceFs {
             over.as_ref().map(|over| over.ino),
             now(),
         )?;
-        if let Some(mut inner) = over_inner {
+        if let Some(inner) = &mut over_inner {
             inner.is_unlinked = true;
         }
         self.store.drop_stages(&cleanup);
         Ok(())
+    }
+
+    /// Bytes that only the service has and somebody has open are deleted there after their last close.
+    fn hold_what_is_read(&self, inner: &mut Inner) {
+        if let Content::Remote(id) = &inner.content {
+            self.state.hold_delete(id);
+            inner.deleted_at_close = Some(id.clone());
+        }
     }
 
     /// Whether the file can be put at the service under another name: its bytes must be here.

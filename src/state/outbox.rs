@@ -205,9 +205,8 @@ impl State {
         }
     }
 
-    /// Removes a file from the directory, durably; what stands for it at the service is deleted later. `readable_until`
-    /// keeps the deletion on hold: somebody still reads bytes that only the service has.
-    pub fn unlink(&self, ino: Ino, on_hold: bool) -> Result<Cleanup, StateError> {
+    /// Removes a file from the directory, durably; what stands for it at the service is deleted later.
+    pub fn unlink(&self, ino: Ino) -> Result<Cleanup, StateError> {
         let mut entries = self.queue.entries();
         let now = now();
         let dropped = untouched(&entries, ino);
@@ -223,23 +222,20 @@ impl State {
             insert_deletes(tx, &doomed, name, now)
         })?;
         let cleanup = forget(&mut entries, &dropped);
-        for mut entry in deletes {
-            entry.on_hold = on_hold;
-            entries.insert(entry);
+        for entry in deletes {
+            entries.insert_delete(entry);
         }
         Ok(cleanup)
     }
 
-    /// Lets the deletion of an id go that waited for a reader.
+    /// Lets deletions of an id wait until [`State::release_delete`]: somebody reads bytes that only the service has.
+    pub fn hold_delete(&self, id: &FileId) {
+        self.queue.entries().hold_delete(id);
+    }
+
+    /// Lets deletions of an id go that waited for a reader.
     pub fn release_delete(&self, id: &FileId) {
-        let mut entries = self.queue.entries();
-        let seq = entries
-            .all()
-            .find(|entry| matches!(&entry.record.work, Work::Delete { id: doomed } if doomed == id))
-            .map(|entry| entry.record.seq);
-        if let Some(entry) = seq.and_then(|seq| entries.get_mut(seq)) {
-            entry.on_hold = false;
-        }
+        self.queue.entries().release_delete(id);
     }
 
     /// Gives an inode another name, durably, in place of `over` where that is in the way. What is not sent yet goes out
@@ -366,7 +362,7 @@ impl State {
             insert_deletes(tx, &doomed, &file.filename, now())
         })?;
         for entry in deletes {
-            entries.insert(entry);
+            entries.insert_delete(entry);
         }
         Ok(forget(&mut entries, &[seq]))
     }

@@ -1,6 +1,6 @@
 //! rename(2): local for what is only here, an upload and a deletion for what the service has, refused for outputs.
 
-use super::harness::{Calls, World, pattern};
+use super::harness::{Calls, World, eventually, pattern};
 use super::surface::{NEW, On, calls_by_the_end, on_both};
 use afs::emulator::LoggedCall;
 
@@ -24,6 +24,7 @@ on_both! {
     renaming_over_a_file_replaces_it
     a_draft_renamed_over_a_file_is_one_upload_and_one_deletion
     a_file_renamed_over_an_open_one_leaves_its_readers_their_bytes
+    an_output_replaced_while_it_is_read_is_still_read_whole
     a_file_open_for_writing_is_saved_under_its_new_name
     an_atomic_save_keeps_the_old_id_until_the_new_one_is_there
     renaming_without_replacing_fails_where_the_name_is_taken
@@ -146,6 +147,27 @@ fn a_file_renamed_over_an_open_one_leaves_its_readers_their_bytes(on: On) {
     fs.put("a", b"new").unwrap();
     let reader = fs.open("b", libc::O_RDONLY).unwrap();
     fs.rename("a", "b", 0).unwrap();
+    assert_eq!(fs.read_all(reader).unwrap(), b"old");
+    assert_eq!(fs.get("b").unwrap(), b"new");
+    fs.close(reader).unwrap();
+    fs.end();
+    assert_eq!(world.stored_bytes("b"), b"new");
+}
+
+/// Its bytes are at the service only until they are read: the deletion waits for the last close.
+fn an_output_replaced_while_it_is_read_is_still_read_whole(on: On) {
+    let world = World::new();
+    world.output("b", b"old");
+    let fs = on.start(&world);
+    let reader = fs.open("b", libc::O_RDONLY).unwrap();
+    fs.put("a", b"new").unwrap();
+    fs.rename("a", "b", 0).unwrap();
+    eventually("the new file is there", || {
+        !world.all_stored("b").is_empty()
+    });
+    eventually("its former name is gone there", || {
+        world.all_stored("a").is_empty()
+    });
     assert_eq!(fs.read_all(reader).unwrap(), b"old");
     assert_eq!(fs.get("b").unwrap(), b"new");
     fs.close(reader).unwrap();
@@ -311,4 +333,18 @@ fn the_time_of_a_renamed_file_stays(on: On) {
     fs.end();
     let fs = on.start(&world);
     assert_eq!(fs.stat("b").unwrap().mtime, 1_234_567_890_123_456_789);
+}
+
+#[test]
+fn the_log_says_why_an_output_keeps_its_name() {
+    let world = World::new();
+    world.output("chart.png", b"picture");
+    let mount = world.mount_with(&["--refresh", "1h"]);
+    let said = mount.try_sh("mv chart.png a.png");
+    assert!(String::from_utf8_lossy(&said.stderr).contains("Operation not permitted"));
+    assert!(
+        mount
+            .log()
+            .contains("chart.png was not renamed: it was made by a tool")
+    );
 }

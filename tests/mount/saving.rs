@@ -31,6 +31,8 @@ on_both! {
     an_output_can_be_appended_to_and_becomes_an_own_upload
     an_empty_output_can_be_overwritten
     media_types_follow_names_rules_and_bytes
+    a_read_only_open_that_truncates_empties_the_file
+    own_bytes_are_read_here_though_the_service_is_gone
 }
 
 fn a_close_with_nothing_new_saves_nothing(on: On) {
@@ -264,4 +266,38 @@ fn media_types_follow_names_rules_and_bytes(on: On) {
         fs.put(name, content).unwrap();
         assert_eq!(world.stored(name).mime_type, mime_type, "{name}");
     }
+}
+
+/// Unspecified by POSIX; Linux truncates.
+fn a_read_only_open_that_truncates_empties_the_file(on: On) {
+    let world = World::new();
+    let fs = on.start(&world);
+    fs.put("a", b"old").unwrap();
+    fs.try_open("a", libc::O_RDONLY | libc::O_TRUNC).unwrap();
+    assert_eq!(fs.stat("a").unwrap().size, 0);
+    fs.append("a", b"new").unwrap();
+    fs.end();
+    assert_eq!(world.stored_bytes("a"), b"new");
+}
+
+fn own_bytes_are_read_here_though_the_service_is_gone(on: On) {
+    let world = World::new();
+    let fs = on.start(&world);
+    fs.put("a", b"text").unwrap();
+    world.hang(&[
+        LoggedCall::List,
+        LoggedCall::Metadata,
+        LoggedCall::Content,
+        LoggedCall::Upload,
+        LoggedCall::Delete,
+    ]);
+    assert_eq!(fs.get("a").unwrap(), b"text");
+    assert_eq!(fs.names(), ["a"]);
+    fs.rename("a", "b", 0).unwrap();
+    assert_eq!(fs.get("b").unwrap(), b"text");
+    fs.unlink("b").unwrap();
+    assert!(fs.names().is_empty());
+    world.emulator.clear_faults();
+    fs.end();
+    assert!(world.emulator.files().unwrap().is_empty());
 }
