@@ -7,7 +7,7 @@ use crate::api::mime_type_of;
 use crate::names;
 use crate::state::{Ino, Row};
 
-use super::node::Content;
+use super::node::{Content, Inner};
 use super::{DirEntry, Entry, FsError, Kind, ROOT, RenameMode, WorkspaceFs, now, views};
 
 /// How many rows one step of a directory listing reads.
@@ -34,7 +34,7 @@ impl WorkspaceFs {
         }
         // Every directory name is UTF-8; another one can't be here.
         let name = name.to_str().ok_or(FsError::NotFound)?;
-        if name == views::NAME {
+        if name == names::VIEWS {
             return self.view_entry(views::AFS);
         }
         if let Some(row) = self.state.lookup(name)? {
@@ -110,24 +110,16 @@ impl WorkspaceFs {
         self.must_be_writable()?;
         let row = self.row_named(parent, name)?;
         let node = self.node(row.ino);
-        // Somebody reads bytes that only the service has: its copy goes when they are done.
-        let is_read = node
-            .as_ref()
-            .is_some_and(|node| matches!(node.lock().content, Content::Remote(_)));
-        let cleanup = self.state.unlink(row.ino, is_read)?;
-        self.store.drop_stages(&cleanup);
-        let Some(node) = node else {
-            return Ok(());
-        };
-        let mut inner = node.lock();
-        inner.is_unlinked = true;
-        if let (true, Some(id)) = (is_read, &row.id) {
-            if inner.handles == 0 {
-                self.state.release_delete(id);
-            } else {
-                inner.delete_on_hold = Some(id.clone());
-            }
+        let mut inner = node.as_ref().map(|node| node.lock());
+        if let Some(inner) = &mut inner {
+            self.hold_what_is_read(inner);
         }
+        let cleanup = self.state.unlink(row.ino)?;
+        if let Some(inner) = &mut inner {
+            inner.is_unlinked = true;
+        }
+        drop(inner);
+        self.store.drop_stages(&cleanup);
         Ok(())
     }
 
@@ -184,9 +176,13 @@ impl WorkspaceFs {
             self.seal_on_hold(node)?;
         }
         self.must_be_renamable(&row)?;
-        let head = self.head_of(&row)?;
-        let mime_type = mime_type_of(new_name, &head, &self.settings.mime_overrides);
+        let mime_type = mime_type_of(new_name, &self.head_of(&row), &self.settings.mime_overrides);
         let over_node = over.as_ref().and_then(|over| self.node(over.ino));
+        // Locked over the change, so that its writers find both their name and their row gone, or neither.
+        let mut over_inner = over_node.as_ref().map(|node| node.lock());
+        if let Some(inner) = &mut over_inner {
+            self.hold_what_is_read(inner);
+        }
         let cleanup = self.state.rename(
             row.ino,
             new_name,
@@ -194,11 +190,19 @@ impl WorkspaceFs {
             over.as_ref().map(|over| over.ino),
             now(),
         )?;
-        if let Some(node) = over_node {
-            node.lock().is_unlinked = true;
+        if let Some(inner) = &mut over_inner {
+            inner.is_unlinked = true;
         }
         self.store.drop_stages(&cleanup);
         Ok(())
+    }
+
+    /// Bytes that only the service has and somebody has open are deleted there after their last close.
+    fn hold_what_is_read(&self, inner: &mut Inner) {
+        if let Content::Remote(id) = &inner.content {
+            self.state.hold_delete(id);
+            inner.deleted_at_close = Some(id.clone());
+        }
     }
 
     /// Whether the file can be put at the service under another name: its bytes must be here.
@@ -232,7 +236,7 @@ impl WorkspaceFs {
             return Err(FsError::NameTooLong);
         }
         let name = name.to_str().ok_or(FsError::NotFound)?;
-        if name == views::NAME {
+        if name == names::VIEWS {
             return Err(FsError::NotPermitted);
         }
         self.state.lookup(name)?.ok_or(FsError::NotFound)
@@ -245,7 +249,7 @@ pub(super) fn checked_name(name: &OsStr) -> Result<&str, FsError> {
         return Err(FsError::NameTooLong);
     }
     let name = name.to_str().ok_or(FsError::NameRefused)?;
-    if name == views::NAME {
+    if name == names::VIEWS {
         return Err(FsError::Exists);
     }
     names::check_new_name(name)?;

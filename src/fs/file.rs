@@ -69,7 +69,10 @@ impl WorkspaceFs {
             None => self.enter(self.new_node(&row, flags)?, flags),
         };
         let fh = self.add_handle(Arc::clone(&node), flags, caller);
-        let prepared = if flags.truncate {
+        let prepared = if flags.changes() && !self.is_named(ino)? {
+            // A listing moved the file away before it was known to be written.
+            Err(FsError::Stale)
+        } else if flags.truncate {
             node.lock().truncate(&self.store, 0, now())
         } else if flags.write {
             self.bring_here(&node)
@@ -81,6 +84,10 @@ impl WorkspaceFs {
             return Err(error);
         }
         Ok(fh)
+    }
+
+    fn is_named(&self, ino: Ino) -> Result<bool, FsError> {
+        Ok(self.state.row(ino)?.is_some_and(|row| row.name.is_some()))
     }
 
     /// A node for a file that is not open yet.
@@ -142,15 +149,18 @@ impl WorkspaceFs {
         Err(FsError::Access)
     }
 
-    /// The first bytes of a file, as far as they are here.
-    pub(super) fn head_of(&self, row: &Row) -> Result<Vec<u8>, FsError> {
-        let node = match self.node(row.ino) {
-            Some(node) => node,
-            None => self.new_node(row, OpenFlags::default())?,
+    /// The first bytes of a file, by which its media type is told where its name does not tell; none where they are not
+    /// here.
+    pub(super) fn head_of(&self, row: &Row) -> Vec<u8> {
+        let local = match self.node(row.ino) {
+            Some(node) => node.read_local(0, SNIFFED),
+            None => self.content_of(row).and_then(|content| {
+                Node::new(row.ino, content, row.size, row.mtime, row.ctime).read_local(0, SNIFFED)
+            }),
         };
-        match node.read_local(0, SNIFFED)? {
-            Local::Data(head) => Ok(head),
-            Local::Elsewhere(..) => Ok(Vec::new()),
+        match local {
+            Ok(Local::Data(head)) => head,
+            Ok(Local::Elsewhere(..)) | Err(_) => Vec::new(),
         }
     }
 
@@ -256,6 +266,9 @@ impl WorkspaceFs {
             }
             self.state.release_hold(node.ino, when);
         }
+        if handle.flags.changes() {
+            self.state.end_writing(node.ino);
+        }
         self.leave(node);
     }
 
@@ -269,8 +282,8 @@ impl WorkspaceFs {
         }
         nodes.remove(&node.ino);
         drop(nodes);
-        if let Some(id) = &inner.delete_on_hold {
-            self.state.release_delete(id);
+        if let Some(id) = inner.deleted_at_close.take() {
+            self.state.release_delete(&id);
         }
         inner.replace(&self.store, Content::Memory(Vec::new()));
     }

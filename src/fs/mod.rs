@@ -139,6 +139,9 @@ impl WorkspaceFs {
     }
 
     fn add_handle(&self, node: Arc<Node>, flags: OpenFlags, caller: Caller) -> Fh {
+        if flags.changes() {
+            self.state.begin_writing(node.ino);
+        }
         let fh = Fh(self.next_handle.fetch_add(1, Ordering::Relaxed));
         let opener = if flags.changes() {
             caller.process()

@@ -48,8 +48,8 @@ pub(super) struct Inner {
     pub(super) ticket: Option<Ticket>,
     /// Whether the name is gone: nothing is saved any more.
     pub(super) is_unlinked: bool,
-    /// The id whose deletion waits for this node's readers: the service has the only copy.
-    pub(super) delete_on_hold: Option<FileId>,
+    /// The id whose deletion waits for the last close: the name went while its bytes were at the service only.
+    pub(super) deleted_at_close: Option<FileId>,
     pub(super) handles: usize,
     pub(super) writers: usize,
 }
@@ -83,7 +83,7 @@ impl Node {
                 ctime,
                 ticket: None,
                 is_unlinked: false,
-                delete_on_hold: None,
+                deleted_at_close: None,
                 handles: 0,
                 writers: 0,
             }),
@@ -176,6 +176,10 @@ impl Inner {
             return Err(FsError::TooLarge);
         }
         if size == self.size {
+            if size == 0 && matches!(self.content, Content::Remote(_)) {
+                // There is nothing to fetch, and what is written next must find content of its own.
+                self.content = Content::Memory(Vec::new());
+            }
             return Ok(());
         }
         if size == 0 {

@@ -97,7 +97,7 @@ impl WorkspaceFs {
                 Ok(Some(ticket))
             }
             // Unlinked at the same moment.
-            Err(StateOrFs::State(StateError::Gone)) => Ok(None),
+            Err(StateOrFs::State(StateError::Gone)) if node.lock().is_unlinked => Ok(None),
             Err(error) => {
                 node.lock().is_dirty = true;
                 Err(error.into())

@@ -10,9 +10,6 @@ use crate::state::{Ino, Row};
 
 use super::{Attr, DirEntry, Entry, FsError, Kind, WorkspaceFs};
 
-/// The views' directory in the root.
-pub(super) const NAME: &str = ".afs";
-
 const BY_ID_NAME: &str = "by-id";
 
 /// Virtual inodes live above every inode number the catalogue will ever reach.
@@ -59,7 +56,9 @@ impl WorkspaceFs {
             AFS => Err(FsError::NotFound),
             BY_ID => {
                 let id = FileId::new(name);
-                let row = match self.state.row_of_id(&id)? {
+                let known = self.state.row_of_id(&id)?;
+                // One that a listing did not show any more is asked for as an unknown one is.
+                let row = match known.filter(|row| row.name.is_some() || row.scope.is_some()) {
                     Some(row) => row,
                     None => self.learn(&id)?,
                 };

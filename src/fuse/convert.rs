@@ -126,10 +126,23 @@ pub(super) fn ttl(entry: &Entry) -> Duration {
 }
 
 pub(super) fn nanos(time: TimeOrNow) -> Nanos {
-    to_nanos(match time {
-        TimeOrNow::SpecificTime(time) => time,
-        TimeOrNow::Now => SystemTime::now(),
-    })
+    match time {
+        TimeOrNow::SpecificTime(time) => asked_time(time),
+        TimeOrNow::Now => to_nanos(SystemTime::now()),
+    }
+}
+
+/// A time that the kernel asked for. Before 1970 the library subtracts the nanoseconds that are to be added
+/// (fuser 0.18, `time.rs`, where a FIXME says so); here they are put right.
+pub(super) fn asked_time(time: SystemTime) -> Nanos {
+    match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(_) => to_nanos(time),
+        Err(before) => {
+            let before = before.duration();
+            let nanos = 2 * u64::from(before.subsec_nanos());
+            to_nanos(time + Duration::from_nanos(nanos))
+        }
+    }
 }
 
 fn system_time(nanos: Nanos) -> SystemTime {

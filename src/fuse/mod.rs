@@ -25,7 +25,7 @@ use fuser::{
 
 use crate::fs::{self, Caller, Changes, Fh, FsError, RenameMode, WorkspaceFs};
 
-use convert::{Answer, errno, file_attr, ino, nanos, ttl};
+use convert::{Answer, asked_time, errno, file_attr, ino, nanos, ttl};
 use pools::Pools;
 
 /// How long the kernel trusts a name and its attributes. Somebody else's replacement of a file may show its old size
@@ -138,7 +138,7 @@ impl Filesystem for FuseAdapter {
         let changes = Changes {
             size,
             mtime: mtime.map(nanos),
-            ctime: ctime.map(fs::to_nanos),
+            ctime: ctime.map(asked_time),
         };
         let fs = Arc::clone(&self.fs);
         // Cutting a file that only the service has fetches it first.

@@ -19,6 +19,10 @@ pub use suffix::suffixed;
 /// The longest directory entry, in bytes (`NAME_MAX` of Linux).
 pub const MAX_NAME: usize = 255;
 
+/// The one directory name that is not for files: the views' directory. A file that the service lists under it always
+/// carries a suffix.
+pub const VIEWS: &str = ".afs";
+
 /// The longest extension that is kept when a name is cut; what is longer is no extension but text after a dot.
 const MAX_EXTENSION: usize = 64;
 

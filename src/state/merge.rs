@@ -79,10 +79,10 @@ impl Merge<'_, '_> {
         Ok(row_where(&self.tx.sql, "name = ?1", [name])?)
     }
 
-    /// Whether the inode holds content that the service has not confirmed.
+    /// Whether the inode holds content that the service has not confirmed, or is about to: it is open for writing.
     #[must_use]
     pub fn is_local(&self, row: &Row) -> bool {
-        row.id.is_none() || !self.entries.of_inode(row.ino).is_empty()
+        row.id.is_none() || self.entries.is_changing(row.ino)
     }
 
     /// A file that is new here.
@@ -112,13 +112,22 @@ impl Merge<'_, '_> {
         Ok(Ino(self.tx.sql.last_insert_rowid() as u64))
     }
 
-    /// Puts an inode that is not in the directory under a name, or takes it out of the directory.
-    pub fn set_name(
-        &mut self,
-        ino: Ino,
-        name: Option<&str>,
-        suffixed: bool,
-    ) -> Result<(), StateError> {
+    /// Takes an inode out of the directory, unless it is local in any way. Should it come back, it still is one with
+    /// or without a suffix.
+    pub fn hide(&mut self, ino: Ino) -> Result<(), StateError> {
+        if self.entries.is_changing(ino) {
+            return Ok(());
+        }
+        self.tx
+            .sql
+            .prepare_cached("UPDATE files SET name = NULL WHERE ino = ?1")?
+            .execute([ino.0 as i64])?;
+        self.tx.touched.push(ino);
+        Ok(())
+    }
+
+    /// Puts an inode that is not in the directory under a name.
+    pub fn set_name(&mut self, ino: Ino, name: &str, suffixed: bool) -> Result<(), StateError> {
         self.tx
             .sql
             .prepare_cached("UPDATE files SET name = ?2, suffixed = ?3 WHERE ino = ?1")?

@@ -104,6 +104,16 @@ impl State {
         Ok(stages.collect())
     }
 
+    /// From now on the inode is being written: no listing takes it from its name until [`State::end_writing`].
+    pub fn begin_writing(&self, ino: Ino) {
+        self.queue.entries().begin_writing(ino);
+    }
+
+    /// One writer less; what it wrote is sealed.
+    pub fn end_writing(&self, ino: Ino) {
+        self.queue.entries().end_writing(ino);
+    }
+
     /// Step 1 of a save. When this returns, the content survives anything and will be sent.
     ///
     /// An earlier record of the same inode that still waits for its handle, its quiet time or, refused and reported, its
@@ -164,9 +174,8 @@ impl State {
         }
     }
 
-    /// Removes a file from the directory, durably; what stands for it at the service is deleted later. `readable_until`
-    /// keeps the deletion on hold: somebody still reads bytes that only the service has.
-    pub fn unlink(&self, ino: Ino, on_hold: bool) -> Result<Cleanup, StateError> {
+    /// Removes a file from the directory, durably; what stands for it at the service is deleted later.
+    pub fn unlink(&self, ino: Ino) -> Result<Cleanup, StateError> {
         let mut entries = self.queue.entries();
         let now = now();
         let dropped = untouched(&entries, ino);
@@ -182,23 +191,20 @@ impl State {
             insert_deletes(tx, &doomed, name, now)
         })?;
         let cleanup = forget(&mut entries, &dropped);
-        for mut entry in deletes {
-            entry.on_hold = on_hold;
-            entries.insert(entry);
+        for entry in deletes {
+            entries.insert_delete(entry);
         }
         Ok(cleanup)
     }
 
-    /// Lets the deletion of an id go that waited for a reader.
+    /// Lets deletions of an id wait until [`State::release_delete`]: somebody reads bytes that only the service has.
+    pub fn hold_delete(&self, id: &FileId) {
+        self.queue.entries().hold_delete(id);
+    }
+
+    /// Lets deletions of an id go that waited for a reader.
     pub fn release_delete(&self, id: &FileId) {
-        let mut entries = self.queue.entries();
-        let seq = entries
-            .all()
-            .find(|entry| matches!(&entry.record.work, Work::Delete { id: doomed } if doomed == id))
-            .map(|entry| entry.record.seq);
-        if let Some(entry) = seq.and_then(|seq| entries.get_mut(seq)) {
-            entry.on_hold = false;
-        }
+        self.queue.entries().release_delete(id);
     }
 
     /// Gives an inode another name, durably, in place of `over` where that is in the way. What is not sent yet goes out

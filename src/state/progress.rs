@@ -46,7 +46,7 @@ impl State {
             insert_deletes(tx, &doomed, &file.filename, now())
         })?;
         for entry in deletes {
-            entries.insert(entry);
+            entries.insert_delete(entry);
         }
         Ok(forget(&mut entries, &[seq]))
     }

@@ -180,6 +180,11 @@ struct Inner {
     deletes: Entries,
     /// The saves of each inode, in their order.
     of_inode: HashMap<Ino, Vec<Seq>>,
+    /// Inodes that are open for writing, and how often. Content on its way into the outbox: no listing may take the
+    /// inode from under it.
+    writing: HashMap<Ino, usize>,
+    /// Ids that somebody reads whose bytes are at the service only: their deletions wait.
+    read: HashSet<FileId>,
     stopped: bool,
 }
 
@@ -378,6 +383,49 @@ impl EntriesGuard<'_> {
     /// The records of an inode, in their order.
     pub(super) fn of_inode(&self, ino: Ino) -> Vec<Seq> {
         self.inner.of_inode.get(&ino).cloned().unwrap_or_default()
+    }
+
+    /// Lets deletions of the id wait from now on.
+    pub(super) fn hold_delete(&mut self, id: &FileId) {
+        self.inner.read.insert(id.clone());
+    }
+
+    /// Lets deletions of the id go.
+    pub(super) fn release_delete(&mut self, id: &FileId) {
+        self.inner.read.remove(id);
+        for entry in self.inner.deletes.values_mut() {
+            if matches!(&entry.record.work, Work::Delete { id: doomed } if doomed == id) {
+                entry.on_hold = false;
+            }
+        }
+    }
+
+    /// Takes a deletion in, on hold while somebody reads what it deletes.
+    pub(super) fn insert_delete(&mut self, mut entry: Entry) {
+        if let Work::Delete { id } = &entry.record.work {
+            entry.on_hold = self.inner.read.contains(id);
+        }
+        self.insert(entry);
+    }
+
+    /// Counts a writer of the inode in.
+    pub(super) fn begin_writing(&mut self, ino: Ino) {
+        *self.inner.writing.entry(ino).or_default() += 1;
+    }
+
+    /// Counts a writer of the inode out.
+    pub(super) fn end_writing(&mut self, ino: Ino) {
+        if let Some(count) = self.inner.writing.get_mut(&ino) {
+            *count -= 1;
+            if *count == 0 {
+                self.inner.writing.remove(&ino);
+            }
+        }
+    }
+
+    /// Whether the inode has content here that the service has not confirmed, or is about to.
+    pub(super) fn is_changing(&self, ino: Ino) -> bool {
+        self.inner.of_inode.contains_key(&ino) || self.inner.writing.contains_key(&ino)
     }
 
     /// All records, saves first.

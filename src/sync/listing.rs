@@ -251,11 +251,8 @@ impl<'a> Listing<'a> {
         }
         if !missing.is_empty() {
             self.changed = true;
-            self.state.merge(|merge| {
-                missing
-                    .iter()
-                    .try_for_each(|ino| merge.set_name(*ino, None, false))
-            })?;
+            self.state
+                .merge(|merge| missing.iter().try_for_each(|ino| merge.hide(*ino)))?;
         }
         Ok(())
     }

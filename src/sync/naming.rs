@@ -35,8 +35,13 @@ pub(super) fn merge_file(
             merge.set_downloadable(row.ino, file.downloadable)?;
         }
         if row.name.is_none() && file.scope.is_none() {
-            let (name, suffixed) = free_name(merge, file)?;
-            merge.set_name(row.ino, Some(&name), suffixed)?;
+            let (name, suffixed) = if row.suffixed {
+                let plain = names::directory_name(&file.filename);
+                (suffixed_name(merge, &plain, file.id.as_str())?, true)
+            } else {
+                free_name(merge, file)?
+            };
+            merge.set_name(row.ino, &name, suffixed)?;
         }
         return Ok(Seen::Known(row.ino));
     }
@@ -62,7 +67,7 @@ pub(super) fn merge_file(
 /// The name for a file, free now, and whether it carries a suffix. An older holder of the plain name makes way.
 fn free_name(merge: &mut Merge<'_, '_>, file: &FileMetadata) -> Result<(String, bool), StateError> {
     let plain = names::directory_name(&file.filename);
-    if !names::fits(&file.filename) {
+    if !names::fits(&file.filename) || plain == names::VIEWS {
         // Cut names may look alike; each carries its suffix from the start.
         let name = suffixed_name(merge, &plain, file.id.as_str())?;
         return Ok((name, true));

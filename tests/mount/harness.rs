@@ -3,6 +3,7 @@
 //! Whatever a test started ends with it, also when it fails: a [`Mount`] takes its process and its mount point away when
 //! it is dropped.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -36,12 +37,25 @@ static STARTS: RwLock<()> = RwLock::new(());
 /// Keeps processes from being started.
 pub(crate) struct NoStarts(#[expect(dead_code, reason = "held")] RwLockReadGuard<'static, ()>);
 
+thread_local! {
+    static FORBIDDEN_HERE: Cell<usize> = const { Cell::new(0) };
+}
+
+impl Drop for NoStarts {
+    fn drop(&mut self) {
+        FORBIDDEN_HERE.set(FORBIDDEN_HERE.get() - 1);
+    }
+}
+
 pub(crate) fn no_starts() -> NoStarts {
+    FORBIDDEN_HERE.set(FORBIDDEN_HERE.get() + 1);
     NoStarts(STARTS.read().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Starts a process.
 pub(crate) fn start(command: &mut Command) -> Child {
+    let is_forbidden = FORBIDDEN_HERE.get() > 0;
+    assert!(!is_forbidden, "{command:?} with files open would save them");
     let _gate = STARTS.write().unwrap_or_else(PoisonError::into_inner);
     command.spawn().expect("the program starts")
 }
@@ -337,10 +351,8 @@ impl Mount {
 
     /// Sends the process a signal.
     pub(crate) fn signal(&self, name: &str) {
-        let killed = run(Command::new("kill")
-            .arg(format!("-{name}"))
-            .arg(self.pid().to_string()));
-        assert!(killed.status.success());
+        let signal: Signal = format!("SIG{name}").parse().expect("a signal");
+        kill(Pid::from_raw(self.pid().cast_signed()), signal).expect("signalled");
     }
 
     /// `kill -9` of the process; the mount point is left dead, for the next mount to heal.
@@ -379,7 +391,7 @@ impl Mount {
         let Some(mut child) = self.child.take() else {
             return;
         };
-        run(Command::new("kill").arg(child.id().to_string()));
+        let _ = kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM);
         if !wait_for_exit(&mut child) {
             let _ = child.kill();
             let _ = child.wait();

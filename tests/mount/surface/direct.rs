@@ -251,6 +251,9 @@ impl Surface for Direct {
         }
     }
 
+    /// Nothing of it runs any more but what hangs at the service, and that is not answered before the test lets it.
+    fn kill(self: Box<Self>) {}
+
     fn end(self: Box<Self>) {
         assert_eq!(self.finish(), 0, "changes that did not reach the service");
     }

@@ -7,7 +7,8 @@ mod mounted;
 
 use std::time::Duration;
 
-pub(crate) use mounted::Mounted;
+use mounted::Mounted;
+pub(crate) use mounted::read_names;
 
 use super::harness::{Calls, World};
 
@@ -55,6 +56,8 @@ pub(crate) trait Surface {
     fn rename(&self, from: &str, to: &str, flags: u32) -> Answer<()>;
     /// Names and inode numbers as the directory lists them, without dots.
     fn list(&self, path: &str) -> Answer<Vec<(String, u64)>>;
+    /// Ends without a chance to finish anything, as `kill -9` does.
+    fn kill(self: Box<Self>);
     /// Unmounts cleanly: what is due at the service has been done.
     fn end(self: Box<Self>);
 }
@@ -115,7 +118,7 @@ impl On {
 
 pub(crate) const NEW: i32 = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC;
 
-impl dyn Surface {
+impl dyn Surface + '_ {
     /// What `>` does: a whole new content.
     pub(crate) fn put(&self, path: &str, data: &[u8]) -> Answer<()> {
         self.fill(self.open(path, NEW)?, data)

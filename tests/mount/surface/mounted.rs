@@ -15,9 +15,9 @@ use super::{Answer, Fd, Setup, Stat, Surface};
 use crate::harness::{Mount, NoStarts, World, no_starts};
 
 /// Fields end in this order: open files would keep the mount busy, and nothing can be started while there are any.
-pub(crate) struct Mounted {
+pub(super) struct Mounted {
     open: Mutex<OpenFiles>,
-    pub(crate) mount: Mount,
+    mount: Mount,
     next: AtomicU64,
 }
 
@@ -167,6 +167,12 @@ impl Surface for Mounted {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = answer(rustix::fs::open(self.at(path), flags, Mode::empty()))?;
         read_names(&mut answer(Dir::new(directory))?)
+    }
+
+    fn kill(self: Box<Self>) {
+        self.mount.signal("KILL");
+        drop(self.open);
+        let _dead = self.mount.kill();
     }
 
     fn end(self: Box<Self>) {
