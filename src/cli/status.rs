@@ -219,32 +219,25 @@ pub fn flush(arguments: &FlushArguments) -> ExitCode {
     for mount in reached {
         let drained = mount
             .client
-            .and_then(|mut client| drain(&mut client, None).map_err(|error| error.to_string()));
-        if let Err(why) = drained {
-            return failed(&why);
+            .and_then(|mut client| drain(&mut client).map_err(|error| error.to_string()));
+        match drained {
+            Ok(left) if left.is_empty() => {}
+            Ok(left) => return failed(&what_is_left(&left)),
+            Err(why) => return failed(&why),
         }
     }
     ExitCode::SUCCESS
 }
 
 /// Has everything sent and shows how far it is: on a terminal in one line that changes, elsewhere in a line now and
-/// then. With `futile`, changes that have all failed and get nowhere for so long are waited for no longer; how many.
-pub(super) fn drain(client: &mut Client, futile: Option<Duration>) -> Result<usize, ControlError> {
+/// then.
+pub(super) fn drain(client: &mut Client) -> Result<Vec<Change>, ControlError> {
     let bar = ProgressBar::new_spinner();
     let mut speaks_at = Instant::now() + FIRST_WORD;
-    let mut stands = (Instant::now(), None);
     let mut reply = client.ask(&Request::Flush)?;
     loop {
         match reply {
             Reply::Progress(left) => {
-                if stands.1.as_ref() != Some(&left) {
-                    stands = (Instant::now(), Some(left));
-                } else if left.failed == left.changes
-                    && futile.is_some_and(|futile| stands.0.elapsed() >= futile)
-                {
-                    bar.finish_and_clear();
-                    return Ok(left.changes);
-                }
                 bar.set_message(left_to_send(&left));
                 bar.tick();
                 if bar.is_hidden() && Instant::now() >= speaks_at {
@@ -252,14 +245,27 @@ pub(super) fn drain(client: &mut Client, futile: Option<Duration>) -> Result<usi
                     speaks_at = Instant::now() + PLAIN_PACE;
                 }
             }
-            Reply::Flushed => {
+            Reply::Flushed { left } => {
                 bar.finish_and_clear();
-                return Ok(0);
+                return Ok(left);
             }
             other => return Err(unexpected(&other)),
         }
         reply = client.hear()?;
     }
+}
+
+/// What could not be sent, as a sentence.
+pub(super) fn what_is_left(left: &[Change]) -> String {
+    let first = left.first().map_or_else(String::new, |change| {
+        let why = change.last_error.as_deref().unwrap_or("not tried yet");
+        format!(" ({}: {why})", printable(&change.name))
+    });
+    format!(
+        "{} could not be sent{first}; nothing is lost: it stays on this machine and is tried again, also by the next \
+         mount",
+        changes(left.len())
+    )
 }
 
 fn left_to_send(left: &Progress) -> String {
@@ -274,7 +280,7 @@ fn left_to_send(left: &Progress) -> String {
     )
 }
 
-pub(super) fn changes(count: usize) -> String {
+fn changes(count: usize) -> String {
     match count {
         1 => "1 change".to_owned(),
         count => format!("{count} changes"),

@@ -2,17 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Args;
 
 use super::failed;
-use super::status::{changes, drain};
+use super::status::{drain, what_is_left};
 use super::talk::reach;
 use crate::mount::unmount::{UnmountError, must_be_free, unmount};
-
-/// How long changes are waited for that have all failed. A refused key or a full storage may last for ever.
-const FUTILE: Duration = Duration::from_secs(5);
 
 /// What can be typed after `afs unmount`.
 #[derive(Debug, Args)]
@@ -23,8 +19,8 @@ Examples:
   afs unmount --no-wait ~/claude-files
       what has not reached the service is sent by the next mount
 
-Waits until the service has everything, or refuses what is left, then ends the mount and waits for its
-process. Where somebody still uses the mount it says who, and nothing is changed.")]
+Waits until the service has everything, then ends the mount and waits for its process. Where somebody
+still uses the mount it says who, and nothing is changed.")]
 pub struct UnmountArguments {
     /// Where it is mounted
     #[arg(value_name = "MOUNTPOINT")]
@@ -60,15 +56,12 @@ fn finish_work(mountpoint: &Path) -> Result<(), UnmountError> {
         let Ok(mut client) = mount.client else {
             continue;
         };
-        match drain(&mut client, Some(FUTILE)) {
-            Ok(0) => {}
-            Ok(left) => eprintln!(
-                "{} failed at the service and could not be sent; the next mount tries again (with what error: afs pending)",
-                changes(left)
+        match drain(&mut client) {
+            Ok(left) if left.is_empty() => {}
+            Ok(left) => eprintln!("afs: {}", what_is_left(&left)),
+            Err(error) => eprintln!(
+                "afs: what has not reached the service is left to the next mount: {error}"
             ),
-            Err(error) => {
-                eprintln!("what has not reached the service is left to the next mount: {error}");
-            }
         }
     }
     Ok(())

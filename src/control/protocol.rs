@@ -15,7 +15,8 @@ pub enum Request {
         /// The name.
         name: Option<String>,
     },
-    /// Send everything, what waits for its quiet time too, and say how it goes until nothing is left.
+    /// Send everything, what waits for its quiet time too, and say how it goes until nothing is left but what was tried
+    /// and failed.
     Flush,
 }
 
@@ -37,8 +38,11 @@ pub enum Reply {
     },
     /// To [`Request::Flush`]; more follow.
     Progress(Progress),
-    /// To [`Request::Flush`]: nothing is left; the end.
-    Flushed,
+    /// To [`Request::Flush`]; the end.
+    Flushed {
+        /// What could not be sent now; it is tried again later.
+        left: Vec<Change>,
+    },
     /// What was asked for can't be answered; the end.
     Failed {
         /// Why, as a sentence.

@@ -1,5 +1,6 @@
 //! The answering side, inside the mount's process.
 
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::state::{Pending, State, Work};
+use crate::state::{Pending, Seq, State, Work};
 use crate::store::Store;
 use crate::sync::Refresher;
 
@@ -18,6 +19,9 @@ use super::{SOCKET, address};
 
 /// How often a flush says how far it is.
 const PACE: Duration = Duration::from_millis(200);
+
+/// Between two looks at work that is neither due nor done.
+const SHORT: Duration = Duration::from_millis(20);
 
 /// The longest request that is read.
 const LONGEST: u64 = 64 * 1024;
@@ -150,32 +154,59 @@ impl Server {
         }))
     }
 
-    /// Says how far it is until nothing is left, or the client is gone.
+    /// Says how far it is until nothing is left but what was tried since and failed, or the client is gone.
     fn flush(&self, stream: &UnixStream) -> io::Result<()> {
+        let tried_before: HashMap<Seq, u32> = self
+            .due()
+            .iter()
+            .map(|change| (change.record.seq, change.record.tries))
+            .collect();
         self.state.hurry();
         loop {
-            let left = self.progress();
-            if left.changes == 0 {
-                return say(stream, &Reply::Flushed);
+            let due = self.due();
+            if all_were_tried(&due, &tried_before) {
+                let left = due.iter().map(change).collect();
+                return say(stream, &Reply::Flushed { left });
             }
-            say(stream, &Reply::Progress(left))?;
-            let _ = self.state.wait_idle(Instant::now() + PACE);
-            if left == self.progress() {
-                // Nothing moved: what is left waits for its next try.
-                thread::park_timeout(PACE);
+            say(stream, &Reply::Progress(progress(&due)))?;
+            // Returns earlier when nothing is due; what is left then waits for its next try.
+            if self.state.wait_idle(Instant::now() + PACE) == 0 {
+                thread::park_timeout(SHORT);
             }
         }
     }
 
-    fn progress(&self) -> Progress {
-        let pending = self.state.pending();
-        // What waits for an open file is not finished by anybody here; its close will send it.
-        let due: Vec<_> = pending.iter().filter(|change| !change.on_hold).collect();
-        Progress {
-            changes: due.len(),
-            bytes: due.iter().map(|change| size_of(change)).sum(),
-            failed: due.iter().filter(|change| has_failed(change)).count(),
+    /// What is pending but for what waits for an open file: its close will send it.
+    fn due(&self) -> Vec<Pending> {
+        let mut pending = self.state.pending();
+        pending.retain(|change| !change.on_hold);
+        pending
+    }
+}
+
+/// Whether every change was tried since, or waits behind one of its own file that was.
+fn all_were_tried(due: &[Pending], tried_before: &HashMap<Seq, u32>) -> bool {
+    let mut stuck = HashSet::new();
+    due.iter().all(|change| {
+        let before = tried_before.get(&change.record.seq).copied().unwrap_or(0);
+        let was_tried = !change.in_flight && change.record.tries > before;
+        match change.record.work {
+            Work::Save { ino, .. } if was_tried => {
+                stuck.insert(ino);
+                true
+            }
+            Work::Save { ino, .. } => stuck.contains(&ino),
+            Work::Delete { .. } => was_tried,
         }
+    })
+}
+
+/// How far a flush is.
+fn progress(due: &[Pending]) -> Progress {
+    Progress {
+        changes: due.len(),
+        bytes: due.iter().map(size_of).sum(),
+        failed: due.iter().filter(|change| has_failed(change)).count(),
     }
 }
 

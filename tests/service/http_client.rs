@@ -1,9 +1,10 @@
 //! What the HTTP client sends, to the letter, and what it makes of every kind of answer.
 
-use std::io::Cursor as Bytes;
+use std::io::{self, Cursor as Bytes};
 use std::time::Duration;
 
 use afs::api::{Cursor, ErrorKind, FileId, FilesApi, ListQuery, Scope};
+use afs::emulator::{Config, Emulator};
 
 use crate::raw_server::{RawServer, json};
 use crate::{FILE, PATIENT, client, failures, id, newest, upload};
@@ -358,4 +359,35 @@ fn cursors_and_scopes_are_sent_as_they_are() {
     assert!(
         server.heads()[0].starts_with("GET /v1/files?limit=1&after_id=+%0A%25%26%3D%2B%C3%A4 HTTP")
     );
+}
+
+#[test]
+fn keys_quotas_and_sizes_are_refused_by_their_kinds() {
+    let emulator = Emulator::start(Config {
+        keys: vec!["sk-other".to_owned()],
+        ..Config::default()
+    })
+    .unwrap();
+    let api = client(&emulator.base_url(), PATIENT);
+    let error = api.list(&ListQuery::page(Cursor::Newest)).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unauthorized, "{error}");
+    let early = api.upload(upload("a", 30_000_000, io::repeat(7)));
+    assert_eq!(early.unwrap_err().kind, ErrorKind::Unauthorized);
+
+    for status in [400, 403] {
+        let mut config = Config {
+            quota: Some(10),
+            max_file_size: 1_000_000,
+            ..Config::default()
+        };
+        config.switches.storage_full_status = status;
+        let emulator = Emulator::start(config).unwrap();
+        let api = client(&emulator.base_url(), PATIENT);
+        let error = api.upload(upload("a", 11, io::repeat(7))).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::StorageFull, "{error}");
+        let error = api
+            .upload(upload("a", 30_000_000, io::repeat(7)))
+            .unwrap_err();
+        assert_eq!(error.kind, ErrorKind::TooLarge, "{error}");
+    }
 }

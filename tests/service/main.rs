@@ -1,6 +1,7 @@
 //! The service as the house sees it: the contract every `FilesApi` is held to, the HTTP client against servers that
 //! lie, cut and stall, and the emulator's rules.
 
+mod contract;
 mod emulator_content;
 mod emulator_faults;
 mod emulator_lists;

@@ -208,6 +208,11 @@ impl Exchange {
             .wait("nobody released the server", |state| state.released);
     }
 
+    /// Says that nothing more will be sent.
+    pub(crate) fn end(&mut self) {
+        let _ = self.reader.get_mut().shutdown(Shutdown::Write);
+    }
+
     /// Closes so that the client sees a reset: bytes of its own were never read.
     pub(crate) fn close(&mut self) {
         let _ = self.reader.get_mut().shutdown(Shutdown::Both);
