@@ -2,7 +2,6 @@
 
 use crate::state::{Ino, Row};
 
-use super::node::Content;
 use super::{
     Attr, Caller, Changes, Entry, Fh, FsError, Kind, OpenFlags, ROOT, Space, WorkspaceFs, now,
 };
@@ -24,12 +23,12 @@ impl WorkspaceFs {
                     Some(fh) => self.handle(fh)?.node.clone(),
                     None => self.node(ino).ok_or(FsError::Stale)?,
                 };
-                let inner = node.lock();
+                let shown = node.shown();
                 Ok(Attr {
                     nlink: 0,
-                    size: inner.size,
-                    mtime: inner.mtime,
-                    ctime: inner.ctime,
+                    size: shown.size,
+                    mtime: shown.mtime,
+                    ctime: shown.ctime,
                     ..self.file_attr(ino, true)
                 })
             }
@@ -149,13 +148,12 @@ impl WorkspaceFs {
             ..self.file_attr(row.ino, false)
         };
         if let Some(node) = self.node(row.ino) {
-            let inner = node.lock();
+            let shown = node.shown();
             return Attr {
-                size: inner.size,
-                mtime: inner.mtime,
-                ctime: inner.ctime,
-                mode: self
-                    .file_mode(!matches!(inner.content, Content::Remote(_)) || row.downloadable),
+                size: shown.size,
+                mtime: shown.mtime,
+                ctime: shown.ctime,
+                mode: self.file_mode(!shown.is_remote || row.downloadable),
                 ..attr
             };
         }

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::sync::Arc;
 
 use crate::api::{ApiError, ErrorKind, FileId, mime_type_of};
-use crate::state::{Ino, PendingBody, Row};
+use crate::state::{Ino, PendingBody, Row, StateError};
 use crate::store::FetchError;
 
 use super::directory::checked_name;
@@ -37,7 +37,15 @@ impl WorkspaceFs {
             return Ok((self.row_entry(&row), fh));
         }
         let mime_type = mime_type_of(name, &[], &self.settings.mime_overrides);
-        let row = self.state.create(name, &mime_type, now())?;
+        let row = match self.state.create(name, &mime_type, now()) {
+            // A listing brought the name in just now.
+            Err(StateError::Exists) if !flags.exclusive => {
+                let row = self.state.lookup(name)?.ok_or(FsError::NotFound)?;
+                let fh = self.open(row.ino, flags, caller)?;
+                return Ok((self.row_entry(&row), fh));
+            }
+            row => row?,
+        };
         let node = Node::new(
             row.ino,
             Content::Memory(Vec::new()),
@@ -106,7 +114,7 @@ impl WorkspaceFs {
     fn enter_open(&self, ino: Ino, flags: OpenFlags) -> Option<Arc<Node>> {
         let nodes = lock(&self.nodes);
         let node = nodes.get(&ino)?;
-        node.lock().count_in(flags);
+        node.count_in(flags);
         Some(Arc::clone(node))
     }
 
@@ -114,7 +122,7 @@ impl WorkspaceFs {
     fn enter(&self, node: Arc<Node>, flags: OpenFlags) -> Arc<Node> {
         let mut nodes = lock(&self.nodes);
         let node = Arc::clone(nodes.entry(node.ino).or_insert(node));
-        node.lock().count_in(flags);
+        node.count_in(flags);
         node
     }
 
@@ -167,9 +175,9 @@ impl WorkspaceFs {
     /// read(2) as far as it can be answered at once; `None` when the bytes are at the service.
     pub fn read_now(&self, fh: Fh, offset: u64, size: usize) -> Result<Option<Vec<u8>>, FsError> {
         let handle = self.handle(fh)?;
-        match handle.node.read_local(offset, size)? {
-            Local::Data(data) => Ok(Some(data)),
-            Local::Elsewhere(..) => Ok(None),
+        match handle.node.try_read_local(offset, size).transpose()? {
+            Some(Local::Data(data)) => Ok(Some(data)),
+            Some(Local::Elsewhere(..)) | None => Ok(None),
         }
     }
 
@@ -253,12 +261,7 @@ impl WorkspaceFs {
             return;
         };
         let node = &handle.node;
-        let is_last_writer = {
-            let mut inner = node.lock();
-            inner.writers -= usize::from(handle.flags.changes());
-            inner.writers == 0 && handle.flags.changes()
-        };
-        if is_last_writer {
+        if handle.flags.changes() && node.count_writer_out() {
             let when = after_close(node);
             if let Err(error) = self.save(node, when) {
                 log::error!("what was written last could not be queued for upload: {error}");
@@ -274,13 +277,12 @@ impl WorkspaceFs {
     /// Counts a handle out; the last one takes the node with it.
     fn leave(&self, node: &Node) {
         let mut nodes = lock(&self.nodes);
-        let mut inner = node.lock();
-        inner.handles -= 1;
-        if inner.handles > 0 {
+        if !node.count_out() {
             return;
         }
         nodes.remove(&node.ino);
         drop(nodes);
+        let mut inner = node.lock();
         if let Some(id) = inner.deleted_at_close.take() {
             self.state.release_delete(&id);
         }

@@ -71,7 +71,7 @@ pub struct WorkspaceFs {
     store: Arc<Store>,
     refresher: Arc<Refresher>,
     settings: FsSettings,
-    /// The open inodes. Locked after nothing, held over nothing that waits.
+    /// The open inodes. Held over nothing that waits: the event loops pass through here.
     nodes: Mutex<HashMap<Ino, Arc<Node>>>,
     handles: Mutex<HashMap<Fh, Arc<Handle>>>,
     next_handle: AtomicU64,

@@ -6,14 +6,16 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use crate::api::{FileId, MAX_FILE_SIZE};
 use crate::state::{Ino, Nanos, Ticket};
 use crate::store::{Stage, Store};
 
-use super::{FsError, OpenFlags};
+use super::{FsError, OpenFlags, lock};
 
 /// A draft up to this size lives in memory; creating and writing a small file then touches no disk.
 pub(super) const MEMORY_LIMIT: u64 = 1024 * 1024;
@@ -50,15 +52,42 @@ pub(super) struct Inner {
     pub(super) is_unlinked: bool,
     /// The id whose deletion waits for the last close: the name went while its bytes were at the service only.
     pub(super) deleted_at_close: Option<FileId>,
-    pub(super) handles: usize,
-    pub(super) writers: usize,
+}
+
+/// What others see of a node, without waiting for whoever is at its content.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shown {
+    pub(super) size: u64,
+    pub(super) mtime: Nanos,
+    pub(super) ctime: Nanos,
+    pub(super) is_dirty: bool,
+    /// Whether the bytes are at the service only.
+    pub(super) is_remote: bool,
+}
+
+impl Shown {
+    fn of(inner: &Inner) -> Self {
+        Self {
+            size: inner.size,
+            mtime: inner.mtime,
+            ctime: inner.ctime,
+            is_dirty: inner.is_dirty,
+            is_remote: matches!(inner.content, Content::Remote(_)),
+        }
+    }
 }
 
 /// An open inode.
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) ino: Ino,
+    /// Held while content is copied, which takes as long as the disk does: never by an event loop, and never together
+    /// with the table of nodes.
     inner: Mutex<Inner>,
+    shown: Mutex<Shown>,
+    /// Open handles, and those that can write; changed under the table of nodes only.
+    handles: AtomicUsize,
+    writers: AtomicUsize,
     /// Held over seal and commit, so that generations reach the outbox in their order. Taken before `inner`.
     pub(super) sealing: Mutex<()>,
 }
@@ -73,42 +102,83 @@ pub(super) enum Local {
 
 impl Node {
     pub(super) fn new(ino: Ino, content: Content, size: u64, mtime: Nanos, ctime: Nanos) -> Self {
+        let inner = Inner {
+            content,
+            size,
+            is_dirty: false,
+            mtime,
+            ctime,
+            ticket: None,
+            is_unlinked: false,
+            deleted_at_close: None,
+        };
         Self {
             ino,
-            inner: Mutex::new(Inner {
-                content,
-                size,
-                is_dirty: false,
-                mtime,
-                ctime,
-                ticket: None,
-                is_unlinked: false,
-                deleted_at_close: None,
-                handles: 0,
-                writers: 0,
-            }),
+            shown: Mutex::new(Shown::of(&inner)),
+            inner: Mutex::new(inner),
+            handles: AtomicUsize::new(0),
+            writers: AtomicUsize::new(0),
             sealing: Mutex::new(()),
         }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    pub(super) fn lock(&self) -> Locked<'_> {
+        Locked {
+            inner: lock(&self.inner),
+            shown: &self.shown,
+        }
+    }
+
+    pub(super) fn shown(&self) -> Shown {
+        *lock(&self.shown)
+    }
+
+    /// One more handle.
+    pub(super) fn count_in(&self, flags: OpenFlags) {
+        self.handles.fetch_add(1, Ordering::SeqCst);
+        self.writers
+            .fetch_add(usize::from(flags.changes()), Ordering::SeqCst);
+    }
+
+    /// One handle less; whether it was the last.
+    pub(super) fn count_out(&self) -> bool {
+        self.handles.fetch_sub(1, Ordering::SeqCst) == 1
+    }
+
+    /// One writer less; whether it was the last.
+    pub(super) fn count_writer_out(&self) -> bool {
+        self.writers.fetch_sub(1, Ordering::SeqCst) == 1
     }
 
     /// The lock, where nobody has it.
-    pub(super) fn try_lock(&self) -> Option<MutexGuard<'_, Inner>> {
-        match self.inner.try_lock() {
-            Ok(inner) => Some(inner),
-            Err(std::sync::TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(std::sync::TryLockError::WouldBlock) => None,
-        }
+    pub(super) fn try_lock(&self) -> Option<Locked<'_>> {
+        let inner = match self.inner.try_lock() {
+            Ok(inner) => inner,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        Some(Locked {
+            inner,
+            shown: &self.shown,
+        })
     }
 
     /// Reads what is here; the disk is read outside the lock.
     pub(super) fn read_local(&self, offset: u64, size: usize) -> Result<Local, FsError> {
-        let inner = self.lock();
+        Self::read_locked(self.lock(), offset, size)
+    }
+
+    /// The same, unless somebody is at the content: then `None`.
+    pub(super) fn try_read_local(
+        &self,
+        offset: u64,
+        size: usize,
+    ) -> Option<Result<Local, FsError>> {
+        let inner = self.try_lock()?;
+        Some(Self::read_locked(inner, offset, size))
+    }
+
+    fn read_locked(inner: Locked<'_>, offset: u64, size: usize) -> Result<Local, FsError> {
         let file = match &inner.content {
             Content::Remote(id) => return Ok(Local::Elsewhere(id.clone(), inner.size)),
             Content::Memory(bytes) => return Ok(Local::Data(slice(bytes, offset, size))),
@@ -131,13 +201,34 @@ impl Node {
     }
 }
 
-impl Inner {
-    /// One more handle.
-    pub(super) fn count_in(&mut self, flags: OpenFlags) {
-        self.handles += 1;
-        self.writers += usize::from(flags.changes());
-    }
+/// A node's inner, locked; what others see of it is brought up to date when it is let go.
+#[derive(Debug)]
+pub(super) struct Locked<'a> {
+    inner: MutexGuard<'a, Inner>,
+    shown: &'a Mutex<Shown>,
+}
 
+impl Deref for Locked<'_> {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.inner
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut Inner {
+        &mut self.inner
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        *lock(self.shown) = Shown::of(&self.inner);
+    }
+}
+
+impl Inner {
     /// Writes at `offset`, or at the end where the handle appends.
     pub(super) fn write(
         &mut self,
@@ -180,6 +271,9 @@ impl Inner {
                 // There is nothing to fetch, and what is written next must find content of its own.
                 self.content = Content::Memory(Vec::new());
             }
+            // Content is what it was, but truncate(2) and O_TRUNC set the times all the same: build stamps live by it.
+            self.mtime = now;
+            self.ctime = now;
             return Ok(());
         }
         if size == 0 {

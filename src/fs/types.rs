@@ -91,12 +91,6 @@ impl OpenFlags {
         }
     }
 
-    /// Whether opening may wait for the network: a part of what only the service has is going to be changed.
-    #[must_use]
-    pub fn may_fetch(self) -> bool {
-        self.write && !self.truncate
-    }
-
     /// Whether the opened file can change its content.
     #[must_use]
     pub fn changes(self) -> bool {

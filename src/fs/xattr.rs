@@ -77,7 +77,7 @@ impl WorkspaceFs {
 
     /// Where the file's bytes stand, in one word.
     fn file_state(&self, row: &Row) -> &'static str {
-        let is_dirty = self.node(row.ino).is_some_and(|node| node.lock().is_dirty);
+        let is_dirty = self.node(row.ino).is_some_and(|node| node.shown().is_dirty);
         match &row.id {
             _ if is_dirty => "draft",
             _ if self.state.is_pending(row.ino) => "pending",

@@ -261,7 +261,7 @@ impl Filesystem for FuseAdapter {
             let opened = fs.open(ino(inode), flags, caller);
             opened.map(|fh| (fh, flags)).answer(reply);
         };
-        if flags.may_fetch() {
+        if flags.changes() {
             self.pools.network(open);
         } else {
             open();

@@ -86,14 +86,7 @@ pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError
     );
     let notices = first_listing(&service, &mut workspace, &refresher)?;
     let (end, ended) = channel();
-    mount(
-        &settings,
-        &service,
-        &workspace,
-        &refresher,
-        &mountpoint,
-        &end,
-    )?;
+    // Before the kernel is let in: what fails now leaves no dead mount behind.
     control::serve(control::Server {
         about: control::About {
             mountpoint: mountpoint.clone(),
@@ -105,6 +98,14 @@ pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError
         refresher: Arc::clone(&refresher),
     })
     .map_err(MountError::System)?;
+    mount(
+        &settings,
+        &service,
+        &workspace,
+        &refresher,
+        &mountpoint,
+        &end,
+    )?;
     let registration = Registration::write(&mountpoint, &workspace.dir);
     if let Err(error) = &registration {
         log::warn!("afs unmount will not wait for this mount's last work: {error}");
@@ -194,16 +195,6 @@ fn mount(
         let _ = end.send(End::Unmounted);
     })
     .map_err(MountError::System)?;
-    let name = if service.demo.is_some() {
-        DEMO_NAME
-    } else {
-        NAME
-    };
-    kernel::attach(adapter, name, mountpoint, settings).map_err(MountError::Kernel)?;
-    let table = MountTable::read().map_err(MountError::System)?;
-    if let Some(entry) = table.at(mountpoint) {
-        fs.set_mount_id(entry.id);
-    }
     if !settings.read_only {
         uploader::start(
             &service.api,
@@ -212,6 +203,21 @@ fn mount(
             settings.no_progress,
         )
         .map_err(MountError::System)?;
+    }
+    let name = if service.demo.is_some() {
+        DEMO_NAME
+    } else {
+        NAME
+    };
+    kernel::attach(adapter, name, mountpoint, settings).map_err(MountError::Kernel)?;
+    match MountTable::read() {
+        Ok(table) => {
+            if let Some(entry) = table.at(mountpoint) {
+                fs.set_mount_id(entry.id);
+            }
+        }
+        // Without the number every close counts as the last one.
+        Err(error) => log::warn!("the mount table can't be read: {error}"),
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::api::FileId;
 
 use super::catalogue::{nanos, row_where, taken};
 use super::db::{Durability, Tx};
-use super::queue::EntriesGuard;
+use super::queue::{EntriesGuard, now};
 use super::{Ino, Millis, NewRow, Row, State, StateError};
 
 /// A merge in progress. The outbox does not change under it.
@@ -141,16 +141,16 @@ impl Merge<'_, '_> {
     ///
     /// It gets a new inode number with it. The kernel may still hold the plain name as the old number, and an OPEN says
     /// only the number: a number that is gone answers ESTALE and is looked up again, where an old one would quietly
-    /// open the previous file.
+    /// open the previous file. A listing that is under way has seen the old number; it must not miss the new one.
     pub fn displace(&mut self, ino: Ino, name: &str) -> Result<Ino, StateError> {
         let new = {
             let mut statement = self.tx.sql.prepare_cached(
                 "INSERT INTO files (name, suffixed, filename, mime_type, size, created_at, mtime, ctime, downloadable, \
                  scope, own, guessed, learned_at) SELECT ?2, 1, filename, mime_type, size, created_at, mtime, ctime, \
-                 downloadable, scope, own, guessed, learned_at FROM files WHERE ino = ?1",
+                 downloadable, scope, own, guessed, ?3 FROM files WHERE ino = ?1",
             )?;
             statement
-                .execute(params![ino.0 as i64, name])
+                .execute(params![ino.0 as i64, name, now()])
                 .map_err(taken)?;
             self.tx.sql.last_insert_rowid()
         };

@@ -281,17 +281,18 @@ impl State {
 
     /// Where an inode's unconfirmed content is; `None` when the confirmed id has it all.
     pub fn pending_body(&self, ino: Ino) -> Result<Option<PendingBody>, StateError> {
-        let entries = self.queue.entries();
-        for seq in entries.of_inode(ino).into_iter().rev() {
-            if let Some(Work::Save { body, .. }) = entries.get(seq).map(|entry| &entry.record.work)
-            {
-                match body {
-                    Body::Inline => {
-                        return self.inline_body(seq).map(PendingBody::Inline).map(Some);
+        for (seq, body) in self.queue.bodies(ino).into_iter().rev() {
+            match body {
+                Body::Inline => match self.inline_body(seq) {
+                    Ok(bytes) => return Ok(Some(PendingBody::Inline(bytes))),
+                    // Confirmed between the two looks.
+                    Err(StateError::Database(rusqlite::Error::QueryReturnedNoRows)) => {
+                        return Ok(None);
                     }
-                    Body::Staged(stage) => return Ok(Some(PendingBody::Staged(stage.clone()))),
-                    Body::Held => {}
-                }
+                    Err(error) => return Err(error),
+                },
+                Body::Staged(stage) => return Ok(Some(PendingBody::Staged(stage))),
+                Body::Held => {}
             }
         }
         Ok(None)
@@ -300,7 +301,7 @@ impl State {
     /// Whether an inode has anything to be sent.
     #[must_use]
     pub fn is_pending(&self, ino: Ino) -> bool {
-        !self.queue.entries().of_inode(ino).is_empty()
+        self.queue.has_bodies(ino)
     }
 }
 

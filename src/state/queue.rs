@@ -180,12 +180,17 @@ impl Entry {
 
 type Entries = BTreeMap<Seq, Entry>;
 
+/// Where the unconfirmed content of each inode is, oldest first. Apart from the queue, whose lock is held over commits:
+/// `stat` and `open` look here and must not wait for a disk.
+type Bodies = Arc<Mutex<HashMap<Ino, Vec<(Seq, Body)>>>>;
+
 #[derive(Debug, Default)]
 struct Inner {
     saves: Entries,
     deletes: Entries,
     /// The saves of each inode, in their order.
     of_inode: HashMap<Ino, Vec<Seq>>,
+    bodies: Bodies,
     /// Inodes that are open for writing, and how often. Content on its way into the outbox: no listing may take the
     /// inode from under it.
     writing: HashMap<Ino, usize>,
@@ -207,6 +212,10 @@ impl Inner {
         if let Some(ino) = entry.record.ino() {
             self.of_inode.entry(ino).or_default().push(seq);
         }
+        if let Work::Save { ino, body, .. } = &entry.record.work {
+            let body = (seq, body.clone());
+            lock(&self.bodies).entry(*ino).or_default().push(body);
+        }
         self.class(entry.record.class()).insert(seq, entry);
     }
 
@@ -222,6 +231,13 @@ impl Inner {
             if seqs.is_empty() {
                 self.of_inode.remove(&ino);
             }
+            let mut bodies = lock(&self.bodies);
+            if let Some(of_inode) = bodies.get_mut(&ino) {
+                of_inode.retain(|(other, _)| *other != seq);
+                if of_inode.is_empty() {
+                    bodies.remove(&ino);
+                }
+            }
         }
         Some(entry)
     }
@@ -236,6 +252,7 @@ impl Inner {
 pub(super) struct Queue {
     inner: Mutex<Inner>,
     changed: Condvar,
+    bodies: Bodies,
 }
 
 /// What a worker does next.
@@ -253,17 +270,29 @@ impl Queue {
             inner.insert(entry);
         }
         Self {
+            bodies: Arc::clone(&inner.bodies),
             inner: Mutex::new(inner),
             changed: Condvar::new(),
         }
     }
 
-    /// The entries, locked; dropping the guard wakes the workers.
+    /// The entries, locked; dropping the guard wakes the workers where anything changed.
     pub(super) fn entries(&self) -> EntriesGuard<'_> {
         EntriesGuard {
             inner: lock(&self.inner),
             changed: &self.changed,
+            is_changed: false,
         }
+    }
+
+    /// Where the inode's unconfirmed content is, oldest first.
+    pub(super) fn bodies(&self, ino: Ino) -> Vec<(Seq, Body)> {
+        lock(&self.bodies).get(&ino).cloned().unwrap_or_default()
+    }
+
+    /// Whether the inode has unconfirmed content.
+    pub(super) fn has_bodies(&self, ino: Ino) -> bool {
+        lock(&self.bodies).contains_key(&ino)
     }
 
     /// Blocks until a record of `class` is due, marks it in flight and returns it; `None` once stopped.
@@ -365,14 +394,17 @@ pub fn now() -> Millis {
 pub(super) struct EntriesGuard<'a> {
     inner: MutexGuard<'a, Inner>,
     changed: &'a Condvar,
+    is_changed: bool,
 }
 
 impl EntriesGuard<'_> {
     pub(super) fn insert(&mut self, entry: Entry) {
+        self.is_changed = true;
         self.inner.insert(entry);
     }
 
     pub(super) fn remove(&mut self, seq: Seq) -> Option<Entry> {
+        self.is_changed = true;
         self.inner.remove(seq)
     }
 
@@ -382,6 +414,7 @@ impl EntriesGuard<'_> {
     }
 
     pub(super) fn get_mut(&mut self, seq: Seq) -> Option<&mut Entry> {
+        self.is_changed = true;
         let inner = &mut *self.inner;
         inner
             .saves
@@ -408,6 +441,7 @@ impl EntriesGuard<'_> {
 
     /// Lets deletions of the id go.
     pub(super) fn release_delete(&mut self, id: &FileId) {
+        self.is_changed = true;
         self.inner.read.remove(id);
         for entry in self.inner.deletes.values_mut() {
             if matches!(&entry.record.work, Work::Delete { id: doomed, .. } if doomed == id) {
@@ -452,7 +486,9 @@ impl EntriesGuard<'_> {
 
 impl Drop for EntriesGuard<'_> {
     fn drop(&mut self) {
-        self.changed.notify_all();
+        if self.is_changed {
+            self.changed.notify_all();
+        }
     }
 }
 

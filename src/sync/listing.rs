@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 
 use jiff::Timestamp;
 
@@ -86,6 +87,9 @@ pub(super) struct Listing<'a> {
     began: Millis,
     seen: HashSet<Ino>,
     still_hidden: HashSet<FileId>,
+    /// Every id of this walk, by a hash: a million of them must not weigh.
+    shown: HashSet<u64>,
+    hasher: RandomState,
     cursors: HashSet<FileId>,
     oldest: Option<Timestamp>,
     is_ordered: bool,
@@ -101,6 +105,8 @@ impl<'a> Listing<'a> {
             began: now(),
             seen: HashSet::new(),
             still_hidden: HashSet::new(),
+            shown: HashSet::new(),
+            hasher: RandomState::new(),
             cursors: HashSet::new(),
             oldest: None,
             is_ordered: true,
@@ -157,6 +163,7 @@ impl<'a> Listing<'a> {
                     restarts += 1;
                     cursor = Cursor::Newest;
                     self.cursors.clear();
+                    self.shown.clear();
                     self.oldest = None;
                     continue;
                 }
@@ -166,6 +173,11 @@ impl<'a> Listing<'a> {
             if !page.has_more {
                 return Ok(true);
             }
+            if self.is_repeating(&page) {
+                return Err(RefreshError::Contradictory(
+                    "nothing but files it has shown already",
+                ));
+            }
             if depth == Depth::UntilKnown && unknown == 0 {
                 return Ok(false);
             }
@@ -174,6 +186,16 @@ impl<'a> Listing<'a> {
             }
             cursor = Cursor::After(self.next_cursor(&page)?);
         }
+    }
+
+    /// Whether every file of the page came before in this walk: a listing that goes round under ever new cursors.
+    fn is_repeating(&mut self, page: &FilePage) -> bool {
+        let fresh = page
+            .files
+            .iter()
+            .filter(|file| self.shown.insert(self.hasher.hash_one(&file.id)))
+            .count();
+        fresh == 0 && !page.files.is_empty()
     }
 
     /// The next page's cursor. One that came before would go round for ever.

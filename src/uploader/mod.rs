@@ -9,7 +9,7 @@ mod pause;
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Cursor, Read};
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -18,8 +18,9 @@ use crate::names;
 use crate::state::{Body, Class, Ino, Millis, Record, Seq, State, StateError, Work, now};
 use crate::store::Store;
 
-/// Workers of each kind. Uploads and deletions do not share any: one that hangs holds up nothing of the other kind.
-const WORKERS: usize = 6;
+/// How many uploads, and how many deletions, are under way at once at most. They share nothing: one kind that hangs
+/// holds up nothing of the other.
+const AT_ONCE: usize = 32;
 
 /// Starts the workers; they end when the outbox stops ([`State::stop`]).
 ///
@@ -30,24 +31,44 @@ pub fn start(
     store: &Arc<Store>,
     patience: Duration,
 ) -> io::Result<()> {
-    for class in [Class::Saves, Class::Deletes] {
-        for _ in 0..WORKERS {
-            let worker = Worker {
-                api: Arc::clone(api),
-                state: Arc::clone(state),
-                store: Arc::clone(store),
-                patience,
-            };
-            let name = match class {
-                Class::Saves => "afs-upload",
-                Class::Deletes => "afs-delete",
-            };
-            thread::Builder::new()
-                .name(name.into())
-                .spawn(move || worker.run(class))?;
-        }
+    for (class, name) in [
+        (Class::Saves, "afs-uploads"),
+        (Class::Deletes, "afs-deletes"),
+    ] {
+        let worker = Arc::new(Worker {
+            api: Arc::clone(api),
+            state: Arc::clone(state),
+            store: Arc::clone(store),
+            patience,
+        });
+        thread::Builder::new()
+            .name(name.into())
+            .spawn(move || worker.hand_out(class))?;
     }
     Ok(())
+}
+
+/// Places for work that is under way.
+#[derive(Debug, Default)]
+struct Places {
+    taken: Mutex<usize>,
+    freed: Condvar,
+}
+
+impl Places {
+    fn take(&self) {
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self
+            .freed
+            .wait_while(taken, |taken| *taken >= AT_ONCE)
+            .unwrap_or_else(PoisonError::into_inner);
+        *taken += 1;
+    }
+
+    fn free(&self) {
+        *self.taken.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.freed.notify_one();
+    }
 }
 
 struct Worker {
@@ -86,25 +107,50 @@ fn disk(call: Call, error: &io::Error) -> Failure {
 }
 
 impl Worker {
-    fn run(&self, class: Class) {
-        while let Some(record) = self.state.next_record(class) {
-            let result = match &record.work {
-                Work::Save {
-                    ino,
-                    size,
-                    mime_type,
-                    body,
-                } => self.save(&record, *ino, *size, mime_type, body),
-                Work::Delete { id, renamed } => self.delete(&record, id, *renamed),
+    /// Hands records out to threads of their own: most wait for the network, and few are under way at most times.
+    fn hand_out(self: &Arc<Self>, class: Class) {
+        let places = Arc::new(Places::default());
+        loop {
+            places.take();
+            let Some(record) = self.state.next_record(class) else {
+                return;
             };
-            match result {
-                Ok(()) => {}
-                Err(Failure::Api(error)) => self.failed(&record, &error),
-                Err(Failure::State(error)) => {
-                    log::error!("{}: {error}", record.name);
-                    let error = ApiError::local(Call::Upload, ErrorKind::Body, error.to_string());
-                    self.failed(&record, &error);
+            let (worker, free) = (Arc::clone(self), Arc::clone(&places));
+            let spawned = thread::Builder::new().name("afs-worker".into()).spawn({
+                let record = record.clone();
+                move || {
+                    worker.work(&record);
+                    free.free();
                 }
+            });
+            if let Err(error) = spawned {
+                places.free();
+                let why = format!("no thread to send it: {error}");
+                self.failed(
+                    &record,
+                    &ApiError::local(Call::Upload, ErrorKind::Unreachable, why),
+                );
+            }
+        }
+    }
+
+    fn work(&self, record: &Record) {
+        let result = match &record.work {
+            Work::Save {
+                ino,
+                size,
+                mime_type,
+                body,
+            } => self.save(record, *ino, *size, mime_type, body),
+            Work::Delete { id, renamed } => self.delete(record, id, *renamed),
+        };
+        match result {
+            Ok(()) => {}
+            Err(Failure::Api(error)) => self.failed(record, &error),
+            Err(Failure::State(error)) => {
+                log::error!("{}: {error}", record.name);
+                let error = ApiError::local(Call::Upload, ErrorKind::Body, error.to_string());
+                self.failed(record, &error);
             }
         }
     }
