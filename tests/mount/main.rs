@@ -14,3 +14,4 @@ mod surface;
 mod unlink;
 mod unreadable;
 mod views;
+mod whole;
