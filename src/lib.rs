@@ -10,6 +10,7 @@
 //! - [`fs`]: every file system operation as a plain blocking method, and the errno table
 //! - [`uploader`]: drains the outbox; the one place that uploads and deletes
 //! - [`fuse`]: the kernel's side: convert, call, reply
+//! - [`control`]: how other commands talk to a running mount
 //! - [`emulator`]: the service served locally over HTTP, with persistence and faults to order
 //! - [`config`]: settings as plain values, from what was typed, the environment and defaults
 //! - [`mount`]: from settings to a mount that answers, and back
@@ -18,6 +19,7 @@
 pub mod api;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod emulator;
 pub mod fs;
 pub mod fuse;

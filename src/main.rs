@@ -8,6 +8,9 @@ fn main() -> ExitCode {
     match cli::parse() {
         Command::Mount(arguments) => cli::mount::run(*arguments),
         Command::Unmount(arguments) => cli::unmount::run(&arguments),
-        Command::Emulator(arguments) => cli::emulator::run(&arguments),
+        Command::Status(arguments) => cli::status::status(&arguments),
+        Command::Pending(arguments) => cli::status::show_pending(&arguments),
+        Command::Flush(arguments) => cli::status::flush(&arguments),
+        Command::Emulator(arguments) => cli::emulator::run(arguments),
     }
 }

@@ -3,7 +3,9 @@
 //! Lists, metadata, downloads and deletes may be repeated at will. An upload may not: its answer can be lost after the
 //! service has stored the file ([`super::ApiError::may_have_happened`]), so that whoever uploads looks first.
 
-use std::time::Duration;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
@@ -63,6 +65,44 @@ pub trait Pace {
     fn sleep(&self, wait: Duration);
     /// A number of 0..1.
     fn random(&self) -> f64;
+}
+
+/// The time of this machine, which does not run while it is suspended, and chance.
+#[derive(Debug, Clone, Copy)]
+pub struct SystemPace {
+    begun: Instant,
+}
+
+impl SystemPace {
+    /// Starts counting now.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            begun: Instant::now(),
+        }
+    }
+}
+
+impl Default for SystemPace {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Pace for SystemPace {
+    fn now(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    fn sleep(&self, wait: Duration) {
+        std::thread::sleep(wait);
+    }
+
+    fn random(&self) -> f64 {
+        // Every `RandomState` hashes differently. Good enough to spread clients, and nothing else is asked of it.
+        let bits = RandomState::new().hash_one(self.now());
+        f64::from((bits >> 32) as u32) / (f64::from(u32::MAX) + 1.0)
+    }
 }
 
 /// Makes a call that may be repeated, again and again while its failure is passing ([`ApiError::is_transient`]) and
@@ -158,6 +198,15 @@ mod tests {
         fn random(&self) -> f64 {
             1.0
         }
+    }
+
+    #[test]
+    fn chance_is_spread_over_zero_to_one() {
+        let pace = SystemPace::new();
+        let drawn: Vec<f64> = (0..1000).map(|_| pace.random()).collect();
+        assert!(drawn.iter().all(|random| (0.0..1.0).contains(random)));
+        assert!(drawn.iter().any(|random| *random < 0.1));
+        assert!(drawn.iter().any(|random| *random > 0.9));
     }
 
     fn failure(kind: ErrorKind) -> ApiError {

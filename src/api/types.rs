@@ -67,7 +67,7 @@ pub struct FileMetadata {
 }
 
 /// A filename as near as possible to what the service says. Half a surrogate pair (a tool's name that was no Unicode)
-/// is no reason to lose a whole listing: it becomes U+FFFD.
+/// is no reason to lose a whole listing: its bytes become U+FFFD.
 fn lossy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     struct Name;
 

@@ -1,13 +1,16 @@
 //! `afs emulator`.
 
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 
-use super::failed;
+use super::{failed, logging};
 use crate::config::parse_size;
+use crate::emulator::{Config, Emulator};
+use crate::mount::sys::Signals;
 
 /// What can be typed after `afs emulator`.
 #[derive(Debug, Args)]
@@ -28,7 +31,7 @@ pub struct EmulatorArguments {
     /// Serve the files of this directory as tool outputs, without copying them
     #[arg(long, value_name = "DIR")]
     import: Option<PathBuf>,
-    /// Accept only this key; may be repeated. Without it any key will do
+    /// Accept only this key; may be repeated. Without it any key will do, and only this machine may connect
     #[arg(long = "key", value_name = "KEY")]
     keys: Vec<String>,
     /// Begin with sample outputs: a chart, a table, a report
@@ -41,7 +44,44 @@ pub struct EmulatorArguments {
 
 /// Serves until told to end.
 #[must_use]
-pub fn run(arguments: &EmulatorArguments) -> ExitCode {
-    log::debug!("{arguments:?}");
-    failed(&"the emulator is not built in yet")
+pub fn run(arguments: EmulatorArguments) -> ExitCode {
+    // Before the emulator starts its threads: they must not be the ones the signals go to.
+    let signals = match Signals::block() {
+        Ok(signals) => signals,
+        Err(error) => return failed(&format!("signals cannot be waited for: {error}")),
+    };
+    if let Err(error) = logging::start(0, None) {
+        return failed(&error);
+    }
+    let emulator = match Emulator::start(arguments.config()) {
+        Ok(emulator) => emulator,
+        Err(error) => return failed(&format!("the emulator cannot start: {error}")),
+    };
+    if let Err(error) = announce(&emulator.base_url()) {
+        return failed(&format!("standard output is closed: {error}"));
+    }
+    let signal = signals.wait();
+    log::info!("ending: {signal}");
+    emulator.shutdown();
+    ExitCode::SUCCESS
+}
+
+fn announce(base_url: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "listening on {base_url}")?;
+    out.flush()
+}
+
+impl EmulatorArguments {
+    fn config(self) -> Config {
+        Config {
+            listen: self.listen,
+            data: self.data,
+            import: self.import,
+            keys: self.keys,
+            seed_samples: self.seed_samples,
+            quota: self.quota,
+            ..Config::default()
+        }
+    }
 }

@@ -6,6 +6,8 @@
 pub mod emulator;
 mod logging;
 pub mod mount;
+pub mod status;
+mod talk;
 pub mod unmount;
 
 use std::fmt::Display;
@@ -51,6 +53,12 @@ pub enum Command {
     /// End a mount
     #[command(visible_alias = "umount")]
     Unmount(unmount::UnmountArguments),
+    /// Show how your mounts are
+    Status(status::StatusArguments),
+    /// Show what has not reached the service yet, and why
+    Pending(status::PendingArguments),
+    /// Wait until the service has everything
+    Flush(status::FlushArguments),
     /// Serve the Files API on this machine, for tests and demos
     Emulator(emulator::EmulatorArguments),
 }

@@ -102,6 +102,9 @@ pub struct MountArguments {
     /// How much is kept there before the oldest goes [default: 10G]
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = STORAGE)]
     cache_size: Option<u64>,
+    /// Keep no copies of what is deleted or replaced [default: for 7 days, up to 5G]
+    #[arg(long, help_heading = STORAGE)]
+    no_trash: bool,
 
     /// Stay in the foreground
     #[arg(short, long, help_heading = RUNNING)]
@@ -134,6 +137,7 @@ impl MountArguments {
             state_dir: self.state_dir,
             cache_dir: self.cache_dir,
             cache_size: self.cache_size,
+            no_trash: self.no_trash,
             refresh: self.refresh,
             read_only: self.read_only,
             allow_other: self.allow_other,

@@ -67,6 +67,8 @@ pub struct MountSettings {
     pub cache_root: PathBuf,
     /// How much of that is kept, in bytes.
     pub cache_size: u64,
+    /// Whether copies of what is deleted stay in the trash for a while.
+    pub trash: bool,
     /// How old the listing may be before it is asked for again.
     pub refresh: Duration,
     /// Whether every change is refused.
@@ -116,6 +118,8 @@ pub struct MountRequest {
     pub cache_dir: Option<PathBuf>,
     /// How much of it is kept.
     pub cache_size: Option<u64>,
+    /// Whether deleted copies go at once.
+    pub no_trash: bool,
     /// How old the listing may be.
     pub refresh: Option<Duration>,
     /// Whether every change is refused.
@@ -220,6 +224,7 @@ impl MountRequest {
             state_root,
             cache_root,
             cache_size: self.cache_size.unwrap_or(DEFAULT_CACHE_SIZE),
+            trash: !self.no_trash,
             refresh: self.refresh.unwrap_or(DEFAULT_REFRESH),
             read_only: self.read_only || words.read_only == Some(true),
             allow_other: self.allow_other || words.allow_other,

@@ -230,16 +230,20 @@ impl Catalogue {
         }
     }
 
-    /// Every file, those of sessions too, newest first.
-    pub(super) fn all(&self) -> Vec<Arc<Stored>> {
-        let mut files: Vec<_> = self
+    /// The newest files below a place, those of sessions too.
+    pub(super) fn batch(&self, below: Option<Place>, limit: usize) -> Vec<Arc<Stored>> {
+        let below = below.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut found: Vec<_> = self
             .shelves
             .values()
-            .flatten()
-            .map(|(place, entry)| self.file(*place, entry))
+            .flat_map(|entries| entries.range((Bound::Unbounded, below)).rev().take(limit))
             .collect();
-        files.sort_by_key(|file| std::cmp::Reverse(file.place));
-        files
+        found.sort_unstable_by_key(|(place, _)| std::cmp::Reverse(**place));
+        found.truncate(limit);
+        found
+            .into_iter()
+            .map(|(place, entry)| self.file(*place, entry))
+            .collect()
     }
 
     fn older(&self, query: &PageQuery, from: Bound<Place>) -> Page {

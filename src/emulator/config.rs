@@ -13,7 +13,8 @@ use crate::api::MAX_FILE_SIZE;
 pub struct Config {
     /// Where to listen; port 0 takes a free one. Anything but loopback needs `keys`.
     pub listen: SocketAddr,
-    /// Where to keep everything over restarts. `None`: in memory and a temporary directory.
+    /// Where to keep everything over restarts. `None`: in memory and a temporary directory, which
+    /// is under `TMPDIR`; there a disk's speed is the emulator's.
     pub data: Option<PathBuf>,
     /// A folder whose files are served as downloadable outputs, without copying them.
     pub import: Option<PathBuf>,

@@ -2,8 +2,9 @@
 //! files without a row were never answered for.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -61,6 +62,8 @@ impl Database {
     /// Opens or makes it. It stays locked against every other process until it is dropped.
     pub(super) fn open(path: &Path) -> rusqlite::Result<Self> {
         let mut connection = Connection::open(path)?;
+        // Whoever holds the lock holds it for as long as it lives: waiting for it is no use.
+        connection.busy_timeout(Duration::ZERO)?;
         connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         // FULL: a commit that returned is on the disk.
@@ -101,7 +104,7 @@ impl Database {
     pub(super) fn load(
         &self,
         catalogue: &mut Catalogue,
-        content_path: impl Fn(&str) -> std::path::PathBuf,
+        content_path: impl Fn(&str) -> PathBuf,
     ) -> rusqlite::Result<()> {
         let mut statement = self.connection.prepare(
             "SELECT seq, created_us, id, filename, mime_type, size, downloadable, session, content_file FROM files",
@@ -252,10 +255,7 @@ fn place(row: &Row<'_>) -> rusqlite::Result<Place> {
     })
 }
 
-fn stored(
-    row: &Row<'_>,
-    content_path: impl Fn(&str) -> std::path::PathBuf,
-) -> rusqlite::Result<Stored> {
+fn stored(row: &Row<'_>, content_path: impl Fn(&str) -> PathBuf) -> rusqlite::Result<Stored> {
     let content_file: Option<String> = row.get(8)?;
     Ok(Stored {
         place: place(row)?,

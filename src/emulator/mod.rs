@@ -268,7 +268,7 @@ impl Emulator {
     /// Every file, those of sessions too, newest first.
     pub fn files(&self) -> Result<Vec<StoredFile>, EmulatorError> {
         let files = self.service.workspace.all();
-        files.iter().map(|file| self.describe(file)).collect()
+        files.map(|file| self.describe(&file)).collect()
     }
 
     /// A file's bytes, whether the API gives them or not; `None` when there is no such file.

@@ -295,7 +295,7 @@ mod tests {
         ] {
             assert!(read(body, 3).is_err(), "{}", String::from_utf8_lossy(body));
         }
-        let endless = [b"--XyZ\r\n".as_slice(), &[b'a'; 2 * MAX_HEAD]].concat();
+        let endless = [b"--XyZ\r\n".as_slice(), &vec![b'a'; 2 * MAX_HEAD]].concat();
         assert_eq!(
             read(&endless, 100),
             Err(Malformed("Multipart part head too long"))

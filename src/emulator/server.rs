@@ -138,6 +138,8 @@ pub(super) fn runtime() -> io::Result<tokio::runtime::Runtime> {
     let threads = std::thread::available_parallelism().map_or(2, |count| count.get().clamp(2, 4));
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
+        // A slow download holds one for as long as it takes; many of them must not hold up the rest.
+        .max_blocking_threads(4096)
         .thread_name("emulator")
         .enable_all()
         .build()

@@ -195,11 +195,11 @@ async fn files(State(service): Shared) -> Response {
     let (sender, mut receiver) = mpsc::channel(2);
     tokio::task::spawn_blocking(move || {
         let mut text = b"[".to_vec();
-        for (count, file) in service.workspace.all().iter().enumerate() {
+        for (count, file) in service.workspace.all().enumerate() {
             if count > 0 {
                 text.extend_from_slice(b",\n");
             }
-            if let Err(error) = write_hashed(&mut text, &service, file) {
+            if let Err(error) = write_hashed(&mut text, &service, &file) {
                 let _ = sender.blocking_send(Err(error));
                 return;
             }

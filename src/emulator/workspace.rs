@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use jiff::Timestamp;
+use rusqlite::ErrorCode;
 
 use super::catalogue::{Catalogue, Page, PageQuery, Place, Range, Stored};
 use super::config::UnknownCursor;
@@ -52,6 +53,12 @@ impl fmt::Display for StoreError {
             Self::Full => f.write_str("the quota is used up"),
             Self::IdTaken => f.write_str("another file has this id"),
             Self::Io(error) => error.fmt(f),
+            Self::Database(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                f.write_str("another emulator is using it")
+            }
+            Self::Database(rusqlite::Error::InvalidQuery) => {
+                f.write_str("it was made by another version")
+            }
             Self::Database(error) => error.fmt(f),
         }
     }
@@ -71,9 +78,19 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
+/// What a new file is given.
+struct Chosen {
+    place: Place,
+    /// What later files are to stand above.
+    newest: Place,
+    id: String,
+}
+
 #[derive(Debug)]
 pub(super) struct Workspace {
-    database: Option<Mutex<Database>>,
+    /// Locked by every change, also where there is none.
+    database: Mutex<Option<Database>>,
+    waits_for_disk: bool,
     catalogue: Mutex<Catalogue>,
     shelter: Arc<Shelter>,
     salt: u64,
@@ -84,7 +101,8 @@ impl Workspace {
     pub(super) fn temporary(seed: Option<u64>) -> Result<Self, StoreError> {
         let salt = seed.unwrap_or_else(ids::random);
         Ok(Self {
-            database: None,
+            database: Mutex::new(None),
+            waits_for_disk: false,
             catalogue: Mutex::new(Catalogue::new(Mint::new(salt))),
             shelter: Arc::new(Shelter::temporary()?),
             salt,
@@ -107,7 +125,8 @@ impl Workspace {
         let mut catalogue = Catalogue::new(Mint::new(salt));
         database.load(&mut catalogue, |name| shelter.path(name))?;
         Ok(Self {
-            database: Some(Mutex::new(database)),
+            database: Mutex::new(Some(database)),
+            waits_for_disk: true,
             catalogue: Mutex::new(catalogue),
             shelter: Arc::new(shelter),
             salt,
@@ -125,42 +144,12 @@ impl Workspace {
 
     /// Whether changes wait for a disk, and so have no place on a thread that serves sockets.
     pub(super) fn waits_for_disk(&self) -> bool {
-        self.database.is_some()
+        self.waits_for_disk
     }
 
     pub(super) fn add(&self, new: NewFile) -> Result<Arc<Stored>, StoreError> {
-        let mut database = self.database();
-        let (next, place, id) = {
-            let catalogue = lock(&self.catalogue);
-            if let Some(quota) = new.quota
-                && catalogue.used().saturating_add(new.received.size) > quota
-            {
-                return Err(StoreError::Full);
-            }
-            if new
-                .id
-                .as_ref()
-                .is_some_and(|id| catalogue.get(id).is_some())
-            {
-                return Err(StoreError::IdTaken);
-            }
-            let next = catalogue.next_place(now_us());
-            let place = Place {
-                created_us: new.created_us.unwrap_or(next.created_us),
-                ..next
-            };
-            let id = new.id.unwrap_or_else(|| catalogue.file_id(place.seq));
-            // A time of somebody's choice is that file's alone.
-            let next = if new.created_us.is_some() {
-                Place {
-                    created_us: 0,
-                    ..next
-                }
-            } else {
-                next
-            };
-            (next, place, id)
-        };
+        let mut database = lock(&self.database);
+        let Chosen { newest, place, id } = self.choose(&new)?;
         let mut file = Stored {
             place,
             id,
@@ -172,23 +161,18 @@ impl Workspace {
             content: Content::Row,
             sha256: OnceLock::new(),
         };
-        match new.received.body {
-            ReceivedBody::Small(bytes) => {
-                if let Some(database) = &mut database {
-                    database.insert(&file, RowBody::Inline(&bytes), next)?;
-                } else {
-                    self.shelter.remember(bytes.len());
-                    file.content = Content::Memory(bytes);
-                }
+        match (new.received.body, &mut *database) {
+            (ReceivedBody::Small(bytes), Some(database)) => {
+                database.insert(&file, RowBody::Inline(&bytes), newest)?;
             }
-            ReceivedBody::Large(body) => {
-                if let Some(database) = &mut database {
-                    let name = body
-                        .path()
-                        .file_name()
-                        .and_then(|name| name.to_str())
-                        .unwrap_or_default();
-                    database.insert(&file, RowBody::File(name), next)?;
+            (ReceivedBody::Small(bytes), None) => {
+                self.shelter.remember(bytes.len());
+                file.content = Content::Memory(bytes);
+            }
+            (ReceivedBody::Large(body), database) => {
+                if let Some(database) = database {
+                    let name = body.path().file_name().and_then(|name| name.to_str());
+                    database.insert(&file, RowBody::File(name.unwrap_or_default()), newest)?;
                 }
                 let (_, path) = body.keep().map_err(|error| error.error)?;
                 file.content = Content::File(path);
@@ -197,8 +181,41 @@ impl Workspace {
         let file = Arc::new(file);
         let mut catalogue = lock(&self.catalogue);
         catalogue.insert(Arc::clone(&file));
-        catalogue.reserve(next);
+        catalogue.reserve(newest);
         Ok(file)
+    }
+
+    /// Where a new file goes, if it may come in. True until the database's lock is given up.
+    fn choose(&self, new: &NewFile) -> Result<Chosen, StoreError> {
+        let catalogue = lock(&self.catalogue);
+        let size = catalogue.used().saturating_add(new.received.size);
+        if new.quota.is_some_and(|quota| size > quota) {
+            return Err(StoreError::Full);
+        }
+        if new
+            .id
+            .as_ref()
+            .is_some_and(|id| catalogue.get(id).is_some())
+        {
+            return Err(StoreError::IdTaken);
+        }
+        let next = catalogue.next_place(now_us());
+        let (place, newest) = match new.created_us {
+            None => (next, next),
+            // A time of somebody's choice is that file's alone.
+            Some(created_us) => (
+                Place { created_us, ..next },
+                Place {
+                    created_us: 0,
+                    ..next
+                },
+            ),
+        };
+        let id = new
+            .id
+            .clone()
+            .unwrap_or_else(|| catalogue.file_id(place.seq));
+        Ok(Chosen { place, newest, id })
     }
 
     /// Adds `count` synthetic files at once.
@@ -209,7 +226,7 @@ impl Workspace {
         size: u64,
         downloadable: bool,
     ) -> Result<(), StoreError> {
-        let mut database = self.database();
+        let mut database = lock(&self.database);
         let range = Range {
             first: lock(&self.catalogue).next_run(now_us(), count),
             count,
@@ -217,7 +234,7 @@ impl Workspace {
             size,
             downloadable,
         };
-        if let Some(database) = &mut database {
+        if let Some(database) = &mut *database {
             database.insert_range(&range)?;
         }
         lock(&self.catalogue).insert_range(range, |_| false);
@@ -232,8 +249,8 @@ impl Workspace {
         path: &Path,
         mime_type: String,
     ) -> Result<(), StoreError> {
-        let mut database = self.database();
-        let known = match &database {
+        let mut database = lock(&self.database);
+        let known = match &*database {
             Some(database) => database.import(key)?,
             None => None,
         };
@@ -248,7 +265,7 @@ impl Workspace {
             created_us: key.modified_us,
             seq,
         };
-        if let Some(database) = &mut database
+        if let Some(database) = &mut *database
             && known.is_none()
         {
             database.insert_import(key, place)?;
@@ -271,11 +288,11 @@ impl Workspace {
 
     /// Removes a file; `None` when there is none.
     pub(super) fn remove(&self, id: &str) -> Result<Option<Arc<Stored>>, StoreError> {
-        let database = self.database();
+        let database = lock(&self.database);
         let Some(file) = lock(&self.catalogue).get(id) else {
             return Ok(None);
         };
-        if let Some(database) = &database {
+        if let Some(database) = &*database {
             database.remove(&file)?;
         }
         lock(&self.catalogue).remove(&file);
@@ -296,14 +313,23 @@ impl Workspace {
         lock(&self.catalogue).page(query, unknown)
     }
 
-    pub(super) fn all(&self) -> Vec<Arc<Stored>> {
-        lock(&self.catalogue).all()
+    /// Every file, those of sessions too, newest first. A million of them are never here at once, nor is the
+    /// catalogue kept locked for so long.
+    pub(super) fn all(&self) -> impl Iterator<Item = Arc<Stored>> {
+        let mut below = None;
+        std::iter::from_fn(move || {
+            let batch = lock(&self.catalogue).batch(below, 1000);
+            below = Some(batch.last()?.place);
+            Some(batch)
+        })
+        .flatten()
     }
 
     /// Reads a part of a file.
     pub(super) fn open(&self, file: &Stored, offset: u64, length: u64) -> io::Result<Reader> {
         file.content.open(offset, length, || {
-            let database = self.database().ok_or(io::ErrorKind::NotFound)?;
+            let database = lock(&self.database);
+            let database = database.as_ref().ok_or(io::ErrorKind::NotFound)?;
             database.body(file.place.seq).map_err(io::Error::other)
         })
     }
@@ -318,16 +344,13 @@ impl Workspace {
 
     /// Whether this is the first time that somebody asks for this to be done once.
     pub(super) fn first_time(&self, what: &str) -> Result<bool, StoreError> {
-        let Some(database) = self.database() else {
+        let database = lock(&self.database);
+        let Some(database) = &*database else {
             return Ok(true);
         };
         let first = database.meta(what)?.is_none();
         database.set_meta(what, 1)?;
         Ok(first)
-    }
-
-    fn database(&self) -> Option<MutexGuard<'_, Database>> {
-        self.database.as_ref().map(lock)
     }
 }
 

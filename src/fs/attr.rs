@@ -3,7 +3,9 @@
 use crate::state::{Ino, Row};
 
 use super::node::Content;
-use super::{Attr, Changes, Entry, Fh, FsError, Kind, OpenFlags, ROOT, Space, WorkspaceFs, now};
+use super::{
+    Attr, Caller, Changes, Entry, Fh, FsError, Kind, OpenFlags, ROOT, Space, WorkspaceFs, now,
+};
 
 impl WorkspaceFs {
     /// stat(2). `Stale` when the inode is not in the directory any more and nobody has it open.
@@ -76,6 +78,7 @@ impl WorkspaceFs {
                 truncate: size == 0,
                 ..OpenFlags::default()
             },
+            Caller::NOBODY,
         )?;
         let result = self
             .handle(opened)?

@@ -1,28 +1,19 @@
-//! Files: open(2), read(2), write(2) and the save that close(2) is.
-//!
-//! The save happens in `flush`, because flush's error is close's error; `release` has none. A file that is still empty
-//! at close is not sent at once: `touch f; echo x > f` would be two uploads, and what a truncation replaces must not
-//! disappear before there is something in its place.
+//! Open files: open(2), read(2), write(2) and the end of a handle.
 
 use std::ffi::OsStr;
 use std::sync::Arc;
 
 use crate::api::{ApiError, ErrorKind, FileId, mime_type_of};
-use crate::state::{Ino, PendingBody, Row, Sealed, SealedBytes, StateError, Ticket, When};
-use crate::store::{FetchError, Stage};
+use crate::state::{Ino, PendingBody, Row};
+use crate::store::FetchError;
 
 use super::directory::checked_name;
-use super::node::{Content, Local, MEMORY_LIMIT, Node, SealedContent, read_at};
-use super::{Entry, Fh, FsError, OpenFlags, ROOT, WorkspaceFs, lock, now};
-
-/// How long an empty file stays as it is before it is sent.
-const EMPTY_QUIET_MS: i64 = 5_000;
-
-/// Content up to this size is stored in its outbox record: one commit makes it durable.
-const INLINE_LIMIT: u64 = 64 * 1024;
+use super::node::{Content, Local, MEMORY_LIMIT, Node};
+use super::save::after_close;
+use super::{Caller, Entry, Fh, FsError, OpenFlags, ROOT, WorkspaceFs, lock, now};
 
 /// How much of a file its media type is told by, where the name does not tell.
-const SNIFFED: usize = 4096;
+pub(super) const SNIFFED: usize = 4096;
 
 impl WorkspaceFs {
     /// creat(2): a new file, local until its first close.
@@ -31,6 +22,7 @@ impl WorkspaceFs {
         parent: Ino,
         name: &OsStr,
         flags: OpenFlags,
+        caller: Caller,
     ) -> Result<(Entry, Fh), FsError> {
         if parent != ROOT {
             return Err(FsError::ReadOnly);
@@ -41,7 +33,7 @@ impl WorkspaceFs {
             if flags.exclusive {
                 return Err(FsError::Exists);
             }
-            let fh = self.open(row.ino, flags)?;
+            let fh = self.open(row.ino, flags, caller)?;
             return Ok((self.row_entry(&row), fh));
         }
         let mime_type = mime_type_of(name, &[], &self.settings.mime_overrides);
@@ -55,13 +47,13 @@ impl WorkspaceFs {
         );
         node.lock().is_dirty = true;
         let node = self.enter(Arc::new(node), flags);
-        let fh = self.add_handle(node, flags);
+        let fh = self.add_handle(node, flags, caller);
         Ok((self.row_entry(&row), fh))
     }
 
     /// open(2). Fails at once where the bytes can't be had; waits where a part of a file that only the service has is
     /// to be changed.
-    pub fn open(&self, ino: Ino, flags: OpenFlags) -> Result<Fh, FsError> {
+    pub fn open(&self, ino: Ino, flags: OpenFlags, caller: Caller) -> Result<Fh, FsError> {
         let row = self.state.row(ino)?.ok_or(FsError::Stale)?;
         if row.name.is_none() && row.scope.is_none() {
             return Err(FsError::Stale);
@@ -76,7 +68,7 @@ impl WorkspaceFs {
             Some(node) => node,
             None => self.enter(self.new_node(&row, flags)?, flags),
         };
-        let fh = self.add_handle(Arc::clone(&node), flags);
+        let fh = self.add_handle(Arc::clone(&node), flags, caller);
         let prepared = if flags.changes() && !self.is_named(ino)? {
             // A listing moved the file away before it was known to be written.
             Err(FsError::Stale)
@@ -256,41 +248,6 @@ impl WorkspaceFs {
         stays_in_memory.then(|| inner.write(&self.store, offset, data, now()))
     }
 
-    /// close(2), each of them: saves what is new and waits until the service has confirmed it.
-    pub fn flush(&self, fh: Fh) -> Result<(), FsError> {
-        let handle = self.handle(fh)?;
-        let node = &handle.node;
-        if !handle.flags.changes() {
-            return Ok(());
-        }
-        if node.lock().size == 0 {
-            return self.flush_empty(node);
-        }
-        let ticket = self.save(node, When::Now)?;
-        self.state.release_hold(node.ino, When::Now);
-        match ticket.and_then(|ticket| ticket.wait(None)) {
-            None | Some(Ok(())) => Ok(()),
-            // Removed while it was on its way: nothing of it is missing.
-            Some(Err(_)) if node.lock().is_unlinked => Ok(()),
-            Some(Err(error)) => Err((&error).into()),
-        }
-    }
-
-    /// A new file that is empty is durable here from its first close on. That an existing one was emptied is no promise
-    /// yet: whoever dies between truncating and writing leaves the version before.
-    fn flush_empty(&self, node: &Node) -> Result<(), FsError> {
-        match self.state.row(node.ino)? {
-            Some(row) if row.id.is_none() => self.seal_on_hold(node),
-            _ => Ok(()),
-        }
-    }
-
-    /// fsync(2): durable on this machine when it returns, sent at the next close.
-    pub fn fsync(&self, fh: Fh) -> Result<(), FsError> {
-        let handle = self.handle(fh)?;
-        self.seal_on_hold(&handle.node)
-    }
-
     /// The end of a handle. What a close could not save is queued again; there is nobody left to tell.
     pub fn release(&self, fh: Fh) {
         let Some(handle) = lock(&self.handles).remove(&fh) else {
@@ -329,129 +286,5 @@ impl WorkspaceFs {
             self.state.release_delete(&id);
         }
         inner.replace(&self.store, Content::Memory(Vec::new()));
-    }
-
-    /// Seals new content without letting it go yet.
-    pub(super) fn seal_on_hold(&self, node: &Node) -> Result<(), FsError> {
-        self.save(node, When::OnHold).map(|_| ())
-    }
-
-    /// Seals what is new and commits it to the outbox; the ticket of the newest content.
-    fn save(&self, node: &Node, when: When) -> Result<Option<Ticket>, FsError> {
-        let _sealing = lock(&node.sealing);
-        let (content, size, mtime, ctime) = {
-            let mut inner = node.lock();
-            if inner.is_unlinked {
-                return Ok(None);
-            }
-            if !inner.is_dirty {
-                return Ok(inner.ticket.clone());
-            }
-            (inner.seal(), inner.size, inner.mtime, inner.ctime)
-        };
-        match self.commit(node, &content, size, (mtime, ctime), when) {
-            Ok(ticket) => {
-                node.lock().ticket = Some(ticket.clone());
-                Ok(Some(ticket))
-            }
-            // Unlinked at the same moment.
-            Err(StateOrFs::State(StateError::Gone)) if node.lock().is_unlinked => Ok(None),
-            Err(error) => {
-                node.lock().is_dirty = true;
-                Err(error.into())
-            }
-        }
-    }
-
-    fn commit(
-        &self,
-        node: &Node,
-        content: &SealedContent,
-        size: u64,
-        (mtime, ctime): (i64, i64),
-        when: When,
-    ) -> Result<Ticket, StateOrFs> {
-        let row = self.state.row(node.ino)?.ok_or(StateError::Gone)?;
-        let staged;
-        let (bytes, head) = match content {
-            SealedContent::Bytes(bytes) if size <= INLINE_LIMIT => {
-                let head = &bytes[..bytes.len().min(SNIFFED)];
-                (SealedBytes::Inline(bytes), head.to_vec())
-            }
-            SealedContent::Bytes(bytes) => {
-                staged = self.stage_bytes(node, bytes)?;
-                (SealedBytes::Staged(&staged), bytes[..SNIFFED].to_vec())
-            }
-            SealedContent::Staged(name, file) => {
-                self.store.sync_stage(file).map_err(FsError::from)?;
-                let head = read_at(file, 0, SNIFFED.min(size as usize)).map_err(FsError::from)?;
-                (SealedBytes::Staged(name), head)
-            }
-            SealedContent::Unchanged => return Err(FsError::Io.into()),
-        };
-        let mime_type = mime_type_of(&row.filename, &head, &self.settings.mime_overrides);
-        let (ticket, cleanup) = self.state.seal(&Sealed {
-            ino: node.ino,
-            size,
-            mime_type: &mime_type,
-            bytes,
-            mtime,
-            ctime,
-            when,
-        })?;
-        self.store.drop_stages(&cleanup);
-        Ok(ticket)
-    }
-
-    /// Moves sealed bytes that are too large for a record into a staged file, and the node's content with them.
-    fn stage_bytes(&self, node: &Node, bytes: &Arc<Vec<u8>>) -> Result<String, FsError> {
-        let Stage { name, file } = self.store.stage()?;
-        let written = std::os::unix::fs::FileExt::write_all_at(&file, bytes, 0)
-            .and_then(|()| self.store.sync_stage(&file));
-        if let Err(error) = written {
-            self.store.drop_stage(&name);
-            return Err(error.into());
-        }
-        let mut inner = node.lock();
-        if matches!(&inner.content, Content::Bytes(current) if Arc::ptr_eq(current, bytes)) {
-            inner.content = Content::Sealed(name.clone(), Arc::new(file));
-        }
-        Ok(name)
-    }
-}
-
-/// When content that its last writer closed is sent.
-fn after_close(node: &Node) -> When {
-    if node.lock().size == 0 {
-        When::After(EMPTY_QUIET_MS)
-    } else {
-        When::Now
-    }
-}
-
-/// Why a commit failed; that the row is gone is told apart.
-enum StateOrFs {
-    State(StateError),
-    Fs(FsError),
-}
-
-impl From<StateError> for StateOrFs {
-    fn from(error: StateError) -> Self {
-        Self::State(error)
-    }
-}
-
-impl From<FsError> for StateOrFs {
-    fn from(error: FsError) -> Self {
-        Self::Fs(error)
-    }
-}
-
-impl From<StateOrFs> for FsError {
-    fn from(error: StateOrFs) -> Self {
-        match error {
-            StateOrFs::State(error) => error.into(),
-            StateOrFs::Fs(error) => error,
-        }
     }
 }

@@ -7,24 +7,28 @@
 //!
 //! - `attr`: what `stat` shows
 //! - `directory`: lookup, readdir, unlink, rename
-//! - `file`: open, read, write, save
+//! - `file`: open, read, write
+//! - `save`: what close(2) and fsync(2) do
+//! - `closers`: whether a close is the last one
 //! - `node`: an open inode, shared by its handles
 //! - `views`: `.afs/`
 //! - `xattr`: `user.afs.*`
 //! - `error`: the errno table
 
 mod attr;
+mod closers;
 mod directory;
 mod error;
 mod file;
 mod node;
+mod save;
 mod types;
 mod views;
 mod xattr;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::SystemTime;
 
 use crate::api::{FilesApi, MimeOverride};
@@ -32,6 +36,7 @@ use crate::state::{Ino, Nanos, State};
 use crate::store::Store;
 use crate::sync::Refresher;
 
+pub use closers::Caller;
 pub use error::FsError;
 pub use types::{Attr, Changes, DirEntry, Entry, Fh, Kind, OpenFlags, RenameMode, Space};
 
@@ -71,6 +76,8 @@ pub struct WorkspaceFs {
     handles: Mutex<HashMap<Fh, Arc<Handle>>>,
     next_handle: AtomicU64,
     mounted_at: Nanos,
+    /// The kernel's number for this mount, once there is one.
+    mount_id: OnceLock<u64>,
 }
 
 /// An open file.
@@ -78,6 +85,8 @@ pub struct WorkspaceFs {
 struct Handle {
     node: Arc<Node>,
     flags: OpenFlags,
+    /// The process that opened it, where it can write.
+    opener: Option<u32>,
 }
 
 impl std::fmt::Debug for WorkspaceFs {
@@ -107,6 +116,7 @@ impl WorkspaceFs {
             handles: Mutex::new(HashMap::new()),
             next_handle: AtomicU64::new(1),
             mounted_at: now(),
+            mount_id: OnceLock::new(),
         }
     }
 
@@ -128,13 +138,29 @@ impl WorkspaceFs {
             .ok_or(FsError::BadHandle)
     }
 
-    fn add_handle(&self, node: Arc<Node>, flags: OpenFlags) -> Fh {
+    fn add_handle(&self, node: Arc<Node>, flags: OpenFlags, caller: Caller) -> Fh {
         if flags.changes() {
             self.state.begin_writing(node.ino);
         }
         let fh = Fh(self.next_handle.fetch_add(1, Ordering::Relaxed));
-        lock(&self.handles).insert(fh, Arc::new(Handle { node, flags }));
+        let opener = if flags.changes() {
+            caller.process()
+        } else {
+            None
+        };
+        let handle = Handle {
+            node,
+            flags,
+            opener,
+        };
+        lock(&self.handles).insert(fh, Arc::new(handle));
         fh
+    }
+
+    /// Tells the file system its number in the kernel's mount table. Without it every close counts as the last.
+    pub fn set_mount_id(&self, id: u64) {
+        // Set once, by whoever mounts.
+        let _ = self.mount_id.set(id);
     }
 
     fn must_be_writable(&self) -> Result<(), FsError> {

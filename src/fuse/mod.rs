@@ -1,10 +1,10 @@
 //! The kernel's side: convert, call, reply. Decisions live in `fs`.
 //!
 //! An event loop is never blocked: what may wait for the network or for a disk's sync is answered from a worker thread
-//! ([`Pools`]), what needs neither is answered in line. `.read_now` and `.write_now` say which it is.
+//! (`Pools`), what needs neither is answered in line. `.read_now` and `.write_now` say which it is.
 //!
 //! There are no notifications to the kernel here: a daemon killed inside one leaves its callers unkillable. Entries
-//! and attributes are trusted for [`TTL`] instead, and an inode that lost its name answers ESTALE.
+//! and attributes are trusted for `TTL` instead, and an inode that lost its name answers ESTALE.
 
 mod convert;
 mod pools;
@@ -23,7 +23,7 @@ use fuser::{
     WriteFlags,
 };
 
-use crate::fs::{self, Changes, Fh, FsError, RenameMode, WorkspaceFs};
+use crate::fs::{self, Caller, Changes, Fh, FsError, RenameMode, WorkspaceFs};
 
 use convert::{Answer, asked_time, errno, file_attr, ino, nanos, ttl};
 use pools::Pools;
@@ -237,7 +237,7 @@ impl Filesystem for FuseAdapter {
 
     fn create(
         &self,
-        _request: &Request,
+        request: &Request,
         parent: INodeNo,
         name: &OsStr,
         _mode: u32,
@@ -247,16 +247,18 @@ impl Filesystem for FuseAdapter {
     ) {
         let (fs, name) = (Arc::clone(&self.fs), name.to_owned());
         let flags = fs::OpenFlags::from_bits(flags);
+        let caller = Caller(request.pid());
         self.pools.local(move || {
-            fs.create(ino(parent), &name, flags).answer(reply);
+            fs.create(ino(parent), &name, flags, caller).answer(reply);
         });
     }
 
-    fn open(&self, _request: &Request, inode: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+    fn open(&self, request: &Request, inode: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let flags = fs::OpenFlags::from_bits(flags.0);
         let fs = Arc::clone(&self.fs);
+        let caller = Caller(request.pid());
         let open = move || {
-            let opened = fs.open(ino(inode), flags);
+            let opened = fs.open(ino(inode), flags, caller);
             opened.map(|fh| (fh, flags)).answer(reply);
         };
         if flags.may_fetch() {
@@ -310,14 +312,16 @@ impl Filesystem for FuseAdapter {
 
     fn flush(
         &self,
-        _request: &Request,
+        request: &Request,
         _inode: INodeNo,
         fh: FileHandle,
         _lock_owner: LockOwner,
         reply: ReplyEmpty,
     ) {
         let fs = Arc::clone(&self.fs);
-        self.pools.saves(move || fs.flush(handle(fh)).answer(reply));
+        let caller = Caller(request.pid());
+        self.pools
+            .saves(move || fs.flush(handle(fh), caller).answer(reply));
     }
 
     fn release(

@@ -169,8 +169,10 @@ fn notices_before_ready(output: impl BufRead) -> Option<Vec<String>> {
     None
 }
 
-/// In the launched process: takes the key from standard input, if one was sent, and lets go of it.
+/// In the launched process, first of all: lets go of what the terminal handed down, and takes the key from standard
+/// input, if one was sent.
 pub fn receive_key() -> io::Result<Option<ApiKey>> {
+    sys::close_inherited();
     let text = io::read_to_string(io::stdin().lock())?;
     sys::stdin_from(&File::open("/dev/null")?)?;
     Ok(ApiKey::new(text).ok())

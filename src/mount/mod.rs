@@ -1,15 +1,18 @@
 //! From settings to a mount that answers, and back: the part of the house that knows the operating system.
 //!
 //! A *mount* here is an entry of the kernel's table with the type `fuse.afs` and the process that serves it. [`preflight`]
-//! looks before anything is touched, [`background`] starts the process, [`registration`] lets others find it, [`unmount`]
-//! ends it, [`table`] reads what the kernel says, [`sys`] holds the few system calls.
+//! decides whether it can be, [`prepare`] looks and makes the mount point ready, [`background`] starts the process,
+//! [`registration`] lets others find it, [`unmount`] ends it and [`holders`] names who is in the way, [`table`] reads what
+//! the kernel says, [`sys`] holds the few system calls.
 
 pub mod background;
 mod demo;
 mod error;
 mod helper;
+pub mod holders;
 mod kernel;
 pub mod preflight;
+pub mod prepare;
 pub mod registration;
 mod serve;
 pub mod sys;

@@ -1,27 +1,10 @@
 //! Looking before anything is touched: can this be mounted here, and if not, why, as a sentence.
 //!
-//! A *probe* is one thing seen; [`decide`] is a pure function over all of them. A mount of ours whose process is gone is
-//! *dead*: everything in it answers "Transport endpoint is not connected" until somebody takes it away, which
-//! [`prepare`] does.
+//! A *probe* is one thing seen; [`decide`] is a pure function over all of them. [`super::prepare`] looks and acts.
 
 use std::fmt;
-use std::fs::{DirBuilder, OpenOptions};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
+use std::path::Path;
 
-use super::helper::{self, Outcome};
-use super::registration::Daemon;
-use super::table::{MountEntry, MountTable};
-use super::{sys, unmount};
-use crate::config::MountSettings;
-
-/// How long a mount that nobody registered for may take to say whether it lives.
-const ASK: Duration = Duration::from_secs(2);
-/// So many dead mounts on top of one another are taken away; more are somebody's mistake.
-const MOST_DEAD: usize = 8;
 /// What container engines keep back unless they are asked.
 const IN_A_CONTAINER: &str = "in a container use --device /dev/fuse --cap-add SYS_ADMIN";
 
@@ -101,6 +84,13 @@ pub enum Step {
 /// Why it cannot be mounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal(String);
+
+impl Refusal {
+    /// A sentence: what cannot be done, why, what to do.
+    pub(super) fn new(sentence: String) -> Self {
+        Self(sentence)
+    }
+}
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -189,136 +179,6 @@ fn decide_rights(probes: &Probes) -> Result<(), Refusal> {
         );
     }
     Ok(())
-}
-
-/// Makes the mount point ready: makes it, takes dead mounts away, or says why not. Returns its absolute path, as the
-/// kernel's table will spell it.
-pub fn prepare(settings: &MountSettings) -> Result<PathBuf, Refusal> {
-    let path = resolve(&settings.mountpoint).map_err(|error| {
-        Refusal(format!(
-            "{} cannot be used: {error}",
-            settings.mountpoint.display()
-        ))
-    })?;
-    for _ in 0..=MOST_DEAD {
-        let table = MountTable::read()
-            .map_err(|error| Refusal(format!("the mount table cannot be read: {error}")))?;
-        let entry = table.at(&path);
-        match decide(&probe(settings.allow_other, entry, &path), &path)? {
-            Step::Mount => return Ok(path),
-            Step::Create => {
-                DirBuilder::new()
-                    .mode(0o700)
-                    .create(&path)
-                    .map_err(|error| {
-                        Refusal(format!("{} cannot be made: {error}", path.display()))
-                    })?;
-                return Ok(path);
-            }
-            Step::Heal => {
-                if let Some(entry) = entry {
-                    log::info!("taking away the dead mount on {}", path.display());
-                    unmount::remove_dead(entry).map_err(Refusal)?;
-                }
-            }
-        }
-    }
-    Err(Refusal(format!(
-        "{} carries one dead mount on top of another; take them away with umount -l",
-        path.display()
-    )))
-}
-
-/// The path as the kernel's table spells it, without touching what may be a dead mount at its end.
-pub(super) fn resolve(path: &Path) -> io::Result<PathBuf> {
-    let absolute = std::path::absolute(path)?;
-    let is_mount = |path: &Path| MountTable::read().is_ok_and(|table| table.at(path).is_some());
-    let (Some(parent), Some(name)) = (absolute.parent(), absolute.file_name()) else {
-        return absolute.canonicalize();
-    };
-    if is_mount(&absolute) {
-        return Ok(absolute);
-    }
-    match parent.canonicalize() {
-        Ok(parent) => {
-            let path = parent.join(name);
-            let is_link = || {
-                path.symlink_metadata()
-                    .is_ok_and(|found| found.is_symlink())
-            };
-            if !is_mount(&path) && is_link() {
-                path.canonicalize()
-            } else {
-                Ok(path)
-            }
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(absolute),
-        Err(error) => Err(error),
-    }
-}
-
-fn probe(allow_other: bool, entry: Option<&MountEntry>, path: &Path) -> Probes {
-    let point = match entry {
-        Some(entry) if entry.is_ours() => Point::Ours(health(entry)),
-        _ => look_at(path),
-    };
-    Probes {
-        point,
-        device: look_at_device(),
-        root: sys::uid() == 0,
-        may_mount: sys::may_mount(),
-        fusermount: unmount::fusermount().is_some(),
-        allow_other,
-        user_allow_other: std::fs::read_to_string("/etc/fuse.conf")
-            .is_ok_and(|text| text.lines().any(|line| line.trim() == "user_allow_other")),
-    }
-}
-
-/// Never by `stat` from this process: on a mount that hangs it does not come back, and then this process cannot even end.
-fn health(entry: &MountEntry) -> Health {
-    if Daemon::of(entry).is_some() {
-        return Health::Alive;
-    }
-    let mut stat = Command::new("stat");
-    stat.args(["-f", "--"]).arg(&entry.mountpoint);
-    match helper::run(&mut stat, ASK) {
-        Ok(Outcome::Ended(_, said)) if said.contains("not connected") => Health::Dead,
-        Ok(Outcome::Ended(..)) => Health::Alive,
-        Ok(Outcome::StillRunning) | Err(_) => Health::Silent,
-    }
-}
-
-fn look_at(path: &Path) -> Point {
-    match path.metadata() {
-        Ok(found) if !found.is_dir() => Point::NotADirectory,
-        Ok(_) => match std::fs::read_dir(path).map(|mut entries| entries.next().is_some()) {
-            Ok(true) => Point::NotEmpty,
-            Ok(false) if sys::may_write(path) => Point::Empty,
-            Ok(false) => Point::NotWritable,
-            Err(error) => Point::Unreadable(error.to_string()),
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // A link that leads nowhere is "not found" too; there is nothing that could be made in its place.
-            if path.symlink_metadata().is_ok() {
-                Point::NotADirectory
-            } else if path.parent().is_some_and(Path::is_dir) {
-                Point::Missing
-            } else {
-                Point::NoParent
-            }
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Point::NoParent,
-        Err(error) => Point::Unreadable(error.to_string()),
-    }
-}
-
-fn look_at_device() -> Device {
-    match OpenOptions::new().read(true).write(true).open("/dev/fuse") {
-        Ok(_) => Device::Usable,
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Device::Forbidden,
-        // ENOENT, or a device file without a driver behind it.
-        Err(_) => Device::Missing,
-    }
 }
 
 #[cfg(test)]
@@ -450,52 +310,5 @@ mod tests {
             let sentence = decide(&probes, Path::new("/m")).unwrap_err().to_string();
             assert!(sentence.contains(says), "{probes:?}: {sentence}");
         }
-    }
-
-    #[test]
-    fn a_mount_point_is_seen_as_what_it_is() {
-        let dir = tempfile::tempdir().unwrap();
-        let inside = |name: &str| dir.path().join(name);
-        std::fs::create_dir(inside("empty")).unwrap();
-        std::fs::create_dir_all(inside("full/child")).unwrap();
-        std::fs::write(inside("file"), "").unwrap();
-        std::os::unix::fs::symlink("nowhere", inside("broken")).unwrap();
-        for (name, point) in [
-            ("empty", Point::Empty),
-            ("full", Point::NotEmpty),
-            ("file", Point::NotADirectory),
-            ("broken", Point::NotADirectory),
-            ("new", Point::Missing),
-            ("new/er", Point::NoParent),
-            ("file/below", Point::NoParent),
-        ] {
-            assert_eq!(look_at(&inside(name)), point, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_path_is_resolved_up_to_its_last_part() {
-        let dir = tempfile::tempdir().unwrap();
-        let real = dir.path().canonicalize().unwrap();
-        std::fs::create_dir(real.join("m")).unwrap();
-        std::os::unix::fs::symlink("m", real.join("link")).unwrap();
-        std::os::unix::fs::symlink(".", real.join("here")).unwrap();
-        for (given, resolved) in [
-            ("m", "m"),
-            ("m/", "m"),
-            ("./m/.", "m"),
-            ("m/../m", "m"),
-            ("link", "m"),
-            ("here/m", "m"),
-            ("here/new", "new"),
-            ("none/new", "none/new"),
-        ] {
-            assert_eq!(
-                resolve(&real.join(given)).unwrap(),
-                real.join(resolved),
-                "{given}"
-            );
-        }
-        assert_eq!(resolve(Path::new("/")).unwrap(), Path::new("/"));
     }
 }

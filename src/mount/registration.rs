@@ -85,11 +85,19 @@ impl Registration {
     }
 }
 
+impl Registration {
+    /// For a process that is about to end: its lock goes with its last breath, for that is what `afs unmount` waits for.
+    pub fn leave_to_the_end(self) {
+        if let Ok(lock) = self.locked.try_clone() {
+            std::mem::forget(lock);
+        }
+    }
+}
+
 impl Drop for Registration {
     fn drop(&mut self) {
-        // Best effort: without its lock the file means nothing.
+        // Best effort: without its lock, which goes with its last descriptor, the file means nothing.
         let _ = std::fs::remove_file(&self.path);
-        let _ = self.locked.unlock();
     }
 }
 

@@ -10,8 +10,10 @@ use indicatif::ProgressBar;
 
 use crate::api::{ApiKey, FilesApi, HttpClient, HttpConfig};
 use crate::config::{MountSettings, Source};
+use crate::control;
 use crate::fs::{FsSettings, WorkspaceFs};
 use crate::fuse::FuseAdapter;
+use crate::store::Limits;
 use crate::sync::Refresher;
 use crate::uploader;
 
@@ -19,9 +21,10 @@ use super::MountError;
 use super::background::Ready;
 use super::demo::Demo;
 use super::kernel;
-use super::preflight;
+use super::prepare;
 use super::registration::Registration;
 use super::sys::Signals;
+use super::table::MountTable;
 use super::unmount;
 use super::workspace::{Place, Workspace};
 
@@ -53,6 +56,7 @@ enum End {
 struct Service {
     api: Arc<dyn FilesApi>,
     key: ApiKey,
+    base_url: String,
     /// What stands for the host in the index of workspaces.
     host: String,
     demo: Option<Demo>,
@@ -61,13 +65,16 @@ struct Service {
 /// Serves the mount until it is unmounted or told to end. Call it before the process has other threads: they inherit
 /// which signals are blocked.
 pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError> {
-    let mountpoint = preflight::prepare(&settings).map_err(MountError::Refused)?;
+    let mountpoint = prepare::prepare(&settings).map_err(MountError::Refused)?;
     let signals = Signals::block().map_err(MountError::System)?;
     let service = Service::connect(&mut settings)?;
     let mut workspace = Place {
         state_root: &settings.state_root,
         cache_root: &settings.cache_root,
-        cache_size: settings.cache_size,
+        limits: Limits {
+            cache: settings.cache_size,
+            trash: settings.trash,
+        },
         base_url: &service.host,
         key: &service.key,
     }
@@ -87,6 +94,17 @@ pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError
         &mountpoint,
         &end,
     )?;
+    control::serve(control::Server {
+        about: control::About {
+            mountpoint: mountpoint.clone(),
+            host: service.base_url.clone(),
+            state_dir: workspace.dir.clone(),
+        },
+        state: Arc::clone(&workspace.state),
+        store: Arc::clone(&workspace.store),
+        refresher: Arc::clone(&refresher),
+    })
+    .map_err(MountError::System)?;
     let registration = Registration::write(&mountpoint, &workspace.dir);
     if let Err(error) = &registration {
         log::warn!("afs unmount will not wait for this mount's last work: {error}");
@@ -94,6 +112,9 @@ pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError
     ready.announce(&notices);
     wait_for_the_end(&mountpoint, signals, end, &ended);
     finish(&workspace, &refresher);
+    if let Ok(registration) = registration {
+        registration.leave_to_the_end();
+    }
     Ok(())
 }
 
@@ -114,7 +135,11 @@ impl Service {
         Ok(Self {
             api: Arc::new(HttpClient::new(&config).map_err(MountError::Client)?),
             key,
-            host: demo.as_ref().map_or(base_url, |_| Demo::NAME.to_owned()),
+            host: match &demo {
+                Some(_) => Demo::NAME.to_owned(),
+                None => base_url.clone(),
+            },
+            base_url,
             demo,
         })
     }
@@ -137,7 +162,7 @@ fn first_listing(
             progress.tick();
         })
         .map_err(|error| MountError::FirstListing {
-            base_url: service.host.clone(),
+            base_url: service.base_url.clone(),
             error,
         })?;
     progress.finish_and_clear();
@@ -156,15 +181,15 @@ fn mount(
     mountpoint: &Path,
     end: &Sender<End>,
 ) -> Result<(), MountError> {
-    let fs = WorkspaceFs::new(
+    let fs = Arc::new(WorkspaceFs::new(
         Arc::clone(&service.api),
         Arc::clone(&workspace.state),
         Arc::clone(&workspace.store),
         Arc::clone(refresher),
         fs_settings(settings),
-    );
+    ));
     let end = end.clone();
-    let adapter = FuseAdapter::new(Arc::new(fs), move || {
+    let adapter = FuseAdapter::new(Arc::clone(&fs), move || {
         // Nobody listens when the process is on its way out already.
         let _ = end.send(End::Unmounted);
     })
@@ -175,6 +200,10 @@ fn mount(
         NAME
     };
     kernel::attach(adapter, name, mountpoint, settings).map_err(MountError::Kernel)?;
+    let table = MountTable::read().map_err(MountError::System)?;
+    if let Some(entry) = table.at(mountpoint) {
+        fs.set_mount_id(entry.id);
+    }
     if !settings.read_only {
         uploader::start(
             &service.api,

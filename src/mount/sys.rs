@@ -1,7 +1,8 @@
 //! The few system calls this house makes by itself, each behind a function that says what it is for.
 //!
-//! `nix` has safe wrappers for all but one of them.
+//! `nix` has safe wrappers for all but three of them.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -101,6 +102,15 @@ pub fn leave_terminal() -> io::Result<()> {
     Ok(nix::unistd::setsid().map(drop)?)
 }
 
+/// Closes every descriptor but the standard three. A shell's open files, locks and pipes come along into what it starts,
+/// and a process that lives for weeks would keep them. Call it before anything is opened.
+#[expect(unsafe_code, reason = "closing descriptors that nobody here owns")]
+pub fn close_inherited() {
+    // SAFETY: called first thing in a fresh program, before this program owns any descriptor above 2, so none is closed
+    // behind its owner's back. A kernel without the call (before 5.9) leaves them open, which only wastes them.
+    unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
+}
+
 /// Lets standard input read from `file`.
 pub fn stdin_from(file: &File) -> io::Result<()> {
     Ok(nix::unistd::dup2_stdin(file)?)
@@ -121,12 +131,23 @@ pub fn unmount(path: &Path, detach: bool) -> io::Result<()> {
     Ok(umount2(path, flags)?)
 }
 
-/// Removes a variable from this process's environment, so that no child inherits it. Call it before there are threads.
+/// Removes a variable from this process's environment, so that no child inherits it, and its value from the memory that
+/// `/proc/PID/environ` shows. Call it before there are threads.
 #[expect(unsafe_code, reason = "std has no safe way to change the environment")]
 pub fn forget_variable(name: &str) {
+    let Ok(terminated) = CString::new(name) else {
+        return; // No variable has such a name.
+    };
     // SAFETY: nothing reads or writes the environment concurrently: the command line calls this before any thread is
-    // started, which is what the function's contract asks for.
-    unsafe { std::env::remove_var(name) };
+    // started, which is what the function's contract asks for. What `getenv` returns is a string inside the
+    // environment, which is this process's own writable memory; not more than its length is overwritten.
+    unsafe {
+        let value = libc::getenv(terminated.as_ptr());
+        if !value.is_null() {
+            std::ptr::write_bytes(value, 0, libc::strlen(value));
+        }
+        std::env::remove_var(name);
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! Ending a mount from outside: finding it, taking it away, waiting for its process, naming who is in the way.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,14 +7,17 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::helper::{self, Outcome};
-use super::preflight::resolve;
+use super::holders::{Holder, holders};
+use super::prepare::resolve;
 use super::registration::Daemon;
 use super::sys;
 use super::table::{MountEntry, MountTable};
 
 /// How long the helper program may take. It touches no file of the mount, so this is for machines in trouble.
 const HELPER: Duration = Duration::from_secs(30);
-/// How long the process may take to finish its work after its mount is gone.
+/// How long the process may take to finish its work after its mount is gone, before the user hears of it.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// And how much longer before this program leaves it to itself.
 const FINISH: Duration = Duration::from_secs(120);
 /// Processes named in one sentence.
 const MOST_NAMED: usize = 5;
@@ -114,23 +116,8 @@ impl fmt::Display for UnmountError {
 
 impl std::error::Error for UnmountError {}
 
-/// A process that holds a mount.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holder {
-    /// Its name.
-    pub name: String,
-    /// Its number.
-    pub pid: u32,
-}
-
-impl fmt::Display for Holder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.name, self.pid)
-    }
-}
-
-/// Ends the mount at `path` and waits until its process is gone.
-pub fn unmount(path: &Path) -> Result<(), UnmountError> {
+/// Ends the mount at `path` and waits until its process is gone; where that takes a while, `waiting` is told for which.
+pub fn unmount(path: &Path, waiting: &dyn Fn(u32)) -> Result<(), UnmountError> {
     let failed = |why: String| UnmountError::Failed {
         path: path.to_owned(),
         why,
@@ -155,13 +142,28 @@ pub fn unmount(path: &Path) -> Result<(), UnmountError> {
         }
         Err(TakeError::Other(why)) => return Err(UnmountError::Failed { path, why }),
     }
-    match daemon {
-        Some(daemon) if !daemon.wait_until_gone(FINISH) => {
-            let pid = daemon.registered.pid;
-            Err(UnmountError::Lingering { path, pid })
-        }
-        _ => Ok(()),
+    let Some(daemon) = daemon else { return Ok(()) };
+    if daemon.wait_until_gone(PATIENCE) {
+        return Ok(());
     }
+    let pid = daemon.registered.pid;
+    waiting(pid);
+    if daemon.wait_until_gone(FINISH) {
+        return Ok(());
+    }
+    Err(UnmountError::Lingering { path, pid })
+}
+
+/// Whether nobody uses the mount, as far as this user may see.
+pub fn must_be_free(mountpoint: &Path) -> Result<(), UnmountError> {
+    let holders = holders(mountpoint);
+    if holders.is_empty() {
+        return Ok(());
+    }
+    Err(UnmountError::Busy {
+        path: mountpoint.to_owned(),
+        holders,
+    })
 }
 
 /// Takes a mount away whose process is gone: whoever still waits for an answer in it is let go first.
@@ -247,56 +249,6 @@ pub(super) fn fusermount() -> Option<PathBuf> {
     })
 }
 
-/// The processes that hold something below `mountpoint`, by what `/proc` says of their open files, working directories
-/// and mapped files. Names are read, nothing is touched.
-fn holders(mountpoint: &Path) -> Vec<Holder> {
-    let mut found = BTreeMap::new();
-    for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = process
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
-            continue;
-        };
-        if holds(&process.path(), mountpoint) {
-            let name = std::fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-            found.insert(pid, name.trim().to_owned());
-        }
-    }
-    found
-        .into_iter()
-        .map(|(pid, name)| Holder { name, pid })
-        .collect()
-}
-
-fn holds(process: &Path, mountpoint: &Path) -> bool {
-    let leads_in =
-        |link: PathBuf| std::fs::read_link(link).is_ok_and(|target| target.starts_with(mountpoint));
-    if ["cwd", "root", "exe"]
-        .iter()
-        .any(|name| leads_in(process.join(name)))
-    {
-        return true;
-    }
-    let open = std::fs::read_dir(process.join("fd"))
-        .into_iter()
-        .flatten()
-        .flatten();
-    if open
-        .into_iter()
-        .any(|descriptor| leads_in(descriptor.path()))
-    {
-        return true;
-    }
-    // A line is "address permissions offset device inode path"; only the path holds slashes that can match.
-    std::fs::read_to_string(process.join("maps")).is_ok_and(|maps| {
-        maps.lines()
-            .filter_map(|line| line.find('/').map(|start| Path::new(&line[start..])))
-            .any(|path| path.starts_with(mountpoint))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -304,35 +256,18 @@ mod tests {
     #[test]
     fn a_path_that_is_no_mount_is_said_to_be_none() {
         let dir = tempfile::tempdir().unwrap();
-        let error = unmount(dir.path()).unwrap_err();
+        let error = unmount(dir.path(), &|_| ()).unwrap_err();
         assert!(matches!(error, UnmountError::NotMounted { .. }));
         assert!(error.to_string().contains("is not mounted"), "{error}");
     }
 
     #[test]
     fn a_mount_of_another_kind_is_left_alone() {
-        let error = unmount(Path::new("/proc")).unwrap_err();
+        let error = unmount(Path::new("/proc"), &|_| ()).unwrap_err();
         assert_eq!(
             error.to_string(),
             "/proc is a mount of the type proc, not one of afs; use umount for it"
         );
-    }
-
-    #[test]
-    fn whoever_holds_a_file_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().canonicalize().unwrap();
-        let own = |holders: Vec<Holder>| {
-            holders
-                .iter()
-                .any(|holder| holder.pid == std::process::id())
-        };
-        assert!(!own(holders(&path)));
-        let file = std::fs::File::create(path.join("open")).unwrap();
-        assert!(own(holders(&path)));
-        // Next door is not inside.
-        assert!(!own(holders(&path.join("op"))));
-        drop(file);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Finding a workspace's state and opening it, for this process alone.
 
-use std::fs::{File, TryLockError};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{DirBuilder, File, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::api::{ApiKey, Cursor, FilePage, FilesApi, ListQuery};
 use crate::state::{State, WorkspaceId, Workspaces};
-use crate::store::Store;
+use crate::store::{Limits, Store};
 use crate::sync::RefreshError;
 
 use super::MountError;
@@ -31,7 +31,7 @@ pub(super) struct Workspace {
 pub(super) struct Place<'a> {
     pub(super) state_root: &'a Path,
     pub(super) cache_root: &'a Path,
-    pub(super) cache_size: u64,
+    pub(super) limits: Limits,
     pub(super) base_url: &'a str,
     pub(super) key: &'a ApiKey,
 }
@@ -43,10 +43,14 @@ impl Place<'_> {
         let (id, first_page) = self.find(api)?;
         let dir = self.state_root.join(id.as_str());
         let cache_dir = self.cache_root.join(id.as_str());
-        std::fs::create_dir_all(&dir).map_err(|error| MountError::Disk(dir.clone(), error))?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&dir)
+            .map_err(|error| MountError::Disk(dir.clone(), error))?;
         let lock = lock(&dir)?;
         let state = State::open(&dir)?;
-        let store = Store::open(&dir, &cache_dir, self.cache_size)
+        let store = Store::open(&dir, &cache_dir, self.limits)
             .map_err(|error| MountError::Disk(dir.clone(), error))?;
         let wanted = state.recover()?;
         store

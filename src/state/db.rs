@@ -1,6 +1,8 @@
 //! `SQLite` as this house uses it: write-ahead log, one writer, a few readers that never wait for it.
 
 use std::fmt;
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -87,6 +89,13 @@ impl fmt::Debug for Db {
 
 impl Db {
     pub(super) fn open(path: &Path) -> Result<Self, StateError> {
+        // SQLite makes files that others may read, and gives its log and index the mode the database has.
+        File::options()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(|error| StateError::Io(path.to_owned(), error))?;
         let writer = Connection::open(path)?;
         writer.pragma_update(None, "journal_mode", "wal")?;
         writer.busy_timeout(Duration::from_secs(5))?;

@@ -12,7 +12,9 @@ mod catalogue;
 mod db;
 mod merge;
 mod outbox;
+mod progress;
 mod queue;
+mod records;
 mod schema;
 mod workspace;
 
@@ -52,7 +54,7 @@ impl State {
     /// Opens (and where needed creates or migrates) `state.db` in `dir`.
     pub fn open(dir: &Path) -> Result<Self, StateError> {
         let db = Db::open(&dir.join("state.db"))?;
-        let queue = Queue::new(db.read(outbox::load)?);
+        let queue = Queue::new(db.read(records::load)?);
         Ok(Self {
             db,
             cache: RowCache::new(),

@@ -158,10 +158,15 @@ pub(super) struct Entry {
 impl Entry {
     /// Whether the service cannot have seen it, so that dropping it leaves nothing behind there.
     pub(super) fn is_untouched(&self) -> bool {
-        !self.in_flight && self.record.tries == 0
+        !self.in_flight && !self.record.maybe_sent
     }
 
-    /// Whether it waits for something else than its turn: an open handle, or the end of its quiet time.
+    /// Whether somebody in close(2) may wait for it: it is on its way, and neither done nor reported as failed.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.record.tries > 0 && self.ticket.fate().is_none()
+    }
+
+    /// Whether it waits for something else than its turn: an open handle, the end of its quiet time, its next try.
     pub(super) fn is_deferred(&self, now: Millis) -> bool {
         self.on_hold || self.not_before > now
     }

@@ -66,6 +66,10 @@ impl Cache {
         &self.dir
     }
 
+    pub(super) fn bytes(&self) -> u64 {
+        lock(&self.copies).total
+    }
+
     pub(super) fn contains(&self, name: &str) -> bool {
         lock(&self.copies).sizes.contains(name)
     }
@@ -125,11 +129,6 @@ impl Cache {
     }
 
     fn remove(&self, name: &str) {
-        match fs::remove_file(self.dir.join(name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                log::warn!("the cached copy {name} could not be removed: {error}");
-            }
-            _ => {}
-        }
+        super::remove(&self.dir.join(name));
     }
 }

@@ -6,6 +6,7 @@
 
 mod cache;
 mod fetch;
+mod trash;
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -14,6 +15,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
+use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
@@ -25,6 +27,7 @@ pub use fetch::FetchError;
 
 use cache::Cache;
 use fetch::Fetches;
+use trash::Trash;
 
 /// The copies of one workspace.
 #[derive(Debug)]
@@ -36,6 +39,17 @@ pub struct Store {
     next_stage: AtomicU64,
     cache: Cache,
     fetches: Fetches,
+    /// `None`: what is deleted is gone at once.
+    trash: Option<Trash>,
+}
+
+/// How much may lie around here.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of cached copies.
+    pub cache: u64,
+    /// Whether what is deleted stays in the trash for a while.
+    pub trash: bool,
 }
 
 /// A file that is being written, under a name of its own in `staged/`.
@@ -48,9 +62,9 @@ pub struct Stage {
 }
 
 impl Store {
-    /// Opens the copies under `state_dir` (kept, staged) and `cache_dir` (cached, at most `cache_limit` bytes), creating
-    /// what is missing, for its owner only.
-    pub fn open(state_dir: &Path, cache_dir: &Path, cache_limit: u64) -> io::Result<Self> {
+    /// Opens the copies under `state_dir` (kept, staged, trash) and `cache_dir` (cached), creating what is missing, for
+    /// its owner only.
+    pub fn open(state_dir: &Path, cache_dir: &Path, limits: Limits) -> io::Result<Self> {
         let kept = private_dir(state_dir.join("kept"))?;
         let staged = private_dir(state_dir.join("staged"))?;
         let last_stage = names_in(&staged)?
@@ -60,8 +74,13 @@ impl Store {
         Ok(Self {
             kept_names: Mutex::new(names_in(&kept)?.into_iter().collect()),
             next_stage: AtomicU64::new(last_stage.unwrap_or(0) + 1),
-            cache: Cache::open(private_dir(cache_dir.to_owned())?, cache_limit)?,
+            cache: Cache::open(private_dir(cache_dir.to_owned())?, limits.cache)?,
             fetches: Fetches::default(),
+            trash: if limits.trash {
+                Some(Trash::open(private_dir(state_dir.join("trash"))?, now())?)
+            } else {
+                None
+            },
             kept,
             staged,
         })
@@ -78,6 +97,23 @@ impl Store {
     #[must_use]
     pub fn is_kept(&self, id: &FileId) -> bool {
         lock(&self.kept_names).contains(&file_name(id))
+    }
+
+    /// Bytes of kept files.
+    #[must_use]
+    pub fn kept_bytes(&self) -> u64 {
+        let names: Vec<String> = lock(&self.kept_names).iter().cloned().collect();
+        names
+            .iter()
+            .filter_map(|name| fs::metadata(self.kept.join(name)).ok())
+            .map(|metadata| metadata.len())
+            .sum()
+    }
+
+    /// Bytes of cached files.
+    #[must_use]
+    pub fn cached_bytes(&self) -> u64 {
+        self.cache.bytes()
     }
 
     /// The local copy of an id, if there is one and it has its `size`. A damaged copy is worse than none: a cached one
@@ -186,13 +222,38 @@ impl Store {
         File::open(self.kept.join(file_name(id)))
     }
 
-    /// Removes the copies of an id that is deleted at the service.
+    /// Brings the copies of an id to the trash that is about to be deleted at the service; `called` is what people know
+    /// it by. Open ones stay readable.
+    pub fn throw_away(&self, id: &FileId, called: &str) -> io::Result<()> {
+        let Some(trash) = &self.trash else {
+            return Ok(());
+        };
+        let name = file_name(id);
+        let copy = if self.is_kept(id) {
+            self.kept.join(&name)
+        } else if self.cache.contains(&name) {
+            self.cache.dir().join(&name)
+        } else {
+            return Ok(());
+        };
+        trash.take(&copy, &name, called, now())
+    }
+
+    /// Takes the copies of an id back that the service refuses to delete.
+    pub fn take_back(&self, id: &FileId) -> io::Result<()> {
+        let name = file_name(id);
+        match &self.trash {
+            Some(trash) if self.is_kept(id) => trash.give_back(&name, &self.kept.join(&name)),
+            Some(trash) => trash.give_back(&name, &self.cache.dir().join(&name)),
+            None => Ok(()),
+        }
+    }
+
+    /// Removes what is left here of an id that is deleted at the service.
     pub fn forget(&self, id: &FileId) {
         let name = file_name(id);
-        if lock(&self.kept_names).remove(&name)
-            && let Err(error) = fs::remove_file(self.kept.join(&name))
-        {
-            log::warn!("the kept copy of {id} could not be removed: {error}");
+        if lock(&self.kept_names).remove(&name) {
+            remove(&self.kept.join(&name));
         }
         self.cache.forget(&name);
     }
@@ -214,6 +275,23 @@ fn file_name(id: &FileId) -> String {
         let _ = write!(name, "{byte:02x}");
         name
     })
+}
+
+/// Removes a file that may be in the trash already.
+fn remove(path: &Path) {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            log::warn!("{} could not be removed: {error}", path.display());
+        }
+        _ => {}
+    }
+}
+
+/// The wall clock in milliseconds.
+fn now() -> i64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as i64)
 }
 
 /// A second name for a file; that it has it already is fine, so that a repeated step is no error.

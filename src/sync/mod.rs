@@ -44,13 +44,25 @@ pub struct Refresher {
     changed: Condvar,
 }
 
+/// How far what is shown can be trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// Since the last refresh that went well; `None` when this process has had none.
+    pub age: Option<Duration>,
+    /// Why the last refresh failed; `None` when it did not.
+    pub last_error: Option<String>,
+}
+
 #[derive(Debug, Default)]
 struct Inner {
-    is_running: bool,
+    /// Since when a refresh is under way.
+    running_since: Option<Instant>,
     is_reconciling: bool,
     stopped: bool,
     /// When the last refresh ended, well or not.
     ended: Option<Instant>,
+    /// When one last ended well.
+    succeeded: Option<Instant>,
     /// Grows while nothing changes.
     interval: Duration,
     last_error: Option<String>,
@@ -104,13 +116,11 @@ impl Refresher {
 
     /// Somebody opened the directory: refreshes when the interval is over, and waits for it as long as people do.
     pub fn directory_opened(self: &Arc<Self>) {
-        if !self.start_if_due() {
-            return;
-        }
-        let deadline = Instant::now() + PATIENCE;
+        self.start_if_due();
         let mut inner = self.lock();
-        while inner.is_running {
-            let left = deadline.saturating_duration_since(Instant::now());
+        // A refresh that hangs is waited for once, not by everybody who comes later.
+        while let Some(since) = inner.running_since {
+            let left = (since + PATIENCE).saturating_duration_since(Instant::now());
             if left.is_zero() {
                 log::debug!("the refresh takes its time; serving what is known");
                 return;
@@ -135,10 +145,14 @@ impl Refresher {
         self.state.row_of_id(&file.id)
     }
 
-    /// Why the last refresh failed, if it did: what is shown may be old.
+    /// How far what is shown can be trusted.
     #[must_use]
-    pub fn last_error(&self) -> Option<String> {
-        self.lock().last_error.clone()
+    pub fn health(&self) -> Health {
+        let inner = self.lock();
+        Health {
+            age: inner.succeeded.map(|time| time.elapsed()),
+            last_error: inner.last_error.clone(),
+        }
     }
 
     /// Ends background work at its next step.
@@ -147,29 +161,25 @@ impl Refresher {
         self.changed.notify_all();
     }
 
-    /// Starts a refresh where one is due; whether one is running now.
-    fn start_if_due(self: &Arc<Self>) -> bool {
+    /// Starts a refresh where one is due and none is under way.
+    fn start_if_due(self: &Arc<Self>) {
         let mut inner = self.lock();
-        if inner.is_running {
-            return true;
-        }
         let is_due = inner
             .ended
             .is_none_or(|ended| ended.elapsed() >= inner.interval);
-        if !is_due || inner.stopped {
-            return false;
+        if !is_due || inner.stopped || inner.running_since.is_some() {
+            return;
         }
-        inner.is_running = true;
+        inner.running_since = Some(Instant::now());
         drop(inner);
         let this = Arc::clone(self);
         let spawned = thread::Builder::new()
             .name("afs-refresh".into())
             .spawn(move || this.refresh());
-        if let Err(error) = &spawned {
+        if let Err(error) = spawned {
             log::warn!("no thread for a refresh: {error}");
-            self.lock().is_running = false;
+            self.lock().running_since = None;
         }
-        spawned.is_ok()
     }
 
     fn refresh(self: &Arc<Self>) {
@@ -183,10 +193,11 @@ impl Refresher {
 
     fn ended(&self, outcome: &Result<Outcome, RefreshError>) {
         let mut inner = self.lock();
-        inner.is_running = false;
+        inner.running_since = None;
         inner.ended = Some(Instant::now());
         match outcome {
             Ok(outcome) => {
+                inner.succeeded = inner.ended;
                 inner.last_error = None;
                 inner.interval = if outcome.changed {
                     self.interval

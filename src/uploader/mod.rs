@@ -5,6 +5,7 @@
 //! those deletions in the same transaction.
 
 mod look;
+mod pause;
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Cursor, Read};
@@ -12,18 +13,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::api::{ApiError, Call, ErrorKind, FileId, FileMetadata, FilesApi, Upload, backoff};
+use crate::api::{ApiError, Call, ErrorKind, FileId, FileMetadata, FilesApi, Upload};
+use crate::names;
 use crate::state::{Body, Class, Ino, Millis, Record, Seq, State, StateError, Work, now};
 use crate::store::Store;
 
 /// Workers of each kind. Uploads and deletions do not share any: one that hangs holds up nothing of the other kind.
 const WORKERS: usize = 6;
-
-/// The longest pause between two tries of work that the service refused or could not take.
-const LONGEST_PAUSE_MS: Millis = 60 * 60 * 1000;
-
-/// The first pause after a failure that trying again at once can't mend.
-const FIRST_PAUSE_MS: Millis = 30_000;
 
 /// Starts the workers; they end when the outbox stops ([`State::stop`]).
 ///
@@ -79,10 +75,10 @@ impl From<StateError> for Failure {
     }
 }
 
-/// The local disk failed in the middle of a save.
-fn disk(error: &io::Error) -> Failure {
+/// The local disk failed in the middle of the work.
+fn disk(call: Call, error: &io::Error) -> Failure {
     ApiError::local(
-        Call::Upload,
+        call,
         ErrorKind::Body,
         format!("the local copy could not be used: {error}"),
     )
@@ -129,7 +125,8 @@ impl Worker {
                 "{}: the upload had arrived although its answer was lost",
                 record.name
             );
-            return self.confirm(record.seq, body, row.and_then(|row| row.id.clone()), &file);
+            let replaced = row.and_then(|row| row.id.clone());
+            return self.confirm(record.seq, ino, body, replaced, &file);
         }
         let Some(row) = row else {
             self.store.drop_stages(&self.state.abandon(record.seq)?);
@@ -153,7 +150,7 @@ impl Worker {
             log::warn!("{} is called {} at the service", record.name, file.filename);
         }
         log::info!("{} is saved as {}", record.name, file.id);
-        self.confirm(record.seq, body, row.id.clone(), &file)
+        self.confirm(record.seq, ino, body, row.id.clone(), &file)
     }
 
     fn open_body(
@@ -164,12 +161,19 @@ impl Worker {
     ) -> Result<Box<dyn Read + Send>, Failure> {
         Ok(match body {
             Body::Inline => Box::new(Cursor::new(self.state.inline_body(seq)?)),
-            Body::Staged(name) => {
-                Box::new(self.store.open_staged(name).map_err(|error| disk(&error))?)
-            }
+            Body::Staged(name) => Box::new(
+                self.store
+                    .open_staged(name)
+                    .map_err(|error| disk(Call::Upload, &error))?,
+            ),
             Body::Held => {
-                let id = confirmed.ok_or_else(|| disk(&io::ErrorKind::NotFound.into()))?;
-                Box::new(self.store.open_kept(id).map_err(|error| disk(&error))?)
+                let id =
+                    confirmed.ok_or_else(|| disk(Call::Upload, &io::ErrorKind::NotFound.into()))?;
+                Box::new(
+                    self.store
+                        .open_kept(id)
+                        .map_err(|error| disk(Call::Upload, &error))?,
+                )
             }
         })
     }
@@ -178,6 +182,7 @@ impl Worker {
     fn confirm(
         &self,
         seq: Seq,
+        ino: Ino,
         body: &Body,
         replaced: Option<FileId>,
         file: &FileMetadata,
@@ -188,16 +193,29 @@ impl Worker {
                 self.store.keep_bytes(&bytes, &file.id)
             }
             (Body::Staged(name), _) => self.store.keep_staged(name, &file.id),
-            (Body::Held, Some(old)) => self.store.keep_again(&old, &file.id),
+            (Body::Held, Some(old)) => match self.store.keep_again(&old, &file.id) {
+                // Removed while it was on its way, and the old bytes went first; what arrived is deleted again.
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound
+                        && self.state.row(ino)?.is_none() =>
+                {
+                    Ok(())
+                }
+                kept => kept,
+            },
             // The file was removed meanwhile; nothing is left to keep.
             (Body::Held, None) => Ok(()),
         }
-        .map_err(|error| disk(&error))?;
+        .map_err(|error| disk(Call::Upload, &error))?;
         self.store.drop_stages(&self.state.confirm(seq, file)?);
         Ok(())
     }
 
     fn delete(&self, record: &Record, id: &FileId) -> Result<(), Failure> {
+        // What is deleted at the service is deleted for ever; what is here of it stays for a while.
+        self.store
+            .throw_away(id, &names::directory_name(&record.name))
+            .map_err(|error| disk(Call::Delete, &error))?;
         match self.api.delete(id) {
             Ok(()) => {}
             Err(error) if error.kind == ErrorKind::NotFound => {}
@@ -206,6 +224,9 @@ impl Worker {
                     "{} ({id}) can't be deleted and will be listed again: {error}",
                     record.name
                 );
+                self.store
+                    .take_back(id)
+                    .map_err(|error| disk(Call::Delete, &error))?;
                 return Ok(self.state.give_up_delete(record.seq, id)?);
             }
             Err(error) => return Err(error.into()),
@@ -220,17 +241,16 @@ impl Worker {
     fn failed(&self, record: &Record, error: &ApiError) {
         let now = now();
         let waited = Duration::from_millis((now - record.since).max(0) as u64);
-        let report = !error.is_transient() || waited >= self.patience;
-        let pause = if report {
-            (FIRST_PAUSE_MS << record.tries.min(10)).min(LONGEST_PAUSE_MS)
-        } else {
-            backoff(record.tries, error.retry_after, random()).as_millis() as Millis
-        };
+        let next = pause::after(error, record.tries, waited, self.patience, random());
+        let pause = next.pause.as_millis() as Millis;
         log::warn!(
             "{}: {error}; it stays in the outbox and is tried again in {pause} ms",
             record.name
         );
-        if let Err(error) = self.state.postpone(record.seq, error, now + pause, report) {
+        if let Err(error) = self
+            .state
+            .postpone(record.seq, error, now + pause, next.is_told)
+        {
             log::error!("{}: {error}", record.name);
         }
     }

@@ -232,8 +232,20 @@ pub(crate) struct Mount {
     child: Option<Child>,
     path: PathBuf,
     log: PathBuf,
+    /// Whether a dead mount is meant to stay.
+    is_left: bool,
     /// Dropped with the mount, which calls the watchdog off.
     _watched: mpsc::Sender<()>,
+}
+
+/// A mount whose process was killed. Keep it until the test's end: dropped, it takes away what nobody healed.
+#[must_use]
+pub(crate) struct Dead(PathBuf);
+
+impl Drop for Dead {
+    fn drop(&mut self) {
+        detach(&self.0);
+    }
 }
 
 impl Mount {
@@ -267,6 +279,7 @@ impl Mount {
             child: Some(child),
             path,
             log,
+            is_left: false,
         };
         let (said, heard) = mpsc::channel();
         thread::spawn(move || {
@@ -343,11 +356,13 @@ impl Mount {
     }
 
     /// `kill -9` of the process; the mount point is left dead, for the next mount to heal.
-    pub(crate) fn kill(mut self) {
+    pub(crate) fn kill(mut self) -> Dead {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
         }
+        self.is_left = true;
+        Dead(self.path.clone())
     }
 
     /// Unmounts as users do, and waits for the process.
@@ -387,13 +402,19 @@ impl Mount {
 impl Drop for Mount {
     fn drop(&mut self) {
         self.end();
-        if is_mounted(&self.path) {
-            // Killed on purpose or by a failed test.
-            run(Command::new("umount").arg("-l").arg(&self.path));
+        if !self.is_left {
+            // Killed by a failed test.
+            detach(&self.path);
         }
         if thread::panicking() {
             eprintln!("--- the mount said:\n{}", self.log());
         }
+    }
+}
+
+fn detach(path: &Path) {
+    if is_mounted(path) {
+        run(Command::new("umount").arg("-l").arg(path));
     }
 }
 

@@ -2,16 +2,23 @@
 //! run on the file system alone as well (`surface`).
 
 mod attributes;
+mod background;
 mod directory;
+mod failing;
 mod files;
 mod harness;
+mod hung;
+mod life;
 mod names;
 mod refresh;
 mod rename;
 mod requests;
 mod saving;
+mod streaming;
 mod surface;
+mod trash;
 mod unlink;
 mod unreadable;
 mod views;
 mod whole;
+mod workspace;

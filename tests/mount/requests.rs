@@ -118,9 +118,26 @@ fn every_shell_way_of_writing_a_file_is_one_upload() {
         ),
         ("touch f; echo x > f", "x\n"),
         ("cat > f <<< word", "word\n"),
+        ("(cat ../a; cat ../b) > f", "from a\nfrom b\n"),
+        ("for w in a b c; do echo $w; done > f", "a\nb\nc\n"),
+        ("for w in a b c; do /bin/echo $w; done > f", "a\nb\nc\n"),
+        (
+            "exec 3> f; echo one >&3; cat ../a >&3; exec 3>&-",
+            "one\nfrom a\n",
+        ),
+        ("cat ../a | tee f > /dev/null", "from a\n"),
+        ("(echo early; (echo late) ) > f", "early\nlate\n"),
+        ("{ echo a; /bin/true; echo b; } >> f", "a\nb\n"),
+        (
+            "python3 -c 'import os; f = open(\"f\", \"w\"); g = os.dup(f.fileno()); f.write(\"x\"); f.close(); \
+             os.write(g, b\"y\"); os.close(g)'",
+            "xy",
+        ),
     ];
     for (way, content) in ways {
         let world = World::new();
+        fs::write(world.dir.path().join("a"), "from a\n").unwrap();
+        fs::write(world.dir.path().join("b"), "from b\n").unwrap();
         let mount = world.mount_with(QUIET);
         let calls = world.calls_of(|| {
             mount.sh(way);

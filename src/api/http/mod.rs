@@ -35,6 +35,10 @@ const API_VERSION: &str = "2023-06-01";
 /// How long a connection may take to come up, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long an unused connection is kept. Servers and what stands before them close theirs after a minute or more; a
+/// request that meets such a close is lost, and for an upload that means to look before sending it again.
+const KEPT_IDLE: Duration = Duration::from_secs(45);
+
 /// What a client needs to know.
 #[derive(Debug, Clone)]
 pub struct HttpConfig {
@@ -116,6 +120,7 @@ macro_rules! configured {
             .referer(false)
             .http1_only()
             .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(KEPT_IDLE)
             // reqwest's own default is 30 s, which would end a stalled transfer before our deadline does.
             .tcp_user_timeout($config.no_progress);
         if $endpoint.is_plain() {
@@ -128,7 +133,8 @@ macro_rules! configured {
 }
 
 impl HttpClient {
-    /// Sets up a client. Nothing is sent yet.
+    /// Sets up a client. Nothing is sent yet, but its threads run from now on: a process that goes to the background by
+    /// `fork` makes its client after that.
     pub fn new(config: &HttpConfig) -> Result<Self, ClientError> {
         install_tls_provider();
         let endpoint = Endpoint::new(&config.base_url)?;

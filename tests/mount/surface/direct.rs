@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use afs::api::{ApiKey, FilesApi, HttpClient, HttpConfig};
 use afs::fs::{
-    Attr, Changes, Fh, FsError, FsSettings, Kind, OpenFlags, ROOT, RenameMode, WorkspaceFs,
+    Attr, Caller, Changes, Fh, FsError, FsSettings, Kind, OpenFlags, ROOT, RenameMode, WorkspaceFs,
 };
 use afs::state::{Ino, State};
-use afs::store::Store;
+use afs::store::{Limits, Store};
 use afs::sync::Refresher;
 use afs::uploader;
 
@@ -34,7 +34,17 @@ impl Direct {
         let dir = directory(world, "direct-state");
         let cache = directory(world, "direct-cache");
         let state = Arc::new(State::open(&dir).expect("a database"));
-        let store = Arc::new(Store::open(&dir, &cache, 1 << 30).expect("a store"));
+        let store = Arc::new(
+            Store::open(
+                &dir,
+                &cache,
+                Limits {
+                    cache: 1 << 30,
+                    trash: true,
+                },
+            )
+            .expect("a store"),
+        );
         let wanted = state.recover().expect("recovered");
         store.drop_stages_but(&wanted).expect("cleaned");
         let refresher = Refresher::new(Arc::clone(&api), Arc::clone(&state), setup.refresh);
@@ -131,9 +141,12 @@ impl Surface for Direct {
         let creates = flags & libc::O_CREAT != 0;
         let (ino, fh) = match self.resolve(path) {
             Ok(_) if creates && wanted.exclusive => return Err(libc::EEXIST),
-            Ok(attr) => (attr.ino, answer(self.fs.open(attr.ino, wanted))?),
+            Ok(attr) => (
+                attr.ino,
+                answer(self.fs.open(attr.ino, wanted, Caller::NOBODY))?,
+            ),
             Err(libc::ENOENT) if creates => {
-                let (entry, fh) = answer(self.fs.create(parent, name, wanted))?;
+                let (entry, fh) = answer(self.fs.create(parent, name, wanted, Caller::NOBODY))?;
                 (entry.attr.ino, fh)
             }
             Err(error) => return Err(error),
@@ -155,11 +168,11 @@ impl Surface for Direct {
     }
 
     fn close_dup(&self, fd: Fd) -> Answer<()> {
-        answer(self.fs.flush(Fh(fd.0)))
+        answer(self.fs.flush(Fh(fd.0), Caller::NOBODY))
     }
 
     fn close(&self, fd: Fd) -> Answer<()> {
-        let flushed = answer(self.fs.flush(Fh(fd.0)));
+        let flushed = answer(self.fs.flush(Fh(fd.0), Caller::NOBODY));
         self.fs.release(Fh(fd.0));
         self.inodes.lock().unwrap().remove(&fd);
         flushed

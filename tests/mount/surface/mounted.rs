@@ -172,7 +172,7 @@ impl Surface for Mounted {
     fn kill(self: Box<Self>) {
         self.mount.signal("KILL");
         drop(self.open);
-        self.mount.kill();
+        let _dead = self.mount.kill();
     }
 
     fn end(self: Box<Self>) {

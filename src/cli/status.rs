@@ -1,0 +1,297 @@
+//! `afs status`, `afs pending` and `afs flush`: how a mount is, what has not reached the service, and sending it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use indicatif::{HumanBytes, HumanDuration, ProgressBar};
+
+use super::failed;
+use super::talk::{Reached, reach, unexpected};
+use crate::control::{Change, ChangeKind, Client, ControlError, Progress, Reply, Request, Status};
+
+/// What is done within this needs no words.
+const FIRST_WORD: Duration = Duration::from_secs(2);
+
+/// Between two lines of progress where they don't overwrite each other.
+const PLAIN_PACE: Duration = Duration::from_secs(10);
+
+/// What can be typed after `afs status`.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  afs status                      every mount of yours
+  afs status --json | jq .        for scripts")]
+pub struct StatusArguments {
+    /// Where it is mounted; every mount where none is named
+    #[arg(value_name = "MOUNTPOINT")]
+    mountpoint: Option<PathBuf>,
+    /// Print JSON, a list with one object a mount
+    #[arg(long)]
+    json: bool,
+}
+
+/// What can be typed after `afs pending`.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  afs pending                     what has not reached the service
+  afs pending --retry report.pdf  try that one again now
+  afs pending --json              for scripts")]
+pub struct PendingArguments {
+    /// Where it is mounted; every mount where none is named
+    #[arg(value_name = "MOUNTPOINT")]
+    mountpoint: Option<PathBuf>,
+    /// Print JSON, a list of changes
+    #[arg(long)]
+    json: bool,
+    /// Try again now what failed: the file of this name, or everything
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
+    retry: Option<String>,
+}
+
+/// What can be typed after `afs flush`.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  afs flush ~/claude-files        returns when the service has confirmed everything")]
+pub struct FlushArguments {
+    /// Where it is mounted
+    #[arg(value_name = "MOUNTPOINT")]
+    mountpoint: PathBuf,
+}
+
+/// Prints how the mounts are.
+#[must_use]
+pub fn status(arguments: &StatusArguments) -> ExitCode {
+    let reached = match reach(arguments.mountpoint.as_deref()) {
+        Ok(reached) => reached,
+        Err(why) => return failed(&why),
+    };
+    let mut all_well = true;
+    let mut known = Vec::new();
+    for mut mount in reached {
+        match ask_status(&mut mount) {
+            Ok(status) => known.push(status),
+            Err(why) => {
+                all_well = false;
+                failed(&format!("{}: {why}", mount.mountpoint.display()));
+            }
+        }
+    }
+    if arguments.json {
+        print_json(&known);
+    } else if known.is_empty() && all_well {
+        println!("nothing is mounted; to mount: afs mount ~/claude-files");
+    } else {
+        known.iter().for_each(print_status);
+    }
+    if all_well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn ask_status(mount: &mut Reached) -> Result<Status, String> {
+    let client = mount.client.as_mut().map_err(|why| why.clone())?;
+    match client.ask(&Request::Status) {
+        Ok(Reply::Status(status)) => Ok(*status),
+        Ok(other) => Err(unexpected(&other).to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn print_status(status: &Status) {
+    println!("{}", status.mountpoint);
+    println!("  service   {}", status.host);
+    println!(
+        "  files     {} ({})",
+        status.files,
+        HumanBytes(status.bytes)
+    );
+    println!("  listing   {}", listing(status));
+    println!("  pending   {}", pending(status));
+    println!(
+        "  on disk   {} kept, {} cached",
+        HumanBytes(status.kept_bytes),
+        HumanBytes(status.cached_bytes)
+    );
+    println!("  process   {}, state in {}", status.pid, status.state_dir);
+}
+
+fn listing(status: &Status) -> String {
+    let age = status.listing_age_seconds.map_or_else(
+        || "of an earlier mount".to_owned(),
+        |age| format!("{} old", HumanDuration(Duration::from_secs(age))),
+    );
+    match &status.listing_error {
+        Some(error) => format!("{age}; the last refresh failed: {error}"),
+        None => age,
+    }
+}
+
+fn pending(status: &Status) -> String {
+    match (status.pending, status.failed) {
+        (0, _) => "nothing".to_owned(),
+        (pending, 0) => changes(pending),
+        (pending, failed) => format!(
+            "{}, {failed} failed and tried again; why: afs pending",
+            changes(pending)
+        ),
+    }
+}
+
+/// Prints what has not reached the service, or has it tried again.
+#[must_use]
+pub fn show_pending(arguments: &PendingArguments) -> ExitCode {
+    let reached = match reach(arguments.mountpoint.as_deref()) {
+        Ok(reached) => reached,
+        Err(why) => return failed(&why),
+    };
+    let mut changes = Vec::new();
+    for mount in reached {
+        let at = mount.mountpoint.display().to_string();
+        let answered = mount
+            .client
+            .and_then(|mut client| pending_of(&mut client, arguments).map_err(|e| e.to_string()));
+        match answered {
+            Ok(more) => changes.extend(more),
+            Err(why) => return failed(&format!("{at}: {why}")),
+        }
+    }
+    if arguments.json {
+        print_json(&changes);
+    } else if changes.is_empty() {
+        println!("nothing is pending: the service has everything");
+    } else {
+        changes.iter().for_each(print_change);
+    }
+    ExitCode::SUCCESS
+}
+
+fn pending_of(
+    client: &mut Client,
+    arguments: &PendingArguments,
+) -> Result<Vec<Change>, ControlError> {
+    if let Some(name) = &arguments.retry {
+        let name = Some(name.clone()).filter(|name| !name.is_empty());
+        match client.ask(&Request::Retry { name })? {
+            Reply::Retried { count } => eprintln!("{} tried again now", changes(count)),
+            other => return Err(unexpected(&other)),
+        }
+    }
+    match client.ask(&Request::Pending)? {
+        Reply::Pending { changes } => Ok(changes),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn print_change(change: &Change) {
+    let what = match change.kind {
+        ChangeKind::Save => format!("save   {}", HumanBytes(change.size)),
+        ChangeKind::Delete => "delete".to_owned(),
+    };
+    let state = match (&change.last_error, change.in_flight, change.waits_for_close) {
+        (_, true, _) => "on its way".to_owned(),
+        (_, _, true) => "waits until it is closed".to_owned(),
+        (Some(error), ..) => format!("tried {} times: {error}", change.tries),
+        (None, ..) => "waits for its turn".to_owned(),
+    };
+    println!("{what:<20} {:<40} {state}", printable(&change.name));
+}
+
+/// A name as it may go to a terminal: without anything that could steer it.
+fn printable(name: &str) -> String {
+    name.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+/// Waits until the service has everything.
+#[must_use]
+pub fn flush(arguments: &FlushArguments) -> ExitCode {
+    let reached = match reach(Some(&arguments.mountpoint)) {
+        Ok(reached) => reached,
+        Err(why) => return failed(&why),
+    };
+    for mount in reached {
+        let drained = mount
+            .client
+            .and_then(|mut client| drain(&mut client).map_err(|error| error.to_string()));
+        match drained {
+            Ok(left) if left.is_empty() => {}
+            Ok(left) => return failed(&what_is_left(&left)),
+            Err(why) => return failed(&why),
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Has everything sent and shows how far it is: on a terminal in one line that changes, elsewhere in a line now and
+/// then.
+pub(super) fn drain(client: &mut Client) -> Result<Vec<Change>, ControlError> {
+    let bar = ProgressBar::new_spinner();
+    let mut speaks_at = Instant::now() + FIRST_WORD;
+    let mut reply = client.ask(&Request::Flush)?;
+    loop {
+        match reply {
+            Reply::Progress(left) => {
+                bar.set_message(left_to_send(&left));
+                bar.tick();
+                if bar.is_hidden() && Instant::now() >= speaks_at {
+                    eprintln!("{}", left_to_send(&left));
+                    speaks_at = Instant::now() + PLAIN_PACE;
+                }
+            }
+            Reply::Flushed { left } => {
+                bar.finish_and_clear();
+                return Ok(left);
+            }
+            other => return Err(unexpected(&other)),
+        }
+        reply = client.hear()?;
+    }
+}
+
+/// What could not be sent, as a sentence.
+pub(super) fn what_is_left(left: &[Change]) -> String {
+    let first = left.first().map_or_else(String::new, |change| {
+        let why = change.last_error.as_deref().unwrap_or("not tried yet");
+        format!(" ({}: {why})", printable(&change.name))
+    });
+    format!(
+        "{} could not be sent{first}; nothing is lost: it stays on this machine and is tried again, also by the next \
+         mount",
+        changes(left.len())
+    )
+}
+
+fn left_to_send(left: &Progress) -> String {
+    let failed = match left.failed {
+        0 => String::new(),
+        failed => format!(", {failed} failed and tried again"),
+    };
+    format!(
+        "{} to send, {}{failed}",
+        changes(left.changes),
+        HumanBytes(left.bytes)
+    )
+}
+
+fn changes(count: usize) -> String {
+    match count {
+        1 => "1 change".to_owned(),
+        count => format!("{count} changes"),
+    }
+}
+
+fn print_json(value: &impl serde::Serialize) {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => println!("{text}"),
+        Err(error) => {
+            failed(&error);
+        }
+    }
+}

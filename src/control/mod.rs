@@ -1,0 +1,29 @@
+//! How other commands talk to a running mount: a Unix socket in the workspace's state directory that only its owner can
+//! open, one JSON value a line.
+//!
+//! A client sends one [`Request`] and reads [`Reply`] lines until one that ends it. What is asked for by name is asked of
+//! the outbox and the catalogue; nothing here waits for the network but [`Request::Flush`].
+
+mod client;
+mod protocol;
+mod server;
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+
+pub use client::{Client, ControlError};
+pub use protocol::{Change, ChangeKind, Progress, Reply, Request, Status};
+pub use server::{About, Server, serve};
+
+/// The socket's name in a workspace's state directory.
+const SOCKET: &str = "control.sock";
+
+/// A path to the socket that is short whatever the state directory's is: an address holds 108 bytes (unix(7)). It is
+/// good for as long as the returned directory is open.
+fn address(state_dir: &Path) -> io::Result<(File, PathBuf)> {
+    let directory = File::open(state_dir)?;
+    let path = format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd());
+    Ok((directory, path.into()))
+}

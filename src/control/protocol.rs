@@ -1,0 +1,124 @@
+//! What is said over the socket.
+
+use serde::{Deserialize, Serialize};
+
+/// What a client asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum Request {
+    /// How the mount is.
+    Status,
+    /// What has not reached the service.
+    Pending,
+    /// Try what failed again now: of this name, or all.
+    Retry {
+        /// The name.
+        name: Option<String>,
+    },
+    /// Send everything, what waits for its quiet time too, and say how it goes until nothing is left but what was tried
+    /// and failed.
+    Flush,
+}
+
+/// One line of an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Reply {
+    /// To [`Request::Status`]; the end.
+    Status(Box<Status>),
+    /// To [`Request::Pending`]; the end.
+    Pending {
+        /// The changes, oldest first.
+        changes: Vec<Change>,
+    },
+    /// To [`Request::Retry`]; the end.
+    Retried {
+        /// How many changes are tried now.
+        count: usize,
+    },
+    /// To [`Request::Flush`]; more follow.
+    Progress(Progress),
+    /// To [`Request::Flush`]; the end.
+    Flushed {
+        /// What could not be sent now; it is tried again later.
+        left: Vec<Change>,
+    },
+    /// What was asked for can't be answered; the end.
+    Failed {
+        /// Why, as a sentence.
+        why: String,
+    },
+}
+
+/// How a mount is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// This program's version.
+    pub version: String,
+    /// Where it is mounted.
+    pub mountpoint: String,
+    /// The service's address.
+    pub host: String,
+    /// The process.
+    pub pid: u32,
+    /// Where local state is.
+    pub state_dir: String,
+    /// Files shown.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Seconds since the listing was last refreshed; absent while it never was by this process.
+    pub listing_age_seconds: Option<u64>,
+    /// Why the last refresh failed; absent when it did not.
+    pub listing_error: Option<String>,
+    /// Changes that have not reached the service.
+    pub pending: usize,
+    /// Those of them whose last try failed.
+    pub failed: usize,
+    /// Bytes of own uploads kept on this machine.
+    pub kept_bytes: u64,
+    /// Bytes of outputs cached on this machine.
+    pub cached_bytes: u64,
+}
+
+/// What a change does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    /// A file is uploaded.
+    Save,
+    /// A file is deleted.
+    Delete,
+}
+
+/// One change that has not reached the service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// What it does.
+    pub kind: ChangeKind,
+    /// The file's name.
+    pub name: String,
+    /// Bytes to send.
+    pub size: u64,
+    /// Since when it waits, milliseconds since 1970.
+    pub since: i64,
+    /// Tries that failed.
+    pub tries: u32,
+    /// Whether it is being sent now.
+    pub in_flight: bool,
+    /// Whether it waits for an open file.
+    pub waits_for_close: bool,
+    /// Why the last try failed.
+    pub last_error: Option<String>,
+}
+
+/// How far a flush is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Changes left.
+    pub changes: usize,
+    /// Bytes left to be confirmed.
+    pub bytes: u64,
+    /// Changes whose last try failed.
+    pub failed: usize,
+}

@@ -1,0 +1,200 @@
+//! The save that close(2) is.
+//!
+//! It happens in `flush`, because flush's error is close's error; `release` has none. A file that is still empty at
+//! close is not sent at once: `touch f; echo x > f` would be two uploads, and what a truncation replaces must not
+//! disappear before there is something in its place.
+
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use crate::api::mime_type_of;
+use crate::state::{Sealed, SealedBytes, StateError, Ticket, When};
+use crate::store::Stage;
+
+use super::file::SNIFFED;
+use super::node::{Content, Node, SealedContent, read_at};
+use super::{Caller, Fh, FsError, Handle, WorkspaceFs, closers, lock};
+
+/// How long an empty file stays as it is before it is sent.
+const EMPTY_QUIET_MS: i64 = 5_000;
+
+/// Content up to this size is stored in its outbox record: one commit makes it durable.
+const INLINE_LIMIT: u64 = 64 * 1024;
+
+impl WorkspaceFs {
+    /// close(2), each of them: the last one saves what is new and waits until the service has confirmed it.
+    pub fn flush(&self, fh: Fh, caller: Caller) -> Result<(), FsError> {
+        let handle = self.handle(fh)?;
+        let node = &handle.node;
+        if !handle.flags.changes() {
+            return Ok(());
+        }
+        if node.lock().size == 0 {
+            return self.flush_empty(node);
+        }
+        if !self.is_last_close(&handle, caller) {
+            return Ok(());
+        }
+        let ticket = self.save(node, When::Now)?;
+        self.state.release_hold(node.ino, When::Now);
+        match ticket.and_then(|ticket| ticket.wait(None)) {
+            None | Some(Ok(())) => Ok(()),
+            // Removed while it was on its way: nothing of it is missing.
+            Some(Err(_)) if node.lock().is_unlinked => Ok(()),
+            Some(Err(error)) => Err((&error).into()),
+        }
+    }
+
+    /// Whether no other close of this file is to come, as far as it can be seen.
+    fn is_last_close(&self, handle: &Handle, caller: Caller) -> bool {
+        let Some(mount_id) = self.mount_id.get() else {
+            return true;
+        };
+        let closer = caller.process();
+        let opener = handle.opener.filter(|opener| Some(*opener) != closer);
+        ![closer, opener]
+            .into_iter()
+            .flatten()
+            .any(|process| closers::can_write(process, *mount_id, handle.node.ino))
+    }
+
+    /// A new file that is empty is durable here from its first close on. That an existing one was emptied is no promise
+    /// yet: whoever dies between truncating and writing leaves the version before.
+    fn flush_empty(&self, node: &Node) -> Result<(), FsError> {
+        match self.state.row(node.ino)? {
+            Some(row) if row.id.is_none() => self.seal_on_hold(node),
+            _ => Ok(()),
+        }
+    }
+
+    /// fsync(2): durable on this machine when it returns, sent at the next close.
+    pub fn fsync(&self, fh: Fh) -> Result<(), FsError> {
+        let handle = self.handle(fh)?;
+        self.seal_on_hold(&handle.node)
+    }
+
+    /// Seals new content without letting it go yet.
+    pub(super) fn seal_on_hold(&self, node: &Node) -> Result<(), FsError> {
+        self.save(node, When::OnHold).map(|_| ())
+    }
+
+    /// Seals what is new and commits it to the outbox; the ticket of the newest content.
+    pub(super) fn save(&self, node: &Node, when: When) -> Result<Option<Ticket>, FsError> {
+        let _sealing = lock(&node.sealing);
+        let (content, size, mtime, ctime) = {
+            let mut inner = node.lock();
+            if inner.is_unlinked {
+                return Ok(None);
+            }
+            if !inner.is_dirty {
+                return Ok(inner.ticket.clone());
+            }
+            (inner.seal(), inner.size, inner.mtime, inner.ctime)
+        };
+        match self.commit(node, &content, size, (mtime, ctime), when) {
+            Ok(ticket) => {
+                node.lock().ticket = Some(ticket.clone());
+                Ok(Some(ticket))
+            }
+            // Unlinked at the same moment.
+            Err(StateOrFs::State(StateError::Gone)) if node.lock().is_unlinked => Ok(None),
+            Err(error) => {
+                node.lock().is_dirty = true;
+                Err(error.into())
+            }
+        }
+    }
+
+    fn commit(
+        &self,
+        node: &Node,
+        content: &SealedContent,
+        size: u64,
+        (mtime, ctime): (i64, i64),
+        when: When,
+    ) -> Result<Ticket, StateOrFs> {
+        let row = self.state.row(node.ino)?.ok_or(StateError::Gone)?;
+        let staged;
+        let (bytes, head) = match content {
+            SealedContent::Bytes(bytes) if size <= INLINE_LIMIT => {
+                let head = &bytes[..bytes.len().min(SNIFFED)];
+                (SealedBytes::Inline(bytes), head.to_vec())
+            }
+            SealedContent::Bytes(bytes) => {
+                staged = self.stage_bytes(node, bytes)?;
+                (SealedBytes::Staged(&staged), bytes[..SNIFFED].to_vec())
+            }
+            SealedContent::Staged(name, file) => {
+                self.store.sync_stage(file).map_err(FsError::from)?;
+                let head = read_at(file, 0, SNIFFED.min(size as usize)).map_err(FsError::from)?;
+                (SealedBytes::Staged(name), head)
+            }
+            SealedContent::Unchanged => return Err(FsError::Io.into()),
+        };
+        let mime_type = mime_type_of(&row.filename, &head, &self.settings.mime_overrides);
+        let (ticket, cleanup) = self.state.seal(&Sealed {
+            ino: node.ino,
+            size,
+            mime_type: &mime_type,
+            bytes,
+            mtime,
+            ctime,
+            when,
+        })?;
+        self.store.drop_stages(&cleanup);
+        Ok(ticket)
+    }
+
+    /// Moves sealed bytes that are too large for a record into a staged file, and the node's content with them.
+    fn stage_bytes(&self, node: &Node, bytes: &Arc<Vec<u8>>) -> Result<String, FsError> {
+        let Stage { name, file } = self.store.stage()?;
+        let written = file
+            .write_all_at(bytes, 0)
+            .and_then(|()| self.store.sync_stage(&file));
+        if let Err(error) = written {
+            self.store.drop_stage(&name);
+            return Err(error.into());
+        }
+        let mut inner = node.lock();
+        if matches!(&inner.content, Content::Bytes(current) if Arc::ptr_eq(current, bytes)) {
+            inner.content = Content::Sealed(name.clone(), Arc::new(file));
+        }
+        Ok(name)
+    }
+}
+
+/// When content that its last writer closed is sent.
+pub(super) fn after_close(node: &Node) -> When {
+    if node.lock().size == 0 {
+        When::After(EMPTY_QUIET_MS)
+    } else {
+        When::Now
+    }
+}
+
+/// Why a commit failed; that the row is gone is told apart.
+enum StateOrFs {
+    State(StateError),
+    Fs(FsError),
+}
+
+impl From<StateError> for StateOrFs {
+    fn from(error: StateError) -> Self {
+        Self::State(error)
+    }
+}
+
+impl From<FsError> for StateOrFs {
+    fn from(error: FsError) -> Self {
+        Self::Fs(error)
+    }
+}
+
+impl From<StateOrFs> for FsError {
+    fn from(error: StateOrFs) -> Self {
+        match error {
+            StateOrFs::State(error) => error.into(),
+            StateOrFs::Fs(error) => error,
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What becomes of records: the uploader takes them, and says how they ended.
+
+use std::time::Instant;
+
+use rusqlite::params;
+
+use crate::api::{ApiError, FileId, FileMetadata};
+
+use super::catalogue::row_where;
+use super::db::Durability;
+use super::queue::{Entry, now};
+use super::records::{adopt, drop_records, forget, insert_deletes};
+use super::{Class, Cleanup, Millis, Pending, Record, Seq, State, StateError, Work};
+
+impl State {
+    /// The next record for a worker of `class`; blocks, `None` when the outbox stops.
+    #[must_use]
+    pub fn next_record(&self, class: Class) -> Option<Record> {
+        self.queue.next(class)
+    }
+
+    /// Ends all waiting of workers.
+    pub fn stop(&self) {
+        self.queue.stop();
+    }
+
+    /// Waits until nothing is due any more; how many records still are at `deadline`.
+    #[must_use]
+    pub fn wait_idle(&self, deadline: Instant) -> usize {
+        self.queue.wait_idle(deadline)
+    }
+
+    /// The end of a save: the service has `file` for the record, and its bytes are kept here. Who waits is told. A file
+    /// that was removed while it was on its way is deleted again.
+    pub fn confirm(&self, seq: Seq, file: &FileMetadata) -> Result<Cleanup, StateError> {
+        let mut entries = self.queue.entries();
+        let Some(ino) = entries.get(seq).and_then(|entry| entry.record.ino()) else {
+            return Ok(Cleanup::new());
+        };
+        let deletes = self.write(Durability::Durable, |tx| {
+            let doomed = match row_where(&tx.sql, "ino = ?1", [ino.0 as i64])? {
+                Some(row) => adopt(tx, &row, file, now())?,
+                None => vec![file.id.clone()],
+            };
+            drop_records(tx, &[seq])?;
+            insert_deletes(tx, &doomed, &file.filename, now())
+        })?;
+        for entry in deletes {
+            entries.insert_delete(entry);
+        }
+        Ok(forget(&mut entries, &[seq]))
+    }
+
+    /// The end of a save whose file was removed before the service had it.
+    pub fn abandon(&self, seq: Seq) -> Result<Cleanup, StateError> {
+        let mut entries = self.queue.entries();
+        self.write(Durability::Relaxed, |tx| drop_records(tx, &[seq]))?;
+        Ok(forget(&mut entries, &[seq]))
+    }
+
+    /// The end of a deletion.
+    pub fn deleted(&self, seq: Seq, id: &FileId) -> Result<(), StateError> {
+        let mut entries = self.queue.entries();
+        self.write(Durability::Relaxed, |tx| {
+            tx.sql.execute(
+                "UPDATE hidden SET deleted_at = ?2 WHERE id = ?1",
+                params![id.as_str(), now()],
+            )?;
+            drop_records(tx, &[seq])
+        })?;
+        forget(&mut entries, &[seq]);
+        Ok(())
+    }
+
+    /// A try failed; the record waits until `not_before`. With `report`, who waits for it is told.
+    pub fn postpone(
+        &self,
+        seq: Seq,
+        error: &ApiError,
+        not_before: Millis,
+        report: bool,
+    ) -> Result<(), StateError> {
+        let mut entries = self.queue.entries();
+        if let Some(entry) = entries.get_mut(seq) {
+            entry.in_flight = false;
+            entry.not_before = not_before;
+            entry.record.tries += 1;
+            entry.record.maybe_sent |= error.may_have_happened();
+            entry.last_error = Some(error.to_string());
+        }
+        if report {
+            // Later content of the same file waits behind this one; its closers are told as well.
+            let ino = entries.get(seq).and_then(|entry| entry.record.ino());
+            for waiting in ino.map_or_else(Vec::new, |ino| entries.of_inode(ino)) {
+                entries.settle(waiting, Err(error.clone()));
+            }
+        }
+        self.write(Durability::Relaxed, |tx| {
+            tx.sql.execute(
+                "UPDATE outbox SET tries = tries + 1, not_before = ?2, last_error = ?3 WHERE seq = ?1",
+                params![seq.0, not_before, error.to_string()],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// Gives a deletion up that the service refuses for good: the id may be listed again.
+    pub fn give_up_delete(&self, seq: Seq, id: &FileId) -> Result<(), StateError> {
+        let mut entries = self.queue.entries();
+        self.write(Durability::Durable, |tx| {
+            tx.sql
+                .execute("DELETE FROM hidden WHERE id = ?1", [id.as_str()])?;
+            drop_records(tx, &[seq])
+        })?;
+        entries.remove(seq);
+        Ok(())
+    }
+
+    /// Makes failed work due now: that of `name`, or all; how much it is.
+    pub fn retry(&self, name: Option<&str>) -> usize {
+        self.make_due(|entry| {
+            entry.last_error.is_some() && name.is_none_or(|name| entry.record.name == name)
+        })
+    }
+
+    /// Makes everything due now that waits for its quiet time or its next try.
+    pub fn hurry(&self) {
+        self.make_due(|_| true);
+    }
+
+    fn make_due(&self, is_meant: impl Fn(&Entry) -> bool) -> usize {
+        let mut entries = self.queue.entries();
+        let meant: Vec<Seq> = entries
+            .all()
+            .filter(|entry| !entry.in_flight && is_meant(entry))
+            .map(|entry| entry.record.seq)
+            .collect();
+        for seq in &meant {
+            if let Some(entry) = entries.get_mut(*seq) {
+                entry.not_before = 0;
+            }
+        }
+        meant.len()
+    }
+
+    /// All that is pending.
+    #[must_use]
+    pub fn pending(&self) -> Vec<Pending> {
+        let entries = self.queue.entries();
+        entries
+            .all()
+            .map(|entry| Pending {
+                record: entry.record.clone(),
+                in_flight: entry.in_flight,
+                on_hold: entry.on_hold,
+                last_error: entry.last_error.clone(),
+            })
+            .collect()
+    }
+
+    /// Whether the id is known here, as a file or as one that was deleted or replaced.
+    pub fn is_known_id(&self, id: &FileId) -> Result<bool, StateError> {
+        self.knows_any(std::slice::from_ref(id))
+    }
+
+    /// Names and sizes of the saves on their way: a listing may show such a file before its upload is answered.
+    #[must_use]
+    pub fn saves_in_flight(&self) -> Vec<(String, u64)> {
+        let entries = self.queue.entries();
+        entries
+            .all()
+            .filter(|entry| entry.in_flight || entry.record.maybe_sent)
+            .filter_map(|entry| match &entry.record.work {
+                Work::Save { size, .. } => Some((entry.record.name.clone(), *size)),
+                Work::Delete { .. } => None,
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,245 @@
+//! Records as rows: how the outbox and what hangs on it stand in the database.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::api::{FileId, FileMetadata};
+
+use super::db::Tx;
+use super::queue::{EntriesGuard, Entry};
+use super::{Body, Cleanup, Ino, Millis, Record, Row, Seq, StateError, Ticket, When, Work};
+
+pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<Entry>> {
+    let mut statement = sql.prepare(
+        "SELECT seq, kind, ino, name, size, mime_type, stage, held, id, not_before, since, tries, last_error \
+         FROM outbox ORDER BY seq",
+    )?;
+    let entries = statement.query_map([], |row| {
+        let id = row.get::<_, Option<String>>(8)?.map(FileId::new);
+        let work = match (row.get::<_, String>(1)?.as_str(), id) {
+            ("delete", Some(id)) => Work::Delete { id },
+            _ => Work::Save {
+                ino: Ino(row.get::<_, i64>(2)? as u64),
+                size: row.get::<_, i64>(4)? as u64,
+                mime_type: row.get(5)?,
+                body: match (row.get::<_, Option<String>>(6)?, row.get(7)?) {
+                    (Some(stage), _) => Body::Staged(stage),
+                    (None, true) => Body::Held,
+                    (None, false) => Body::Inline,
+                },
+            },
+        };
+        let record = Record {
+            seq: Seq(row.get(0)?),
+            work,
+            name: row.get(3)?,
+            tries: row.get(11)?,
+            since: row.get(10)?,
+            // The process that knew is gone.
+            maybe_sent: true,
+        };
+        Ok(Entry {
+            record,
+            // Whatever held a record at the last run is gone.
+            on_hold: false,
+            // So is the reason why a failed try was not repeated at once, perhaps: another key, another network.
+            not_before: match row.get::<_, Option<String>>(12)? {
+                Some(_) => 0,
+                None => row.get(9)?,
+            },
+            in_flight: false,
+            last_error: row.get(12)?,
+            ticket: Ticket::default(),
+        })
+    })?;
+    entries.collect()
+}
+
+pub(super) fn forget(entries: &mut EntriesGuard<'_>, seqs: &[Seq]) -> Cleanup {
+    let mut cleanup = Cleanup::new();
+    for seq in seqs {
+        if let Some(entry) = entries.remove(*seq) {
+            // Sent, or removed or replaced before it was sent: nobody has anything to wait for.
+            entry.ticket.settle(Ok(()));
+            if let Work::Save {
+                body: Body::Staged(stage),
+                ..
+            } = entry.record.work
+            {
+                cleanup.push(stage);
+            }
+        }
+    }
+    cleanup
+}
+
+pub(super) fn drop_records(tx: &mut Tx<'_>, seqs: &[Seq]) -> Result<(), StateError> {
+    for seq in seqs {
+        tx.sql
+            .prepare_cached("DELETE FROM outbox WHERE seq = ?1")?
+            .execute([seq.0])?;
+    }
+    Ok(())
+}
+
+/// Makes `over`'s ids the ones that are deleted when `ino` is confirmed, and takes `over` out of the directory.
+pub(super) fn supersede(tx: &mut Tx<'_>, ino: Ino, over: Ino) -> Result<(), StateError> {
+    let id: Option<String> = tx
+        .sql
+        .query_row(
+            "SELECT id FROM files WHERE ino = ?1",
+            [over.0 as i64],
+            |row| row.get(0),
+        )
+        .optional()?
+        .flatten();
+    let mut ids = take_superseded(tx, over)?;
+    ids.extend(id.map(FileId::new));
+    for id in &ids {
+        tx.sql.execute(
+            "INSERT OR IGNORE INTO superseded (ino, id) VALUES (?1, ?2)",
+            params![ino.0 as i64, id.as_str()],
+        )?;
+        hide(tx, id)?;
+    }
+    tx.sql
+        .execute("DELETE FROM files WHERE ino = ?1", [over.0 as i64])?;
+    tx.touched.push(over);
+    Ok(())
+}
+
+pub(super) fn take_superseded(tx: &mut Tx<'_>, ino: Ino) -> Result<Vec<FileId>, StateError> {
+    let mut statement = tx
+        .sql
+        .prepare_cached("DELETE FROM superseded WHERE ino = ?1 RETURNING id")?;
+    let ids = statement.query_map([ino.0 as i64], |row| {
+        row.get::<_, String>(0).map(FileId::new)
+    })?;
+    Ok(ids.collect::<Result<_, _>>()?)
+}
+
+pub(super) fn hide(tx: &mut Tx<'_>, id: &FileId) -> Result<(), StateError> {
+    tx.sql
+        .prepare_cached("INSERT OR IGNORE INTO hidden (id) VALUES (?1)")?
+        .execute([id.as_str()])?;
+    Ok(())
+}
+
+/// Points the inode at its new file; the ids that this replaces.
+pub(super) fn adopt(
+    tx: &mut Tx<'_>,
+    row: &Row,
+    file: &FileMetadata,
+    now: Millis,
+) -> Result<Vec<FileId>, StateError> {
+    // A listing may have brought the new id in before its upload was answered.
+    let mut statement = tx
+        .sql
+        .prepare_cached("DELETE FROM files WHERE id = ?1 AND ino <> ?2 RETURNING ino")?;
+    let twins = statement.query_map(params![file.id.as_str(), row.ino.0 as i64], |row| {
+        row.get::<_, i64>(0)
+    })?;
+    for twin in twins {
+        tx.touched.push(Ino(twin? as u64));
+    }
+    drop(statement);
+    tx.sql
+        .prepare_cached(
+            "UPDATE files SET id = ?2, created_at = ?3, downloadable = ?4, own = 1, learned_at = ?5 WHERE ino = ?1",
+        )?
+        .execute(params![
+            row.ino.0 as i64,
+            file.id.as_str(),
+            file.created_at.as_microsecond(),
+            file.downloadable,
+            now
+        ])?;
+    tx.touched.push(row.ino);
+    let mut doomed = take_superseded(tx, row.ino)?;
+    doomed.extend(row.id.clone());
+    doomed.retain(|id| *id != file.id);
+    Ok(doomed)
+}
+
+pub(super) fn insert_deletes(
+    tx: &mut Tx<'_>,
+    ids: &[FileId],
+    name: &str,
+    now: Millis,
+) -> Result<Vec<Entry>, StateError> {
+    let mut entries = Vec::new();
+    for id in ids {
+        hide(tx, id)?;
+        tx.sql
+            .prepare_cached(
+                "INSERT INTO outbox (kind, name, size, mime_type, id, not_before, since) \
+                 VALUES ('delete', ?1, 0, '', ?2, 0, ?3)",
+            )?
+            .execute(params![name, id.as_str(), now])?;
+        entries.push(new_entry(
+            tx,
+            Work::Delete { id: id.clone() },
+            name,
+            When::Now,
+            now,
+        ));
+    }
+    Ok(entries)
+}
+
+pub(super) fn insert_save(
+    tx: &mut Tx<'_>,
+    ino: Ino,
+    name: &str,
+    size: u64,
+    mime_type: &str,
+    body: Body,
+    inline: Option<&[u8]>,
+    when: When,
+    now: Millis,
+) -> Result<Entry, StateError> {
+    let stage = match &body {
+        Body::Staged(stage) => Some(stage.as_str()),
+        Body::Inline | Body::Held => None,
+    };
+    tx.sql
+        .prepare_cached(
+            "INSERT INTO outbox (kind, ino, name, size, mime_type, inline, stage, held, not_before, since) \
+             VALUES ('save', ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?
+        .execute(params![
+            ino.0 as i64,
+            name,
+            size as i64,
+            mime_type,
+            inline,
+            stage,
+            body == Body::Held,
+            when.not_before(now),
+            now
+        ])?;
+    let work = Work::Save {
+        ino,
+        size,
+        mime_type: mime_type.to_owned(),
+        body,
+    };
+    Ok(new_entry(tx, work, name, when, now))
+}
+
+pub(super) fn new_entry(tx: &Tx<'_>, work: Work, name: &str, when: When, now: Millis) -> Entry {
+    Entry {
+        record: Record {
+            seq: Seq(tx.sql.last_insert_rowid()),
+            work,
+            name: name.to_owned(),
+            tries: 0,
+            since: now,
+            maybe_sent: false,
+        },
+        on_hold: when == When::OnHold,
+        not_before: when.not_before(now),
+        in_flight: false,
+        last_error: None,
+        ticket: Ticket::default(),
+    }
+}

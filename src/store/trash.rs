@@ -1,0 +1,209 @@
+//! The trash: the service deletes for ever, so bytes that are here go here first. `trash/TIME-ID/NAME`, for a week
+//! and up to 5 GB, oldest out first.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use super::{lock, names_in};
+
+/// How long things stay.
+const KEPT_FOR_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+
+/// How many bytes stay.
+const LIMIT: u64 = 5 << 30;
+
+#[derive(Debug)]
+pub(super) struct Trash {
+    dir: PathBuf,
+    things: Mutex<Things>,
+}
+
+#[derive(Debug, Default)]
+struct Things {
+    /// Oldest first.
+    order: VecDeque<Thing>,
+    total: u64,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Thing {
+    thrown_at: i64,
+    /// The name of its directory.
+    name: String,
+    size: u64,
+}
+
+impl Trash {
+    pub(super) fn open(dir: PathBuf, now: i64) -> io::Result<Self> {
+        let mut found: Vec<Thing> = names_in(&dir)?
+            .into_iter()
+            .map(|name| Thing {
+                thrown_at: name
+                    .split('-')
+                    .next()
+                    .and_then(|time| time.parse().ok())
+                    .unwrap_or(0),
+                size: size_in(&dir.join(&name)),
+                name,
+            })
+            .collect();
+        found.sort();
+        let trash = Self {
+            dir,
+            things: Mutex::new(Things {
+                total: found.iter().map(|thing| thing.size).sum(),
+                order: found.into(),
+            }),
+        };
+        trash.purge(now);
+        Ok(trash)
+    }
+
+    /// Moves a copy in, under the name people know it by. A copy that lives on under another id (its file was renamed)
+    /// is not lost and stays out.
+    pub(super) fn take(&self, copy: &Path, id: &str, name: &str, now: i64) -> io::Result<()> {
+        let metadata = match fs::metadata(copy) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if metadata.nlink() > 1 {
+            return Ok(());
+        }
+        let thing = Thing {
+            thrown_at: now,
+            name: format!("{now}-{id}"),
+            size: metadata.len(),
+        };
+        let dir = self.dir.join(&thing.name);
+        fs::DirBuilder::new().mode(0o700).create(&dir)?;
+        move_file(copy, &dir.join(name))?;
+        let mut things = lock(&self.things);
+        things.total += thing.size;
+        things.order.push_back(thing);
+        drop(things);
+        self.purge(now);
+        Ok(())
+    }
+
+    /// Moves a copy back out: its deletion was refused.
+    pub(super) fn give_back(&self, id: &str, copy: &Path) -> io::Result<()> {
+        let mut things = lock(&self.things);
+        let suffix = format!("-{id}");
+        let Some(at) = things
+            .order
+            .iter()
+            .rposition(|thing| thing.name.ends_with(&suffix))
+        else {
+            return Ok(());
+        };
+        let Some(thing) = things.order.remove(at) else {
+            return Ok(());
+        };
+        things.total -= thing.size;
+        let dir = self.dir.join(&thing.name);
+        for name in names_in(&dir)? {
+            move_file(&dir.join(name), copy)?;
+        }
+        fs::remove_dir(dir)
+    }
+
+    fn purge(&self, now: i64) {
+        let mut things = lock(&self.things);
+        while let Some(oldest) = things.order.front() {
+            if oldest.thrown_at + KEPT_FOR_MS > now && things.total <= LIMIT {
+                return;
+            }
+            let Some(oldest) = things.order.pop_front() else {
+                return;
+            };
+            things.total -= oldest.size;
+            if let Err(error) = fs::remove_dir_all(self.dir.join(&oldest.name)) {
+                log::warn!(
+                    "{} could not be removed from the trash: {error}",
+                    oldest.name
+                );
+            }
+        }
+    }
+}
+
+/// By rename; the cache may be on another file system than the state, and then it is a copy.
+fn move_file(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            fs::copy(from, to)?;
+            fs::remove_file(from)
+        }
+        result => result,
+    }
+}
+
+fn size_in(dir: &Path) -> u64 {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.metadata().ok())
+        .map(|metadata| metadata.len())
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: i64 = 24 * 60 * 60 * 1000;
+
+    fn trash(now: i64, dir: &Path) -> Trash {
+        let path = dir.join("trash");
+        fs::create_dir_all(&path).unwrap();
+        Trash::open(path, now).unwrap()
+    }
+
+    fn copy(dir: &Path, name: &str) -> PathBuf {
+        let path = dir.join(name);
+        fs::write(&path, name).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_thing_stays_a_week_also_over_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = 1_700_000_000_000;
+        let first = trash(now, dir.path());
+        first
+            .take(&copy(dir.path(), "one"), "file_1", "report.pdf", now)
+            .unwrap();
+        let kept = dir.path().join(format!("trash/{now}-file_1/report.pdf"));
+        assert_eq!(fs::read(&kept).unwrap(), b"one");
+        trash(now + 6 * DAY, dir.path());
+        assert!(kept.exists());
+        trash(now + 8 * DAY, dir.path());
+        assert!(!kept.exists());
+    }
+
+    #[test]
+    fn what_lives_on_under_another_id_is_not_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = copy(dir.path(), "one");
+        fs::hard_link(&path, dir.path().join("two")).unwrap();
+        let trash = trash(5, dir.path());
+        trash.take(&path, "file_1", "a", 5).unwrap();
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn a_refused_deletion_gives_the_bytes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = copy(dir.path(), "one");
+        let trash = trash(5, dir.path());
+        trash.take(&path, "file_1", "a", 5).unwrap();
+        assert!(!path.exists());
+        trash.give_back("file_1", &path).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        assert_eq!(lock(&trash.things).total, 0);
+    }
+}

@@ -1,0 +1,121 @@
+//! Whose state a mount uses: the workspace's, by whatever key it is reached, and never another's.
+
+use std::fs;
+
+use afs::emulator::{Config, Emulator, LoggedCall};
+
+use super::failing::lasting;
+use super::harness::{World, eventually};
+use super::hung::{close_of, held, mount_has_confirmed};
+
+const OTHER_KEY: &str = "sk-test-rotated-77";
+
+/// The workspaces this machine has state of.
+fn states(world: &World) -> usize {
+    fs::read_dir(world.state_root())
+        .unwrap()
+        .filter(|entry| {
+            let name = entry.as_ref().unwrap().file_name();
+            name.to_string_lossy().starts_with("ws-")
+        })
+        .count()
+}
+
+#[test]
+fn a_rotated_key_finds_what_was_kept_under_the_old_one() {
+    let world = World::new();
+    let mount = world.mount();
+    mount.sh("echo mine > kept");
+    mount.unmount();
+
+    let mount = world.try_mount(&[], OTHER_KEY).unwrap();
+    assert_eq!(mount.sh("cat kept"), "mine\n");
+    assert_eq!(states(&world), 1);
+    mount.unmount();
+
+    // And from then on the new key is known: no server is needed to tell whose it is.
+    world.hang(&[LoggedCall::List]);
+    let mount = world.try_mount(&[], OTHER_KEY).unwrap();
+    assert_eq!(mount.sh("cat kept"), "mine\n");
+}
+
+#[test]
+fn a_rotated_key_sends_what_the_old_one_could_not() {
+    let world = World::new();
+    let mount = world.mount();
+    mount.sh("echo x > anchor");
+    world.hang(&[LoggedCall::Upload]);
+    let closers: Vec<_> = (0..3)
+        .map(|n| {
+            let path = mount.at(format!("pending {n}"));
+            std::thread::spawn(move || close_of(path, format!("{n}").as_bytes()))
+        })
+        .collect();
+    eventually("the saves hang", || held(&world, LoggedCall::Upload) == 3);
+    mount.signal("TERM");
+    assert_eq!(mount.wait(), Some(0));
+    for closer in closers {
+        closer.join().unwrap().unwrap_err();
+    }
+    world.emulator.clear_faults();
+    world.forget_calls();
+
+    let mount = world.try_mount(&[], OTHER_KEY).unwrap();
+    for n in 0..3 {
+        let name = format!("pending {n}");
+        eventually("it is sent", || mount_has_confirmed(&mount, &name));
+        assert_eq!(world.stored_bytes(&name), format!("{n}").as_bytes());
+    }
+    assert_eq!(world.calls().upload, 3);
+}
+
+#[test]
+fn the_key_of_another_workspace_shows_and_sends_nothing_of_the_first() {
+    let data = tempfile::tempdir().unwrap();
+    let mut world = World::with(lasting(data.path()));
+    world.output("theirs", b"1");
+    let mount = world.mount();
+    mount.sh("cat theirs; echo mine > kept");
+    world.hang(&[LoggedCall::Upload, LoggedCall::Delete]);
+    let path = mount.at("pending");
+    let closer = std::thread::spawn(move || close_of(path, b"never sent elsewhere"));
+    eventually("the save hangs", || held(&world, LoggedCall::Upload) == 1);
+    mount.sh("rm theirs");
+    mount.signal("TERM");
+    assert_eq!(mount.wait(), Some(0));
+    closer.join().unwrap().unwrap_err();
+    let address = world.emulator.addr();
+    world.emulator.shutdown();
+
+    // Another workspace at the same address.
+    let other = tempfile::tempdir().unwrap();
+    world.emulator = Emulator::start(Config {
+        listen: address,
+        ..lasting(other.path())
+    })
+    .unwrap();
+    world.output("other", b"2");
+    let mount = world.try_mount(&[], OTHER_KEY).unwrap();
+    assert_eq!(mount.names(), ["other"]);
+    assert_eq!(mount.sh("cat other; echo y > new"), "2");
+    assert_eq!(states(&world), 2);
+    mount.unmount();
+    assert_eq!(world.emulator.files().unwrap().len(), 2);
+    let calls = world.calls();
+    assert_eq!((calls.upload, calls.delete), (1, 0));
+    world.emulator.shutdown();
+
+    // And back: the first is as it was, and goes on.
+    world.emulator = Emulator::start(Config {
+        listen: address,
+        ..lasting(data.path())
+    })
+    .unwrap();
+    let mount = world.mount();
+    assert_eq!(mount.names(), ["kept", "pending"]);
+    assert_eq!(mount.sh("cat kept"), "mine\n");
+    eventually("what was pending is sent", || {
+        mount_has_confirmed(&mount, "pending") && world.all_stored("theirs").is_empty()
+    });
+    assert_eq!(states(&world), 2);
+}
