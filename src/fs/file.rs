@@ -10,7 +10,7 @@ use crate::store::FetchError;
 use super::directory::checked_name;
 use super::node::{Content, Local, MEMORY_LIMIT, Node};
 use super::save::after_close;
-use super::{Caller, Entry, Fh, FsError, OpenFlags, ROOT, WorkspaceFs, lock, now};
+use super::{Caller, Entry, Fh, FsError, OpenFlags, Place, ROOT, WorkspaceFs, lock, now};
 
 /// How much of a file its media type is told by, where the name does not tell.
 pub(super) const SNIFFED: usize = 4096;
@@ -224,24 +224,23 @@ impl WorkspaceFs {
     }
 
     /// write(2). All of `data` or an error. May copy sealed content first, so it may take as long as the disk does.
-    pub fn write(&self, fh: Fh, offset: u64, data: &[u8]) -> Result<(), FsError> {
+    pub fn write(&self, fh: Fh, place: Place, data: &[u8]) -> Result<(), FsError> {
         let handle = self.handle(fh)?;
         if !handle.flags.write {
             return Err(FsError::BadHandle);
         }
-        // The kernel appends at the size it knows; ours is the one all handles share.
-        let offset = (!handle.flags.append).then_some(offset);
+        let offset = place.of(handle.flags);
         handle.node.lock().write(&self.store, offset, data, now())
     }
 
     /// write(2) as far as memory is all it takes; `None` when the disk is needed or somebody else is at the file.
-    pub fn write_now(&self, fh: Fh, offset: u64, data: &[u8]) -> Option<Result<(), FsError>> {
+    pub fn write_now(&self, fh: Fh, place: Place, data: &[u8]) -> Option<Result<(), FsError>> {
         let handle = match self.handle(fh) {
             Ok(handle) if handle.flags.write => handle,
             Ok(_) => return Some(Err(FsError::BadHandle)),
             Err(error) => return Some(Err(error)),
         };
-        let offset = (!handle.flags.append).then_some(offset);
+        let offset = place.of(handle.flags);
         let mut inner = handle.node.try_lock()?;
         let end = offset.unwrap_or(inner.size) + data.len() as u64;
         let stays_in_memory = matches!(inner.content, Content::Memory(_)) && end <= MEMORY_LIMIT;

@@ -38,7 +38,7 @@ use crate::sync::Refresher;
 
 pub use closers::Caller;
 pub use error::FsError;
-pub use types::{Attr, Changes, DirEntry, Entry, Fh, Kind, OpenFlags, RenameMode, Space};
+pub use types::{Attr, Changes, DirEntry, Entry, Fh, Kind, OpenFlags, Place, RenameMode, Space};
 
 use node::Node;
 

@@ -104,6 +104,25 @@ impl OpenFlags {
     }
 }
 
+/// Where a write goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Here, or to the end where the handle appends.
+    Of(u64),
+    /// Here, whatever the handle is.
+    Exactly(u64),
+}
+
+impl Place {
+    /// The offset; `None` is the end. The kernel appends at the size it knows, ours is the one all handles share.
+    pub(super) fn of(self, flags: OpenFlags) -> Option<u64> {
+        match self {
+            Self::Of(_) if flags.append => None,
+            Self::Of(offset) | Self::Exactly(offset) => Some(offset),
+        }
+    }
+}
+
 /// What a setattr changes; `None` leaves as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Changes {

@@ -23,7 +23,7 @@ use fuser::{
     WriteFlags,
 };
 
-use crate::fs::{self, Caller, Changes, Fh, FsError, RenameMode, WorkspaceFs};
+use crate::fs::{self, Caller, Changes, Fh, FsError, Place, RenameMode, WorkspaceFs};
 
 use convert::{Answer, asked_time, errno, file_attr, ino, nanos, ttl};
 use pools::Pools;
@@ -295,18 +295,24 @@ impl Filesystem for FuseAdapter {
         fh: FileHandle,
         offset: u64,
         data: &[u8],
-        _write_flags: WriteFlags,
+        write_flags: WriteFlags,
         _flags: OpenFlags,
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
         let (fh, written) = (handle(fh), data.len() as u32);
-        if let Some(result) = self.fs.write_now(fh, offset, data) {
+        // Pages of a shared mapping come through whichever handle can write; one that appends still means this place.
+        let place = if write_flags.contains(WriteFlags::FUSE_WRITE_CACHE) {
+            Place::Exactly(offset)
+        } else {
+            Place::Of(offset)
+        };
+        if let Some(result) = self.fs.write_now(fh, place, data) {
             return result.map(|()| written).answer(reply);
         }
         let (fs, data) = (Arc::clone(&self.fs), data.to_vec());
         self.pools.local(move || {
-            fs.write(fh, offset, &data).map(|()| written).answer(reply);
+            fs.write(fh, place, &data).map(|()| written).answer(reply);
         });
     }
 

@@ -43,6 +43,8 @@ pub struct Row {
     pub scope: Option<String>,
     /// Whether it was saved through this machine.
     pub own: bool,
+    /// Whether that its id is ours was a guess among several: such an id is never deleted.
+    pub guessed: bool,
 }
 
 /// A row to be: a file seen at the service.
@@ -59,7 +61,7 @@ pub struct NewRow<'a> {
 }
 
 pub(super) const COLUMNS: &str = "ino, name, suffixed, id, filename, mime_type, size, created_at, mtime, ctime, \
-     downloadable, scope, own";
+     downloadable, scope, own, guessed";
 
 impl Row {
     pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
@@ -77,6 +79,7 @@ impl Row {
             downloadable: row.get(10)?,
             scope: row.get(11)?,
             own: row.get(12)?,
+            guessed: row.get(13)?,
         })
     }
 }
@@ -124,7 +127,7 @@ impl State {
     pub fn totals(&self) -> Result<(u64, u64), StateError> {
         self.db.read(|sql| {
             sql.prepare_cached(
-                "SELECT count(*), coalesce(sum(size), 0) FROM files WHERE name IS NOT NULL",
+                "SELECT count(*), CAST(total(size) AS INTEGER) FROM files WHERE name IS NOT NULL",
             )?
             .query_row([], |row| {
                 Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64))

@@ -17,7 +17,7 @@ use super::catalogue::{row_where, taken};
 use super::db::Durability;
 use super::queue::{EntriesGuard, Entry, now};
 use super::records::{
-    drop_records, forget, insert_deletes, insert_save, supersede, take_superseded,
+    deletable_id, drop_records, forget, insert_deletes, insert_save, supersede, take_superseded,
 };
 use super::{Body, Ino, Millis, Nanos, Seq, State, StateError, Ticket, Work};
 
@@ -181,14 +181,15 @@ impl State {
         let dropped = untouched(&entries, ino);
         let deletes = self.write(Durability::Durable, |tx| {
             drop_records(tx, &dropped)?;
-            let row = row_where(&tx.sql, "ino = ?1", [ino.0 as i64])?;
+            // A listing may have moved the file since the caller found it.
+            let row = row_where(&tx.sql, "ino = ?1", [ino.0 as i64])?.ok_or(StateError::Gone)?;
             let mut doomed = take_superseded(tx, ino)?;
-            let name = row.as_ref().map_or("", |row| row.filename.as_str());
-            doomed.extend(row.as_ref().and_then(|row| row.id.clone()));
+            let name = row.filename.as_str();
+            doomed.extend(deletable_id(&row));
             tx.sql
                 .execute("DELETE FROM files WHERE ino = ?1", [ino.0 as i64])?;
             tx.touched.push(ino);
-            insert_deletes(tx, &doomed, name, now)
+            insert_deletes(tx, &doomed, name, false, now)
         })?;
         let cleanup = forget(&mut entries, &dropped);
         for entry in deletes {
@@ -227,12 +228,16 @@ impl State {
                 drop_records(tx, &dropped)?;
                 supersede(tx, ino, over)?;
             }
-            tx.sql
+            let changed = tx
+                .sql
                 .execute(
                     "UPDATE files SET name = ?2, filename = ?2, mime_type = ?3, suffixed = 0, ctime = ?4 WHERE ino = ?1",
                     params![ino.0 as i64, name, mime_type, ctime],
                 )
                 .map_err(taken)?;
+            if changed == 0 {
+                return Err(StateError::Gone);
+            }
             tx.touched.push(ino);
             for seq in &waiting {
                 tx.sql.execute(

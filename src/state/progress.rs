@@ -9,8 +9,8 @@ use crate::api::{ApiError, FileId, FileMetadata};
 use super::catalogue::row_where;
 use super::db::Durability;
 use super::queue::{Entry, now};
-use super::records::{adopt, drop_records, forget, insert_deletes};
-use super::{Class, Cleanup, Millis, Pending, Record, Seq, State, StateError, Work};
+use super::records::{adopt, drop_records, forget, insert_deletes, take_superseded};
+use super::{Body, Class, Cleanup, Millis, Pending, Record, Seq, State, StateError, Work};
 
 impl State {
     /// The next record for a worker of `class`; blocks, `None` when the outbox stops.
@@ -30,20 +30,71 @@ impl State {
         self.queue.wait_idle(deadline)
     }
 
-    /// The end of a save: the service has `file` for the record, and its bytes are kept here. Who waits is told. A file
-    /// that was removed while it was on its way is deleted again.
-    pub fn confirm(&self, seq: Seq, file: &FileMetadata) -> Result<Cleanup, StateError> {
+    /// Notes, durably, that a try to send the record begins: should the process die, the next one looks whether it
+    /// arrived before it sends again.
+    pub fn sending(&self, seq: Seq) -> Result<(), StateError> {
         let mut entries = self.queue.entries();
-        let Some(ino) = entries.get(seq).and_then(|entry| entry.record.ino()) else {
+        let Some(entry) = entries.get_mut(seq).filter(|entry| !entry.is_noted) else {
+            return Ok(());
+        };
+        entry.is_noted = true;
+        self.write(Durability::Durable, |tx| {
+            tx.sql.execute(
+                "UPDATE outbox SET sent_at = ?2 WHERE seq = ?1",
+                params![seq.0, now()],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// The end of a save: the service has `file` for the record, and its bytes are kept here. Who waits is told. A file
+    /// that was removed while it was on its way is deleted again, unless that it is ours was `guessed`.
+    pub fn confirm(
+        &self,
+        seq: Seq,
+        file: &FileMetadata,
+        guessed: bool,
+    ) -> Result<Cleanup, StateError> {
+        let mut entries = self.queue.entries();
+        let Some((ino, renamed)) = entries.get(seq).and_then(|entry| match &entry.record.work {
+            Work::Save { ino, body, .. } => Some((*ino, *body == Body::Held)),
+            Work::Delete { .. } => None,
+        }) else {
             return Ok(Cleanup::new());
         };
+        // What a rename put this inode in place of goes when its last content is there, not an earlier one.
+        let is_last = entries.of_inode(ino).last() == Some(&seq);
         let deletes = self.write(Durability::Durable, |tx| {
-            let doomed = match row_where(&tx.sql, "ino = ?1", [ino.0 as i64])? {
-                Some(row) => adopt(tx, &row, file, now())?,
-                None => vec![file.id.clone()],
-            };
             drop_records(tx, &[seq])?;
-            insert_deletes(tx, &doomed, &file.filename, now())
+            let mut deletes = Vec::new();
+            match row_where(&tx.sql, "ino = ?1", [ino.0 as i64])? {
+                Some(row) => {
+                    let replaced = adopt(tx, &row, file, guessed, now())?;
+                    deletes.extend(insert_deletes(
+                        tx,
+                        &replaced,
+                        &file.filename,
+                        renamed,
+                        now(),
+                    )?);
+                }
+                None if guessed => {}
+                None => {
+                    let doomed = [file.id.clone()];
+                    deletes.extend(insert_deletes(tx, &doomed, &file.filename, false, now())?);
+                }
+            }
+            if is_last {
+                let superseded = take_superseded(tx, ino)?;
+                deletes.extend(insert_deletes(
+                    tx,
+                    &superseded,
+                    &file.filename,
+                    false,
+                    now(),
+                )?);
+            }
+            Ok(deletes)
         })?;
         for entry in deletes {
             entries.insert_delete(entry);
@@ -85,7 +136,10 @@ impl State {
             entry.in_flight = false;
             entry.not_before = not_before;
             entry.record.tries += 1;
-            entry.record.maybe_sent |= error.may_have_happened();
+            if error.may_have_happened() {
+                entry.record.sent_at = entry.record.sent_at.or(entry.record.tried_at);
+            }
+            entry.is_noted = entry.record.sent_at.is_some();
             entry.last_error = Some(error.to_string());
         }
         if report {
@@ -95,10 +149,11 @@ impl State {
                 entries.settle(waiting, Err(error.clone()));
             }
         }
+        let sent_at = entries.get(seq).and_then(|entry| entry.record.sent_at);
         self.write(Durability::Relaxed, |tx| {
             tx.sql.execute(
-                "UPDATE outbox SET tries = tries + 1, not_before = ?2, last_error = ?3 WHERE seq = ?1",
-                params![seq.0, not_before, error.to_string()],
+                "UPDATE outbox SET tries = tries + 1, not_before = ?2, last_error = ?3, sent_at = ?4 WHERE seq = ?1",
+                params![seq.0, not_before, error.to_string(), sent_at],
             )?;
             Ok(())
         })
@@ -169,7 +224,7 @@ impl State {
         let entries = self.queue.entries();
         entries
             .all()
-            .filter(|entry| entry.in_flight || entry.record.maybe_sent)
+            .filter(|entry| entry.in_flight || entry.record.sent_at.is_some())
             .filter_map(|entry| match &entry.record.work {
                 Work::Save { size, .. } => Some((entry.record.name.clone(), *size)),
                 Work::Delete { .. } => None,

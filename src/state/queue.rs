@@ -42,6 +42,8 @@ pub enum Work {
     Delete {
         /// Which.
         id: FileId,
+        /// Whether its bytes live on under another id: it was renamed.
+        renamed: bool,
     },
 }
 
@@ -67,8 +69,10 @@ pub struct Record {
     pub tries: u32,
     /// Since when it waits.
     pub since: Millis,
-    /// Whether a try may have reached the service without our knowing: then look before sending again.
-    pub maybe_sent: bool,
+    /// When a try began that may have reached the service without our knowing: look before sending again.
+    pub sent_at: Option<Millis>,
+    /// When this process tried it first.
+    pub tried_at: Option<Millis>,
 }
 
 impl Record {
@@ -151,6 +155,8 @@ pub(super) struct Entry {
     pub(super) on_hold: bool,
     pub(super) not_before: Millis,
     pub(super) in_flight: bool,
+    /// Whether the database says that it may have been sent.
+    pub(super) is_noted: bool,
     pub(super) last_error: Option<String>,
     pub(super) ticket: Ticket,
 }
@@ -158,7 +164,7 @@ pub(super) struct Entry {
 impl Entry {
     /// Whether the service cannot have seen it, so that dropping it leaves nothing behind there.
     pub(super) fn is_untouched(&self) -> bool {
-        !self.in_flight && !self.record.maybe_sent
+        !self.in_flight && self.record.sent_at.is_none()
     }
 
     /// Whether somebody in close(2) may wait for it: it is on its way, and neither done nor reported as failed.
@@ -272,6 +278,7 @@ impl Queue {
                 Next::Do(seq) => {
                     let entry = inner.class(class).get_mut(&seq)?;
                     entry.in_flight = true;
+                    entry.record.tried_at.get_or_insert(now);
                     return Some(entry.record.clone());
                 }
                 Next::WaitUntil(time) => {
@@ -316,17 +323,26 @@ impl Queue {
     }
 }
 
-/// The first record that is due. Records of one inode go out in their order: a later one waits for all
-/// earlier ones, also for those that failed and wait for their next try.
+/// The first record that is due. Records of one inode go out in their order: a later one waits for all earlier ones,
+/// also for those that failed and wait for their next try. So do records of one name, once the service may have seen
+/// the earlier one: of two files of one name, only their order tells which is whose.
 fn pick(entries: &Entries, now: Millis) -> Next {
     let mut waiting_inodes = HashSet::new();
+    let mut waiting_names = HashSet::new();
     let mut earliest: Option<Millis> = None;
     for (seq, entry) in entries {
-        let first_of_its_inode = entry
-            .record
-            .ino()
-            .is_none_or(|ino| waiting_inodes.insert(ino));
-        if !first_of_its_inode || entry.in_flight || entry.on_hold {
+        let is_free = match entry.record.ino() {
+            Some(ino) => {
+                let name = entry.record.name.as_str();
+                let is_name_free = !waiting_names.contains(name);
+                if !entry.is_untouched() {
+                    waiting_names.insert(name);
+                }
+                waiting_inodes.insert(ino) && is_name_free
+            }
+            None => true,
+        };
+        if !is_free || entry.in_flight || entry.on_hold {
             continue;
         }
         if entry.not_before <= now {
@@ -394,7 +410,7 @@ impl EntriesGuard<'_> {
     pub(super) fn release_delete(&mut self, id: &FileId) {
         self.inner.read.remove(id);
         for entry in self.inner.deletes.values_mut() {
-            if matches!(&entry.record.work, Work::Delete { id: doomed } if doomed == id) {
+            if matches!(&entry.record.work, Work::Delete { id: doomed, .. } if doomed == id) {
                 entry.on_hold = false;
             }
         }
@@ -402,7 +418,7 @@ impl EntriesGuard<'_> {
 
     /// Takes a deletion in, on hold while somebody reads what it deletes.
     pub(super) fn insert_delete(&mut self, mut entry: Entry) {
-        if let Work::Delete { id } = &entry.record.work {
+        if let Work::Delete { id, .. } = &entry.record.work {
             entry.on_hold = self.inner.read.contains(id);
         }
         self.insert(entry);
@@ -454,6 +470,7 @@ mod tests {
             },
             None => Work::Delete {
                 id: FileId::new("file_x"),
+                renamed: false,
             },
         };
         let record = Record {
@@ -462,13 +479,15 @@ mod tests {
             name: String::new(),
             tries: 0,
             since: 0,
-            maybe_sent: false,
+            sent_at: None,
+            tried_at: None,
         };
         let entry = Entry {
             record,
             on_hold: false,
             not_before,
             in_flight: false,
+            is_noted: false,
             last_error: None,
             ticket: Ticket::default(),
         };
@@ -499,6 +518,18 @@ mod tests {
         assert_eq!(pick(&entries, 10), Next::Wait);
         entries.get_mut(&Seq(1)).unwrap().in_flight = false;
         entries.get_mut(&Seq(1)).unwrap().not_before = 50;
+        assert_eq!(pick(&entries, 10), Next::WaitUntil(50));
+    }
+
+    #[test]
+    fn what_may_have_been_sent_goes_before_others_of_its_name() {
+        let mut entries = Entries::from([entry(1, Some(7), 0), entry(2, Some(8), 0)]);
+        for entry in entries.values_mut() {
+            entry.record.name = "a".to_owned();
+        }
+        entries.get_mut(&Seq(1)).unwrap().not_before = 50;
+        assert_eq!(pick(&entries, 10), Next::Do(Seq(2)));
+        entries.get_mut(&Seq(1)).unwrap().record.sent_at = Some(5);
         assert_eq!(pick(&entries, 10), Next::WaitUntil(50));
     }
 

@@ -1,22 +1,26 @@
 //! Records as rows: how the outbox and what hangs on it stand in the database.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use crate::api::{FileId, FileMetadata};
 
+use super::catalogue::row_where;
 use super::db::Tx;
 use super::queue::{EntriesGuard, Entry};
 use super::{Body, Cleanup, Ino, Millis, Record, Row, Seq, StateError, Ticket, When, Work};
 
 pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<Entry>> {
     let mut statement = sql.prepare(
-        "SELECT seq, kind, ino, name, size, mime_type, stage, held, id, not_before, since, tries, last_error \
-         FROM outbox ORDER BY seq",
+        "SELECT seq, kind, ino, name, size, mime_type, stage, held, id, not_before, since, tries, last_error, \
+         sent_at, renamed FROM outbox ORDER BY seq",
     )?;
     let entries = statement.query_map([], |row| {
         let id = row.get::<_, Option<String>>(8)?.map(FileId::new);
         let work = match (row.get::<_, String>(1)?.as_str(), id) {
-            ("delete", Some(id)) => Work::Delete { id },
+            ("delete", Some(id)) => Work::Delete {
+                id,
+                renamed: row.get(14)?,
+            },
             _ => Work::Save {
                 ino: Ino(row.get::<_, i64>(2)? as u64),
                 size: row.get::<_, i64>(4)? as u64,
@@ -34,11 +38,10 @@ pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<Entry>> {
             name: row.get(3)?,
             tries: row.get(11)?,
             since: row.get(10)?,
-            // The process that knew is gone.
-            maybe_sent: true,
+            sent_at: row.get(13)?,
+            tried_at: None,
         };
         Ok(Entry {
-            record,
             // Whatever held a record at the last run is gone.
             on_hold: false,
             // So is the reason why a failed try was not repeated at once, perhaps: another key, another network.
@@ -47,8 +50,10 @@ pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<Entry>> {
                 None => row.get(9)?,
             },
             in_flight: false,
+            is_noted: record.sent_at.is_some(),
             last_error: row.get(12)?,
             ticket: Ticket::default(),
+            record,
         })
     })?;
     entries.collect()
@@ -83,17 +88,9 @@ pub(super) fn drop_records(tx: &mut Tx<'_>, seqs: &[Seq]) -> Result<(), StateErr
 
 /// Makes `over`'s ids the ones that are deleted when `ino` is confirmed, and takes `over` out of the directory.
 pub(super) fn supersede(tx: &mut Tx<'_>, ino: Ino, over: Ino) -> Result<(), StateError> {
-    let id: Option<String> = tx
-        .sql
-        .query_row(
-            "SELECT id FROM files WHERE ino = ?1",
-            [over.0 as i64],
-            |row| row.get(0),
-        )
-        .optional()?
-        .flatten();
+    let row = row_where(&tx.sql, "ino = ?1", [over.0 as i64])?;
     let mut ids = take_superseded(tx, over)?;
-    ids.extend(id.map(FileId::new));
+    ids.extend(row.as_ref().and_then(deletable_id));
     for id in &ids {
         tx.sql.execute(
             "INSERT OR IGNORE INTO superseded (ino, id) VALUES (?1, ?2)",
@@ -124,11 +121,17 @@ pub(super) fn hide(tx: &mut Tx<'_>, id: &FileId) -> Result<(), StateError> {
     Ok(())
 }
 
-/// Points the inode at its new file; the ids that this replaces.
+/// The id that goes when the row's content does; none where it may be somebody else's.
+pub(super) fn deletable_id(row: &Row) -> Option<FileId> {
+    row.id.clone().filter(|_| !row.guessed)
+}
+
+/// Points the inode at its new file; the id that this replaces.
 pub(super) fn adopt(
     tx: &mut Tx<'_>,
     row: &Row,
     file: &FileMetadata,
+    guessed: bool,
     now: Millis,
 ) -> Result<Vec<FileId>, StateError> {
     // A listing may have brought the new id in before its upload was answered.
@@ -144,26 +147,28 @@ pub(super) fn adopt(
     drop(statement);
     tx.sql
         .prepare_cached(
-            "UPDATE files SET id = ?2, created_at = ?3, downloadable = ?4, own = 1, learned_at = ?5 WHERE ino = ?1",
+            "UPDATE files SET id = ?2, created_at = ?3, downloadable = ?4, own = 1, learned_at = ?5, guessed = ?6 WHERE ino = ?1",
         )?
         .execute(params![
             row.ino.0 as i64,
             file.id.as_str(),
             file.created_at.as_microsecond(),
             file.downloadable,
-            now
+            now,
+            guessed
         ])?;
     tx.touched.push(row.ino);
-    let mut doomed = take_superseded(tx, row.ino)?;
-    doomed.extend(row.id.clone());
-    doomed.retain(|id| *id != file.id);
-    Ok(doomed)
+    Ok(deletable_id(row)
+        .filter(|id| *id != file.id)
+        .into_iter()
+        .collect())
 }
 
 pub(super) fn insert_deletes(
     tx: &mut Tx<'_>,
     ids: &[FileId],
     name: &str,
+    renamed: bool,
     now: Millis,
 ) -> Result<Vec<Entry>, StateError> {
     let mut entries = Vec::new();
@@ -171,13 +176,16 @@ pub(super) fn insert_deletes(
         hide(tx, id)?;
         tx.sql
             .prepare_cached(
-                "INSERT INTO outbox (kind, name, size, mime_type, id, not_before, since) \
-                 VALUES ('delete', ?1, 0, '', ?2, 0, ?3)",
+                "INSERT INTO outbox (kind, name, size, mime_type, id, renamed, not_before, since) \
+                 VALUES ('delete', ?1, 0, '', ?2, ?3, 0, ?4)",
             )?
-            .execute(params![name, id.as_str(), now])?;
+            .execute(params![name, id.as_str(), renamed, now])?;
         entries.push(new_entry(
             tx,
-            Work::Delete { id: id.clone() },
+            Work::Delete {
+                id: id.clone(),
+                renamed,
+            },
             name,
             When::Now,
             now,
@@ -203,8 +211,8 @@ pub(super) fn insert_save(
     };
     tx.sql
         .prepare_cached(
-            "INSERT INTO outbox (kind, ino, name, size, mime_type, inline, stage, held, not_before, since) \
-             VALUES ('save', ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT INTO outbox (kind, ino, name, size, mime_type, inline, stage, held, not_before, since, sent_at) \
+             VALUES ('save', ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?
         .execute(params![
             ino.0 as i64,
@@ -215,7 +223,9 @@ pub(super) fn insert_save(
             stage,
             body == Body::Held,
             when.not_before(now),
-            now
+            now,
+            // What is due is sent at once; should the process die, the next one has to look.
+            (when == When::Now).then_some(now)
         ])?;
     let work = Work::Save {
         ino,
@@ -234,11 +244,13 @@ pub(super) fn new_entry(tx: &Tx<'_>, work: Work, name: &str, when: When, now: Mi
             name: name.to_owned(),
             tries: 0,
             since: now,
-            maybe_sent: false,
+            sent_at: None,
+            tried_at: None,
         },
         on_hold: when == When::OnHold,
         not_before: when.not_before(now),
         in_flight: false,
+        is_noted: when == When::Now,
         last_error: None,
         ticket: Ticket::default(),
     }

@@ -18,6 +18,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
         downloadable INTEGER NOT NULL,
         scope        TEXT,
         own          INTEGER NOT NULL, -- saved through this mount
+        guessed      INTEGER NOT NULL DEFAULT 0, -- which of several files is ours was a guess: never deleted
         learned_at   INTEGER NOT NULL  -- milliseconds, when this id was first known here
     );
     -- Inode numbers start above the fixed ones of the root.
@@ -47,8 +48,10 @@ pub(super) const MIGRATIONS: &[&str] = &[
         stage      TEXT,                -- its file under staged/, or
         held       INTEGER NOT NULL DEFAULT 0, -- the kept bytes of the id that is confirmed when it is sent
         id         TEXT,                -- delete: which
+        renamed    INTEGER NOT NULL DEFAULT 0, -- delete: its bytes live on under another id
         not_before INTEGER NOT NULL,    -- milliseconds
         since      INTEGER NOT NULL,    -- milliseconds
+        sent_at    INTEGER,             -- milliseconds: the service may have seen a try begun then
         tries      INTEGER NOT NULL DEFAULT 0,
         last_error TEXT
     );

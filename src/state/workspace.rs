@@ -69,10 +69,15 @@ impl Workspaces {
         listed: &[FileId],
     ) -> Result<WorkspaceId, StateError> {
         let (lock, mut index) = self.locked_index()?;
+        // Another process may have found a place for this key while its listing was on its way here.
+        if let Some(known) = index
+            .iter()
+            .find(|known| known.base_url == base_url && known.keys.iter().any(|seen| seen == key))
+        {
+            return Ok(known.id.clone());
+        }
         for known in &mut index {
-            if known.base_url == base_url
-                && State::open(&self.root.join(&known.id.0))?.knows_any(listed)?
-            {
+            if known.base_url == base_url && self.knows_any(&known.id, listed) {
                 known.keys.push(key.to_owned());
                 let id = known.id.clone();
                 self.write_index(&index)?;
@@ -88,6 +93,20 @@ impl Workspaces {
         self.write_index(&index)?;
         drop(lock);
         Ok(id)
+    }
+
+    /// Whether a workspace's state knows one of these ids. State that is gone or can't be read knows none; it must not
+    /// keep every new key of its host out.
+    fn knows_any(&self, id: &WorkspaceId, listed: &[FileId]) -> bool {
+        let dir = self.root.join(&id.0);
+        if !dir.join("state.db").exists() {
+            return false;
+        }
+        let known = State::open(&dir).and_then(|state| state.knows_any(listed));
+        known.unwrap_or_else(|error| {
+            log::warn!("the state in {} is passed over: {error}", dir.display());
+            false
+        })
     }
 
     fn index_path(&self) -> PathBuf {

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -63,17 +63,13 @@ impl Trash {
         Ok(trash)
     }
 
-    /// Moves a copy in, under the name people know it by. A copy that lives on under another id (its file was renamed)
-    /// is not lost and stays out.
+    /// Moves a copy in, under the name people know it by.
     pub(super) fn take(&self, copy: &Path, id: &str, name: &str, now: i64) -> io::Result<()> {
         let metadata = match fs::metadata(copy) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
-        if metadata.nlink() > 1 {
-            return Ok(());
-        }
         let thing = Thing {
             thrown_at: now,
             name: format!("{now}-{id}"),
@@ -183,16 +179,6 @@ mod tests {
         assert!(kept.exists());
         trash(now + 8 * DAY, dir.path());
         assert!(!kept.exists());
-    }
-
-    #[test]
-    fn what_lives_on_under_another_id_is_not_taken() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = copy(dir.path(), "one");
-        fs::hard_link(&path, dir.path().join("two")).unwrap();
-        let trash = trash(5, dir.path());
-        trash.take(&path, "file_1", "a", 5).unwrap();
-        assert!(path.exists());
     }
 
     #[test]

@@ -8,23 +8,27 @@ use super::Failure;
 /// Clocks are read apart and the `date` header has whole seconds.
 const SLACK_MS: Millis = 2_000;
 
-/// The file that an earlier try of `record` left at the service: one of its name and size, unknown here, and no older
-/// than the record, by the service's clock.
-///
-/// Of several candidates one is ours and nothing tells which; the newest stands for it, and as none of the others is
-/// known here, none is ever deleted.
+/// What an earlier try may have left at the service.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// The newest file that may be ours.
+    pub(super) newest: Option<FileMetadata>,
+    /// Whether there are others: then nothing tells which is ours, and none of them is ever deleted.
+    pub(super) guessed: bool,
+}
+
+/// Looks for a file of the record's name and size, unknown here, and no older than the try that began at `sent_at`, by
+/// the service's clock.
 pub(super) fn for_lost(
     api: &dyn FilesApi,
     state: &State,
     record: &Record,
     size: u64,
-) -> Result<Option<FileMetadata>, Failure> {
+    sent_at: Millis,
+) -> Result<Found, Failure> {
     let page = api.list(&ListQuery::page(Cursor::Newest))?;
-    let local_now = now();
-    let ahead = page
-        .date
-        .map_or(0, |date| date.as_millisecond() - local_now);
-    let begun = record.since + ahead - SLACK_MS;
+    let ahead = page.date.map_or(0, |date| date.as_millisecond() - now());
+    let begun = sent_at + ahead - SLACK_MS;
     let mut candidates = Vec::new();
     for file in page.files {
         if file.filename == record.name
@@ -35,7 +39,8 @@ pub(super) fn for_lost(
             candidates.push(file);
         }
     }
-    if candidates.len() > 1 {
+    let guessed = candidates.len() > 1;
+    if guessed {
         log::warn!(
             "{}: {} files at the service may be this save; another client stored the same name and size in the same \
              moment. None of them will be deleted",
@@ -43,5 +48,8 @@ pub(super) fn for_lost(
             candidates.len()
         );
     }
-    Ok(candidates.into_iter().next())
+    Ok(Found {
+        newest: candidates.into_iter().next(),
+        guessed,
+    })
 }

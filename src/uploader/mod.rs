@@ -95,7 +95,7 @@ impl Worker {
                     mime_type,
                     body,
                 } => self.save(&record, *ino, *size, mime_type, body),
-                Work::Delete { id } => self.delete(&record, id),
+                Work::Delete { id, renamed } => self.delete(&record, id, *renamed),
             };
             match result {
                 Ok(()) => {}
@@ -117,22 +117,23 @@ impl Worker {
         mime_type: &str,
         body: &Body,
     ) -> Result<(), Failure> {
-        let row = self.state.row(ino)?;
-        if record.maybe_sent
-            && let Some(file) = look::for_lost(&*self.api, &self.state, record, size)?
-        {
-            log::info!(
-                "{}: the upload had arrived although its answer was lost",
-                record.name
-            );
-            let replaced = row.and_then(|row| row.id.clone());
-            return self.confirm(record.seq, ino, body, replaced, &file);
+        if let Some(sent_at) = record.sent_at {
+            let found = look::for_lost(&*self.api, &self.state, record, size, sent_at)?;
+            if let Some(file) = found.newest {
+                log::info!(
+                    "{}: the upload had arrived although its answer was lost",
+                    record.name
+                );
+                return self.confirm(record.seq, ino, body, &file, found.guessed);
+            }
         }
+        let row = self.state.row(ino)?;
         let Some(row) = row else {
             self.store.drop_stages(&self.state.abandon(record.seq)?);
             return Ok(());
         };
         let bytes = self.open_body(record.seq, body, row.id.as_ref())?;
+        self.state.sending(record.seq)?;
         let file = self.api.upload(Upload {
             filename: record.name.clone(),
             mime_type: mime_type.to_owned(),
@@ -140,17 +141,29 @@ impl Worker {
             body: bytes,
         })?;
         if file.size_bytes != size {
-            let message = format!(
-                "{size} bytes were sent, the service says it has {}",
-                file.size_bytes
-            );
-            return Err(ApiError::local(Call::Upload, ErrorKind::Nonsense, message).into());
+            return Err(self.disown(&file, size).into());
         }
         if file.filename != record.name {
             log::warn!("{} is called {} at the service", record.name, file.filename);
         }
         log::info!("{} is saved as {}", record.name, file.id);
-        self.confirm(record.seq, ino, body, row.id.clone(), &file)
+        self.confirm(record.seq, ino, body, &file, false)
+    }
+
+    /// The service stored something else than was sent: nobody should ever find it.
+    fn disown(&self, file: &FileMetadata, size: u64) -> ApiError {
+        if let Err(error) = self.api.delete(&file.id) {
+            log::error!(
+                "{} ({}) should be deleted at the service: {error}",
+                file.filename,
+                file.id
+            );
+        }
+        let message = format!(
+            "{size} bytes were sent, the service stored {}",
+            file.size_bytes
+        );
+        ApiError::local(Call::Upload, ErrorKind::Body, message)
     }
 
     fn open_body(
@@ -184,38 +197,36 @@ impl Worker {
         seq: Seq,
         ino: Ino,
         body: &Body,
-        replaced: Option<FileId>,
         file: &FileMetadata,
+        guessed: bool,
     ) -> Result<(), Failure> {
-        match (body, replaced) {
-            (Body::Inline, _) => {
-                let bytes = self.state.inline_body(seq)?;
-                self.store.keep_bytes(&bytes, &file.id)
-            }
-            (Body::Staged(name), _) => self.store.keep_staged(name, &file.id),
-            (Body::Held, Some(old)) => match self.store.keep_again(&old, &file.id) {
-                // Removed while it was on its way, and the old bytes went first; what arrived is deleted again.
-                Err(error)
-                    if error.kind() == io::ErrorKind::NotFound
-                        && self.state.row(ino)?.is_none() =>
-                {
-                    Ok(())
+        let row = self.state.row(ino)?;
+        // A file that was removed meanwhile has nothing left to keep.
+        if let Some(row) = row {
+            match (body, &row.id) {
+                (Body::Inline, _) => {
+                    let bytes = self.state.inline_body(seq)?;
+                    self.store.keep_bytes(&bytes, &file.id)
                 }
-                kept => kept,
-            },
-            // The file was removed meanwhile; nothing is left to keep.
-            (Body::Held, None) => Ok(()),
+                (Body::Staged(name), _) => self.store.keep_staged(name, &file.id),
+                (Body::Held, Some(old)) => self.store.keep_again(old, &file.id),
+                (Body::Held, None) => Err(io::ErrorKind::NotFound.into()),
+            }
+            .map_err(|error| disk(Call::Upload, &error))?;
         }
-        .map_err(|error| disk(Call::Upload, &error))?;
-        self.store.drop_stages(&self.state.confirm(seq, file)?);
+        self.store
+            .drop_stages(&self.state.confirm(seq, file, guessed)?);
         Ok(())
     }
 
-    fn delete(&self, record: &Record, id: &FileId) -> Result<(), Failure> {
-        // What is deleted at the service is deleted for ever; what is here of it stays for a while.
-        self.store
-            .throw_away(id, &names::directory_name(&record.name))
-            .map_err(|error| disk(Call::Delete, &error))?;
+    fn delete(&self, record: &Record, id: &FileId, renamed: bool) -> Result<(), Failure> {
+        // What is deleted at the service is deleted for ever; what is here of it stays for a while. The bytes of a
+        // renamed file live on under its new id.
+        if !renamed {
+            self.store
+                .throw_away(id, &names::directory_name(&record.name))
+                .map_err(|error| disk(Call::Delete, &error))?;
+        }
         match self.api.delete(id) {
             Ok(()) => {}
             Err(error) if error.kind == ErrorKind::NotFound => {}
@@ -240,7 +251,9 @@ impl Worker {
 
     fn failed(&self, record: &Record, error: &ApiError) {
         let now = now();
-        let waited = Duration::from_millis((now - record.since).max(0) as u64);
+        // Since the first try: what waited for its turn or its handle has not failed for so long.
+        let waited = now - record.tried_at.unwrap_or(now);
+        let waited = Duration::from_millis(waited.max(0) as u64);
         let next = pause::after(error, record.tries, waited, self.patience, random());
         let pause = next.pause.as_millis() as Millis;
         log::warn!(

@@ -278,6 +278,36 @@ fn a_save_whose_answer_a_killed_process_never_heard_is_found_by_the_next() {
     assert_eq!(world.calls().upload, 0);
 }
 
+/// What a killed process may have sent is not forgotten when its file is removed before anybody has looked: it came back
+/// with the next listing.
+#[test]
+fn a_file_removed_before_its_lost_upload_is_found_does_not_come_back() {
+    let world = World::new();
+    let mount = world.mount();
+    mount.sh("echo x > other");
+    let stall_after_upload = FaultRule {
+        call: Some(LoggedCall::Upload),
+        when: FaultMoment::AfterEffect,
+        ..FaultRule::new(FaultAction::Stall)
+    };
+    world.emulator.set_faults(vec![stall_after_upload]);
+    let path = mount.at("f");
+    let closer = std::thread::spawn(move || close_of(path, b"once"));
+    eventually("the server has it", || world.all_stored("f").len() == 1);
+    let _dead = mount.kill();
+    closer.join().unwrap().unwrap_err();
+
+    // Nothing can be looked for while the removal is made.
+    world.hang(&[LoggedCall::List]);
+    let mount = world.mount();
+    mount.sh("rm f");
+    world.emulator.clear_faults();
+    eventually("the service has it no more", || {
+        world.all_stored("f").is_empty()
+    });
+    assert_eq!(mount.names(), ["other"]);
+}
+
 #[test]
 fn the_key_is_nowhere_to_be_seen() {
     let world = World::new();

@@ -70,6 +70,28 @@ fn a_renamed_file_is_not_thrown_away() {
     assert_eq!(mount.sh("cat b.md"), "one\n");
 }
 
+/// Found by review: while the old id's deletion hung, both ids' copies were one file with two names, and none of them
+/// was taken for the last.
+#[test]
+fn a_file_renamed_and_then_removed_is_in_the_trash() {
+    let world = World::new();
+    let mount = world.mount();
+    mount.sh("echo precious > a.md");
+    world.hang(&[LoggedCall::Delete]);
+    mount.sh("mv a.md b.md");
+    eventually("the new name is uploaded", || {
+        world.all_stored("b.md").len() == 1
+    });
+    mount.sh("rm b.md");
+    world.emulator.clear_faults();
+    eventually("both are deleted", || {
+        world.emulator.files().unwrap().is_empty()
+    });
+    eventually("the bytes are in the trash", || {
+        trashed(&world) == expected(&[("b.md", b"precious\n")])
+    });
+}
+
 #[test]
 fn without_a_trash_what_is_removed_is_gone() {
     let world = World::new();

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use afs::api::{ApiKey, FilesApi, HttpClient, HttpConfig};
 use afs::fs::{
-    Attr, Caller, Changes, Fh, FsError, FsSettings, Kind, OpenFlags, ROOT, RenameMode, WorkspaceFs,
+    Attr, Caller, Changes, Fh, FsError, FsSettings, Kind, OpenFlags, Place, ROOT, RenameMode,
+    WorkspaceFs,
 };
 use afs::state::{Ino, State};
 use afs::store::{Limits, Store};
@@ -163,8 +164,8 @@ impl Surface for Direct {
     }
 
     fn pwrite(&self, fd: Fd, offset: u64, data: &[u8]) -> Answer<()> {
-        let written = self.fs.write_now(Fh(fd.0), offset, data);
-        answer(written.unwrap_or_else(|| self.fs.write(Fh(fd.0), offset, data)))
+        let written = self.fs.write_now(Fh(fd.0), Place::Of(offset), data);
+        answer(written.unwrap_or_else(|| self.fs.write(Fh(fd.0), Place::Of(offset), data)))
     }
 
     fn close_dup(&self, fd: Fd) -> Answer<()> {
