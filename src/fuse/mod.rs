@@ -1,10 +1,10 @@
 //! The kernel's side: convert, call, reply. Decisions live in `fs`.
 //!
 //! An event loop is never blocked: what may wait for the network or for a disk's sync is answered from a worker thread
-//! ([`Pools`]), what needs neither is answered in line. `.read_now` and `.write_now` say which it is.
+//! (`Pools`), what needs neither is answered in line. `.read_now` and `.write_now` say which it is.
 //!
 //! There are no notifications to the kernel here: a daemon killed inside one leaves its callers unkillable. Entries
-//! and attributes are trusted for [`TTL`] instead, and an inode that lost its name answers ESTALE.
+//! and attributes are trusted for `TTL` instead, and an inode that lost its name answers ESTALE.
 
 mod convert;
 mod pools;

@@ -20,4 +20,5 @@ mod trash;
 mod unlink;
 mod unreadable;
 mod views;
+mod whole;
 mod workspace;

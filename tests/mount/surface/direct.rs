@@ -18,7 +18,7 @@ use afs::sync::Refresher;
 use afs::uploader;
 
 use super::{Answer, Fd, Setup, Stat, Surface};
-use crate::harness::{KEY, PATIENCE, World};
+use crate::harness::{KEY, PATIENCE, World, eventually};
 
 pub(super) struct Direct {
     fs: WorkspaceFs,
@@ -52,6 +52,9 @@ impl Direct {
         if !refresher.is_known().expect("readable") {
             refresher.list_all(None, &mut |_| {}).expect("listed");
         }
+        // A listing that begins in the millisecond in which a file was learned says nothing about it.
+        let learned = afs::state::now();
+        eventually("the clock moves on", || afs::state::now() > learned);
         let settings = FsSettings {
             uid: nix::unistd::getuid().as_raw(),
             gid: nix::unistd::getgid().as_raw(),
