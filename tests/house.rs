@@ -22,6 +22,9 @@ const LIBRARIES: [(&str, &[&str]); 5] = [
     ("axum", &["emulator"]),
 ];
 
+/// The library's ways of telling the kernel something unasked. A daemon killed inside one leaves its callers unkillable.
+const NOTIFICATIONS: [&str; 4] = ["Notifier", "notifier", "inval_entry", "inval_inode"];
+
 /// The files outside any room: the map, and the table of contents of the program.
 const OUTSIDE: [&str; 2] = ["lib.rs", "main.rs"];
 
@@ -87,6 +90,11 @@ fn check(path: &Path, text: &str) -> Vec<String> {
             && !room.is_some_and(|room| rooms.contains(&room))
         {
             complaints.push(format!("only {} may name {library}", rooms.join(" and ")));
+        }
+    }
+    for word in NOTIFICATIONS {
+        if tokens.iter().any(|token| token == word) {
+            complaints.push(format!("{word}: the kernel is never notified"));
         }
     }
     complaints
@@ -288,6 +296,11 @@ mod the_checker_itself {
     #[test]
     fn finds_what_breaks_the_order() {
         for (path, text, complaint) in [
+            (
+                "fuse/mod.rs",
+                "fn f(session: &S) { session.notifier(); }",
+                "notifier: the kernel is never notified",
+            ),
             (
                 "state/mod.rs",
                 "use crate::fs::Draft;",

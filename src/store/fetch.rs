@@ -73,6 +73,22 @@ impl Fetch {
     }
 }
 
+/// Ends a fetch, however it ended: who waits for it is told, and the next reader may try again.
+struct Ending<'a> {
+    fetches: &'a Fetches,
+    id: &'a FileId,
+    fetch: &'a Fetch,
+    outcome: Result<Arc<File>, FetchError>,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        lock(&self.fetches.0).remove(self.id);
+        *lock(&self.fetch.outcome) = Some(self.outcome.clone());
+        self.fetch.done.notify_all();
+    }
+}
+
 impl Store {
     /// The whole file of an id, by `download` where it is not here yet. The wait ends when the download does, and that
     /// ends at the latest when it makes no progress for the client's deadline.
@@ -93,15 +109,18 @@ impl Store {
             }
         };
         if is_mine {
+            let mut ending = Ending {
+                fetches: &self.fetches,
+                id,
+                fetch: &fetch,
+                outcome: Err(FetchError::Cut("it was given up".to_owned())),
+            };
             // Looked for again under the claim: the fetch before may just have ended.
-            let outcome = match self.open_copy(id, size) {
+            ending.outcome = match self.open_copy(id, size) {
                 Ok(Some(file)) => Ok(Arc::new(file)),
                 Ok(None) => self.download_whole(id, size, download).map(Arc::new),
                 Err(error) => Err(disk(error)),
             };
-            lock(&self.fetches.0).remove(id);
-            *lock(&fetch.outcome) = Some(outcome);
-            fetch.done.notify_all();
         }
         fetch.wait()
     }
