@@ -19,10 +19,50 @@ impl Caller {
 
     /// The process the thread belongs to; it outlives the thread.
     pub(super) fn process(self) -> Option<u32> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.0)).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("Tgid:"))?;
-        line.trim().parse().ok()
+        field(&self.status()?, "Tgid:")?.parse().ok()
     }
+
+    /// Whether a signal is killing it: then what it has written may be a part of what it meant to write. A process that
+    /// is killed closes its files with the signal still pending.
+    pub(super) fn is_dying(self) -> bool {
+        self.status().is_some_and(|status| is_dying(&status))
+    }
+
+    fn status(self) -> Option<String> {
+        fs::read_to_string(format!("/proc/{}/status", self.0)).ok()
+    }
+}
+
+/// The signals that people and systems end programs with.
+const ENDING: [i32; 5] = [
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGKILL,
+    libc::SIGTERM,
+];
+
+/// Whether a `/proc/TID/status` (proc_pid_status(5), masks in hexadecimal) shows a pending signal that will end the
+/// process: neither blocked nor ignored nor caught.
+fn is_dying(status: &str) -> bool {
+    let mask = |name| {
+        field(status, name)
+            .and_then(|mask| u64::from_str_radix(mask, 16).ok())
+            .unwrap_or(0)
+    };
+    let pending = mask("SigPnd:") | mask("ShdPnd:");
+    let harmless = mask("SigBlk:") | mask("SigIgn:") | mask("SigCgt:");
+    let deadly = pending & !harmless;
+    ENDING
+        .into_iter()
+        .any(|signal| deadly & (1 << (signal - 1)) != 0)
+}
+
+/// What stands behind a label at the beginning of a line.
+fn field<'a>(text: &'a str, label: &str) -> Option<&'a str> {
+    text.lines()
+        .find_map(|line| line.strip_prefix(label))
+        .map(str::trim)
 }
 
 /// Whether `process` has a descriptor that can write to the inode of this mount.
@@ -38,13 +78,8 @@ pub(super) fn can_write(process: u32, mount_id: u64, ino: Ino) -> bool {
 
 /// Reads one `/proc/PID/fdinfo/N` (proc(5)): `flags` in octal, `mnt_id`, and since Linux 5.14 `ino`.
 fn is_writer(text: &str, mount_id: u64, ino: Ino) -> bool {
-    let field = |name: &str| {
-        text.lines()
-            .find_map(|line| line.strip_prefix(name))
-            .map(str::trim)
-    };
-    let flags = field("flags:").and_then(|flags| i32::from_str_radix(flags, 8).ok());
-    let number = |name| field(name).and_then(|text| text.parse::<u64>().ok());
+    let flags = field(text, "flags:").and_then(|flags| i32::from_str_radix(flags, 8).ok());
+    let number = |name| field(text, name).and_then(|text| text.parse::<u64>().ok());
     flags.is_some_and(|flags| flags & libc::O_ACCMODE != libc::O_RDONLY)
         && number("mnt_id:") == Some(mount_id)
         && number("ino:") == Some(ino.0)
@@ -69,6 +104,28 @@ mod tests {
         ];
         for (info, expected) in cases {
             assert_eq!(is_writer(info, 42, Ino(17)), expected, "{info:?}");
+        }
+    }
+
+    #[test]
+    fn a_deadly_signal_is_one_that_nothing_stops() {
+        let status = |pending: &str, blocked: &str, ignored: &str, caught: &str| {
+            format!(
+                "SigPnd:\t0\nShdPnd:\t{pending}\nSigBlk:\t{blocked}\nSigIgn:\t{ignored}\nSigCgt:\t{caught}\n"
+            )
+        };
+        // 2 is SIGINT's bit, 100 SIGKILL's, 8000000 SIGWINCH's.
+        for (status, expected) in [
+            (status("2", "0", "0", "0"), true),
+            (status("100", "0", "0", "0"), true),
+            (status("2", "2", "0", "0"), false),
+            (status("2", "0", "2", "0"), false),
+            (status("2", "0", "0", "2"), false),
+            (status("8000000", "0", "0", "0"), false),
+            (status("0", "0", "0", "0"), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(is_dying(&status), expected, "{status}");
         }
     }
 

@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use crate::api::mime_type_of;
-use crate::state::{Sealed, SealedBytes, StateError, Ticket, When};
+use crate::state::{Row, Sealed, SealedBytes, StateError, Ticket, When};
 use crate::store::Stage;
 
 use super::file::SNIFFED;
@@ -35,6 +35,9 @@ impl WorkspaceFs {
         if !self.is_last_close(&handle, caller) {
             return Ok(());
         }
+        if caller.is_dying() {
+            self.spare_what_is_replaced(node)?;
+        }
         let ticket = self.save(node, When::Now)?;
         self.state.release_hold(node.ino, When::Now);
         match ticket.and_then(|ticket| ticket.wait(None)) {
@@ -43,6 +46,24 @@ impl WorkspaceFs {
             Some(Err(_)) if node.lock().is_unlinked => Ok(()),
             Some(Err(error)) => Err((&error).into()),
         }
+    }
+
+    /// Who is killed in the middle of replacing a file leaves a part of one. What was there before goes to the trash as
+    /// always; where its bytes are not here, the service keeps it.
+    fn spare_what_is_replaced(&self, node: &Node) -> Result<(), FsError> {
+        if !node.shown().is_dirty {
+            return Ok(());
+        }
+        let row = self.state.row(node.ino)?;
+        let is_only_there = |row: &Row| row.id.as_ref().is_some_and(|id| !self.store.has(id));
+        if let Some(row) = row.filter(|row| is_only_there(row)) {
+            log::warn!(
+                "{} was being replaced by a program that was killed; its old version stays at the service",
+                row.filename
+            );
+            self.state.spare(row.ino)?;
+        }
+        Ok(())
     }
 
     /// Whether no other close of this file is to come, as far as it can be seen.

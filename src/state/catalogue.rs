@@ -43,8 +43,9 @@ pub struct Row {
     pub scope: Option<String>,
     /// Whether it was saved through this machine.
     pub own: bool,
-    /// Whether that its id is ours was a guess among several: such an id is never deleted.
-    pub guessed: bool,
+    /// Whether its id is never deleted from here: that it is ours was a guess among several, or who replaced it was killed
+    /// in the middle.
+    pub spared: bool,
 }
 
 /// A row to be: a file seen at the service.
@@ -61,7 +62,7 @@ pub struct NewRow<'a> {
 }
 
 pub(super) const COLUMNS: &str = "ino, name, suffixed, id, filename, mime_type, size, created_at, mtime, ctime, \
-     downloadable, scope, own, guessed";
+     downloadable, scope, own, spared";
 
 impl Row {
     pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
@@ -79,7 +80,7 @@ impl Row {
             downloadable: row.get(10)?,
             scope: row.get(11)?,
             own: row.get(12)?,
-            guessed: row.get(13)?,
+            spared: row.get(13)?,
         })
     }
 }
@@ -187,6 +188,16 @@ impl State {
                  ON CONFLICT (key) DO UPDATE SET value = 1 - value",
                 [],
             )?;
+            Ok(())
+        })
+    }
+
+    /// Has the service keep the file's present id when its content is replaced.
+    pub fn spare(&self, ino: Ino) -> Result<(), StateError> {
+        self.write(Durability::Relaxed, |tx| {
+            tx.sql
+                .execute("UPDATE files SET spared = 1 WHERE ino = ?1", [ino.0 as i64])?;
+            tx.touched.push(ino);
             Ok(())
         })
     }

@@ -48,12 +48,12 @@ impl State {
     }
 
     /// The end of a save: the service has `file` for the record, and its bytes are kept here. Who waits is told. A file
-    /// that was removed while it was on its way is deleted again, unless that it is ours was `guessed`.
+    /// that was removed while it was on its way is deleted again, unless it is `spared`: that it is ours is a guess.
     pub fn confirm(
         &self,
         seq: Seq,
         file: &FileMetadata,
-        guessed: bool,
+        spared: bool,
     ) -> Result<Cleanup, StateError> {
         let mut entries = self.queue.entries();
         let Some((ino, renamed)) = entries.get(seq).and_then(|entry| match &entry.record.work {
@@ -69,7 +69,7 @@ impl State {
             let mut deletes = Vec::new();
             match row_where(&tx.sql, "ino = ?1", [ino.0 as i64])? {
                 Some(row) => {
-                    let replaced = adopt(tx, &row, file, guessed, now())?;
+                    let replaced = adopt(tx, &row, file, spared, now())?;
                     deletes.extend(insert_deletes(
                         tx,
                         &replaced,
@@ -78,7 +78,7 @@ impl State {
                         now(),
                     )?);
                 }
-                None if guessed => {}
+                None if spared => {}
                 None => {
                     let doomed = [file.id.clone()];
                     deletes.extend(insert_deletes(tx, &doomed, &file.filename, false, now())?);

@@ -123,7 +123,7 @@ pub(super) fn hide(tx: &mut Tx<'_>, id: &FileId) -> Result<(), StateError> {
 
 /// The id that goes when the row's content does; none where it may be somebody else's.
 pub(super) fn deletable_id(row: &Row) -> Option<FileId> {
-    row.id.clone().filter(|_| !row.guessed)
+    row.id.clone().filter(|_| !row.spared)
 }
 
 /// Points the inode at its new file; the id that this replaces.
@@ -131,7 +131,7 @@ pub(super) fn adopt(
     tx: &mut Tx<'_>,
     row: &Row,
     file: &FileMetadata,
-    guessed: bool,
+    spared: bool,
     now: Millis,
 ) -> Result<Vec<FileId>, StateError> {
     // A listing may have brought the new id in before its upload was answered.
@@ -147,7 +147,7 @@ pub(super) fn adopt(
     drop(statement);
     tx.sql
         .prepare_cached(
-            "UPDATE files SET id = ?2, created_at = ?3, downloadable = ?4, own = 1, learned_at = ?5, guessed = ?6 WHERE ino = ?1",
+            "UPDATE files SET id = ?2, created_at = ?3, downloadable = ?4, own = 1, learned_at = ?5, spared = ?6 WHERE ino = ?1",
         )?
         .execute(params![
             row.ino.0 as i64,
@@ -155,7 +155,7 @@ pub(super) fn adopt(
             file.created_at.as_microsecond(),
             file.downloadable,
             now,
-            guessed
+            spared
         ])?;
     tx.touched.push(row.ino);
     Ok(deletable_id(row)

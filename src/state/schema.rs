@@ -18,7 +18,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
         downloadable INTEGER NOT NULL,
         scope        TEXT,
         own          INTEGER NOT NULL, -- saved through this mount
-        guessed      INTEGER NOT NULL DEFAULT 0, -- which of several files is ours was a guess: never deleted
+        spared      INTEGER NOT NULL DEFAULT 0, -- its id is never deleted from here
         learned_at   INTEGER NOT NULL  -- milliseconds, when this id was first known here
     );
     -- Inode numbers start above the fixed ones of the root.

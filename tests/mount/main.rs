@@ -8,6 +8,7 @@ mod failing;
 mod files;
 mod harness;
 mod hung;
+mod killed;
 mod life;
 mod names;
 mod refresh;

@@ -8,7 +8,7 @@ use afs::emulator::{FaultAction, FaultAnswer, FaultRule, LoggedCall};
 use super::harness::{World, eventually};
 
 /// Every file under the workspace's trash, with the name it was known by.
-fn trashed(world: &World) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn trashed(world: &World) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     for workspace in directories(&world.state_root()) {
         for thing in directories(&workspace.join("trash")) {
