@@ -31,6 +31,8 @@ pub enum FsError {
     RateLimited,
     /// The service or the disk failed.
     Io,
+    /// The caller is being ended by a signal.
+    Interrupted,
     /// Something this file system does not do.
     NotPermitted,
     /// A read-only mount, or a view.
@@ -73,6 +75,7 @@ impl FsError {
             Self::DiskFull => libc::ENOSPC,
             Self::RateLimited => libc::EAGAIN,
             Self::Io => libc::EIO,
+            Self::Interrupted => libc::EINTR,
             // mkdir(2), link(2), symlink(2), mknod(2), rename(2): "the filesystem does not support" it.
             Self::NotPermitted => libc::EPERM,
             Self::ReadOnly => libc::EROFS,
@@ -153,6 +156,7 @@ impl From<&FetchError> for FsError {
     fn from(error: &FetchError) -> Self {
         match error {
             FetchError::Api(error) => error.into(),
+            FetchError::GivenUp => Self::Interrupted,
             FetchError::Disk(error) if error.kind() == io::ErrorKind::StorageFull => Self::DiskFull,
             FetchError::Cut(_) | FetchError::WrongLength { .. } | FetchError::Disk(_) => Self::Io,
         }

@@ -83,7 +83,7 @@ impl WorkspaceFs {
         } else if flags.truncate {
             node.lock().truncate(&self.store, 0, now())
         } else if flags.write {
-            self.bring_here(&node)
+            self.bring_here(&node, caller)
         } else {
             Ok(())
         };
@@ -182,27 +182,36 @@ impl WorkspaceFs {
     }
 
     /// read(2). The first read of a file that only the service has fetches it.
-    pub fn read(&self, fh: Fh, offset: u64, size: usize) -> Result<Vec<u8>, FsError> {
+    pub fn read(
+        &self,
+        fh: Fh,
+        offset: u64,
+        size: usize,
+        caller: Caller,
+    ) -> Result<Vec<u8>, FsError> {
         let handle = self.handle(fh)?;
         loop {
             match handle.node.read_local(offset, size)? {
                 Local::Data(data) => return Ok(data),
-                Local::Elsewhere(..) => self.bring_here(&handle.node)?,
+                Local::Elsewhere(..) => self.bring_here(&handle.node, caller)?,
             }
         }
     }
 
-    /// Fetches what only the service has.
-    fn bring_here(&self, node: &Node) -> Result<(), FsError> {
+    /// Fetches what only the service has, for as long as the caller lives.
+    fn bring_here(&self, node: &Node, caller: Caller) -> Result<(), FsError> {
         let (id, size) = match node.read_local(0, 0)? {
             Local::Data(_) => return Ok(()),
             Local::Elsewhere(id, size) => (id, size),
         };
-        match self.store.fetch(&id, size, || self.api.download(&id)) {
+        let (api, wanted) = (Arc::clone(&self.api), id.clone());
+        let download = move || api.download(&wanted);
+        match self.store.fetch(&id, size, download, &|| caller.is_dying()) {
             Ok(file) => {
                 node.fetched(&id, file);
                 Ok(())
             }
+            Err(FetchError::GivenUp) => Err(FsError::Interrupted),
             Err(error) => {
                 log::warn!("{id} could not be read: {error}");
                 Err(self.explain(&id, &error))
@@ -227,7 +236,9 @@ impl WorkspaceFs {
                     Err(_) | Ok(_) => error.into(),
                 }
             }
-            FetchError::Api(_) | FetchError::Cut(_) | FetchError::Disk(_) => error.into(),
+            FetchError::Api(_) | FetchError::Cut(_) | FetchError::Disk(_) | FetchError::GivenUp => {
+                error.into()
+            }
         }
     }
 

@@ -6,8 +6,9 @@
 
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use crate::api::mime_type_of;
+use crate::api::{ApiError, mime_type_of};
 use crate::state::{Row, Sealed, SealedBytes, StateError, Ticket, When};
 use crate::store::Stage;
 
@@ -17,6 +18,9 @@ use super::{Caller, Fh, FsError, Handle, WorkspaceFs, closers, lock};
 
 /// How long an empty file stays as it is before it is sent.
 const EMPTY_QUIET_MS: i64 = 5_000;
+
+/// How often who waits for the service looks whether its caller still does.
+const LOOK_AROUND: Duration = Duration::from_millis(200);
 
 /// Content up to this size is stored in its outbox record: one commit makes it durable.
 const INLINE_LIMIT: u64 = 64 * 1024;
@@ -40,11 +44,14 @@ impl WorkspaceFs {
         }
         let ticket = self.save(node, When::Now)?;
         self.state.release_hold(node.ino, When::Now);
-        match ticket.and_then(|ticket| ticket.wait(None)) {
-            None | Some(Ok(())) => Ok(()),
+        let Some(ticket) = ticket else {
+            return Ok(());
+        };
+        match wait(&ticket, caller)? {
+            Ok(()) => Ok(()),
             // Removed while it was on its way: nothing of it is missing.
-            Some(Err(_)) if node.lock().is_unlinked => Ok(()),
-            Some(Err(error)) => Err((&error).into()),
+            Err(_) if node.lock().is_unlinked => Ok(()),
+            Err(error) => Err((&error).into()),
         }
     }
 
@@ -181,6 +188,18 @@ impl WorkspaceFs {
             inner.content = Content::Sealed(name.clone(), Arc::new(file));
         }
         Ok(name)
+    }
+}
+
+/// Waits for a record's fate, for as long as the caller lives; the record goes on without it.
+fn wait(ticket: &Ticket, caller: Caller) -> Result<Result<(), ApiError>, FsError> {
+    loop {
+        if let Some(fate) = ticket.wait(Some(Instant::now() + LOOK_AROUND)) {
+            return Ok(fate);
+        }
+        if caller.is_dying() {
+            return Err(FsError::Interrupted);
+        }
     }
 }
 

@@ -270,7 +270,7 @@ impl Filesystem for FuseAdapter {
 
     fn read(
         &self,
-        _request: &Request,
+        request: &Request,
         _inode: INodeNo,
         fh: FileHandle,
         offset: u64,
@@ -284,8 +284,9 @@ impl Filesystem for FuseAdapter {
             return local.answer(reply);
         }
         let fs = Arc::clone(&self.fs);
+        let caller = Caller(request.pid());
         self.pools
-            .network(move || fs.read(fh, offset, size).answer(reply));
+            .network(move || fs.read(fh, offset, size, caller).answer(reply));
     }
 
     fn write(

@@ -6,11 +6,16 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::Duration;
 
 use crate::api::{ApiError, Download, FileId};
 
 use super::cache::PARTIAL;
 use super::{Store, file_name, lock};
+
+/// How often who waits looks whether it still should.
+const LOOK_AROUND: Duration = Duration::from_millis(200);
 
 /// Why a file's bytes could not be had.
 #[derive(Debug, Clone)]
@@ -28,6 +33,8 @@ pub enum FetchError {
     },
     /// The local disk.
     Disk(Arc<io::Error>),
+    /// Who asked for it does not wait any more.
+    GivenUp,
 }
 
 impl fmt::Display for FetchError {
@@ -42,6 +49,7 @@ impl fmt::Display for FetchError {
                 )
             }
             Self::Disk(error) => write!(f, "download could not be stored: {error}"),
+            Self::GivenUp => f.write_str("nobody waits for the download any more"),
         }
     }
 }
@@ -59,46 +67,58 @@ struct Fetch {
 }
 
 impl Fetch {
-    fn wait(&self) -> Result<Arc<File>, FetchError> {
+    fn wait(&self, is_given_up: &dyn Fn() -> bool) -> Result<Arc<File>, FetchError> {
         let mut outcome = lock(&self.outcome);
         loop {
             if let Some(outcome) = &*outcome {
                 return outcome.clone();
             }
-            outcome = self
+            let (waited, pause) = self
                 .done
-                .wait(outcome)
+                .wait_timeout(outcome, LOOK_AROUND)
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
+            outcome = waited;
+            if pause.timed_out() && is_given_up() {
+                return Err(FetchError::GivenUp);
+            }
         }
     }
 }
 
 /// Ends a fetch, however it ended: who waits for it is told, and the next reader may try again.
-struct Ending<'a> {
-    fetches: &'a Fetches,
-    id: &'a FileId,
-    fetch: &'a Fetch,
+struct Ending {
+    store: Arc<Store>,
+    id: FileId,
+    fetch: Arc<Fetch>,
     outcome: Result<Arc<File>, FetchError>,
 }
 
-impl Drop for Ending<'_> {
+impl Ending {
+    fn end(mut self, outcome: Result<Arc<File>, FetchError>) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for Ending {
     fn drop(&mut self) {
-        lock(&self.fetches.0).remove(self.id);
+        lock(&self.store.fetches.0).remove(&self.id);
         *lock(&self.fetch.outcome) = Some(self.outcome.clone());
         self.fetch.done.notify_all();
     }
 }
 
 impl Store {
-    /// The whole file of an id, by `download` where it is not here yet. The wait ends when the download does, and that
-    /// ends at the latest when it makes no progress for the client's deadline.
+    /// The whole file of an id, by `download` where it is not here yet. The wait ends when the download does, which ends
+    /// at the latest when it makes no progress for the client's deadline; or soon after `is_given_up`, and the download
+    /// goes on for whoever comes next.
     pub fn fetch(
-        &self,
+        self: &Arc<Self>,
         id: &FileId,
         size: u64,
-        download: impl FnOnce() -> Result<Download, ApiError>,
+        download: impl FnOnce() -> Result<Download, ApiError> + Send + 'static,
+        is_given_up: &dyn Fn() -> bool,
     ) -> Result<Arc<File>, FetchError> {
-        let (fetch, is_mine) = {
+        let (fetch, is_new) = {
             let mut fetches = lock(&self.fetches.0);
             if let Some(fetch) = fetches.get(id) {
                 (Arc::clone(fetch), false)
@@ -108,21 +128,37 @@ impl Store {
                 (fetch, true)
             }
         };
-        if is_mine {
-            let mut ending = Ending {
-                fetches: &self.fetches,
-                id,
-                fetch: &fetch,
+        if is_new {
+            let ending = Ending {
+                store: Arc::clone(self),
+                id: id.clone(),
+                fetch: Arc::clone(&fetch),
                 outcome: Err(FetchError::Cut("it was given up".to_owned())),
             };
-            // Looked for again under the claim: the fetch before may just have ended.
-            ending.outcome = match self.open_copy(id, size) {
-                Ok(Some(file)) => Ok(Arc::new(file)),
-                Ok(None) => self.download_whole(id, size, download).map(Arc::new),
-                Err(error) => Err(disk(error)),
-            };
+            thread::Builder::new()
+                .name("afs-fetch".into())
+                .spawn(move || {
+                    let outcome = ending.store.copy_of(&ending.id, size, download);
+                    ending.end(outcome);
+                })
+                .map_err(disk)?;
         }
-        fetch.wait()
+        fetch.wait(is_given_up)
+    }
+
+    /// The copy that is here, or a new one.
+    fn copy_of(
+        &self,
+        id: &FileId,
+        size: u64,
+        download: impl FnOnce() -> Result<Download, ApiError>,
+    ) -> Result<Arc<File>, FetchError> {
+        // Looked for again under the claim: the fetch before may just have ended.
+        match self.open_copy(id, size) {
+            Ok(Some(file)) => Ok(Arc::new(file)),
+            Ok(None) => self.download_whole(id, size, download).map(Arc::new),
+            Err(error) => Err(disk(error)),
+        }
     }
 
     fn download_whole(

@@ -1,6 +1,13 @@
-//! A program that is killed in the middle of replacing a file leaves a part of one; what was there before is not lost.
+//! Programs that are killed. In the middle of replacing a file they leave a part of one, and what was there before is not
+//! lost; while they wait for a hung server they are gone at once, and what they saved goes on.
 
-use super::harness::{World, eventually};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use afs::emulator::LoggedCall;
+
+use super::harness::{Mount, World, eventually};
 
 /// Writes half of something over `name` and kills itself with `signal` before it closes.
 fn half_written(name: &str, signal: &str) -> String {
@@ -28,6 +35,9 @@ fn a_killed_replacement_of_what_only_the_service_has_deletes_nothing() {
         eventually("the old one is shown beside it", || {
             mount.names().len() == 2
         });
+        // All that was to be sent is sent, also a deletion.
+        let flushed = world.afs().arg("flush").arg(mount.path()).status().unwrap();
+        assert!(flushed.success());
         let kept = world.emulator.content(&old.id).unwrap();
         assert_eq!(
             kept.as_deref(),
@@ -61,4 +71,76 @@ fn a_killed_replacement_of_what_is_here_leaves_it_in_the_trash() {
     eventually("the version before is in the trash", || {
         super::trash::trashed(&world) == [("notes.md".to_owned(), b"before\n".to_vec())]
     });
+}
+
+/// How long a killed program may take to be gone; people are promised a second.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+/// A shell line in the mount, on its way.
+fn start(mount: &Mount, line: &str) -> Child {
+    Command::new("bash")
+        .args(["-c", line])
+        .current_dir(mount.path())
+        .spawn()
+        .unwrap()
+}
+
+/// Sends the signal and waits until the program is gone by it.
+fn is_gone_by(mut child: Child, signal: &str, number: i32) {
+    let killed = Instant::now();
+    let pid = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args([signal, &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let status = child.wait().unwrap();
+    assert_eq!(status.signal(), Some(number), "{signal}");
+    assert!(
+        killed.elapsed() < AT_ONCE,
+        "{signal}: {:?}",
+        killed.elapsed()
+    );
+}
+
+const SIGNALS: [(&str, i32); 3] = [("-INT", 2), ("-TERM", 15), ("-KILL", 9)];
+
+#[test]
+fn a_reader_of_a_hung_server_is_gone_when_it_is_killed() {
+    let world = World::new();
+    for (signal, _) in SIGNALS {
+        world.output(&format!("out{signal}"), b"content");
+    }
+    let mount = world.mount();
+    world.hang(&[LoggedCall::Content]);
+    for (n, (signal, number)) in SIGNALS.into_iter().enumerate() {
+        let reader = start(&mount, &format!("exec cat out{signal}"));
+        eventually("the download hangs", || world.calls().content == n + 1);
+        is_gone_by(reader, signal, number);
+    }
+    world.emulator.clear_faults();
+    assert_eq!(mount.sh("cat ./out-INT"), "content");
+}
+
+#[test]
+fn a_closer_of_a_hung_server_is_gone_when_it_is_killed_and_its_save_goes_on() {
+    let world = World::new();
+    std::fs::write(world.dir.path().join("ten-zeros"), [0; 10]).unwrap();
+    let mount = world.mount();
+    world.hang(&[LoggedCall::Upload]);
+    for (n, (signal, number)) in SIGNALS.into_iter().enumerate() {
+        // cp catches no signal; dd does, and would rather finish.
+        let line = format!("exec cp ../ten-zeros new{signal}");
+        let writer = start(&mount, &line);
+        eventually("the upload hangs", || world.calls().upload == n + 1);
+        is_gone_by(writer, signal, number);
+    }
+    world.emulator.clear_faults();
+    for (signal, _) in SIGNALS {
+        let name = format!("new{signal}");
+        eventually("the save arrives", || world.all_stored(&name).len() == 1);
+        assert_eq!(world.stored_bytes(&name), [0; 10]);
+    }
 }

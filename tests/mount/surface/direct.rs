@@ -159,7 +159,7 @@ impl Surface for Direct {
     fn pread(&self, fd: Fd, offset: u64, size: usize) -> Answer<Vec<u8>> {
         match answer(self.fs.read_now(Fh(fd.0), offset, size))? {
             Some(bytes) => Ok(bytes),
-            None => answer(self.fs.read(Fh(fd.0), offset, size)),
+            None => answer(self.fs.read(Fh(fd.0), offset, size, Caller::NOBODY)),
         }
     }
 
