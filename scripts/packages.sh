@@ -30,11 +30,12 @@ apt_install() {
   as_root "${install[@]}" >&2 || { as_root apt-get -qq update >&2 && as_root "${install[@]}" >&2; }
 }
 
-# need PROGRAM:PACKAGE[,PACKAGE]...: installs the packages of the programs that are not there.
+# need PROGRAM:PACKAGE[,PACKAGE]...: installs the packages of the programs that are not there. What is no program is
+# told by a file of it, named from the root.
 need() {
   local pair packages=()
   for pair in "$@"; do
-    if ! command -v "${pair%%:*}" >/dev/null; then
+    if ! [[ $pair == /* && -e ${pair%%:*} ]] && ! command -v "${pair%%:*}" >/dev/null; then
       IFS=, read -ra more <<<"${pair#*:}"
       packages+=("${more[@]}")
     fi

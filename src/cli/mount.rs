@@ -58,7 +58,7 @@ pub struct MountArguments {
     /// Add a name to the anthropic-beta header; may be repeated
     #[arg(long = "beta", value_name = "NAME", value_parser = parse_beta, help_heading = WORKSPACE)]
     betas: Vec<String>,
-    /// Ask for the list of files again when it is older than this [default: 10s]
+    /// Ask for the list of files again when it is older than this; a quiet workspace up to a minute [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = WORKSPACE)]
     refresh: Option<Duration>,
     /// Give a transfer up when nothing has moved for this long [default: 60s]

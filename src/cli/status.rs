@@ -150,25 +150,48 @@ pub fn show_pending(arguments: &PendingArguments) -> ExitCode {
         Ok(reached) => reached,
         Err(why) => return failed(&why),
     };
-    let mut changes = Vec::new();
+    let several = reached.len() > 1;
+    let mut all_well = true;
+    let mut known = Vec::new();
     for mount in reached {
-        let at = mount.mountpoint.display().to_string();
         let answered = mount
             .client
             .and_then(|mut client| pending_of(&mut client, arguments).map_err(|e| e.to_string()));
         match answered {
-            Ok(more) => changes.extend(more),
-            Err(why) => return failed(&format!("{at}: {why}")),
+            Ok(changes) => known.push((mount.mountpoint, changes)),
+            Err(why) => {
+                all_well = false;
+                failed(&format!("{}: {why}", mount.mountpoint.display()));
+            }
         }
     }
     if arguments.json {
+        let changes: Vec<Change> = known.into_iter().flat_map(|(_, changes)| changes).collect();
         print_json(&changes);
-    } else if changes.is_empty() {
-        println!("nothing is pending: the service has everything");
     } else {
+        print_pending(&known, several, all_well);
+    }
+    if all_well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Where there are several mounts, each one's changes stand under its name. That nothing is pending is said only where
+/// every mount has said so.
+fn print_pending(known: &[(PathBuf, Vec<Change>)], several: bool, all_well: bool) {
+    let waiting = known.iter().filter(|(_, changes)| !changes.is_empty());
+    if all_well && waiting.clone().next().is_none() {
+        println!("nothing is pending: the service has everything");
+        return;
+    }
+    for (mountpoint, changes) in waiting {
+        if several {
+            println!("{}", mountpoint.display());
+        }
         changes.iter().for_each(print_change);
     }
-    ExitCode::SUCCESS
 }
 
 fn pending_of(

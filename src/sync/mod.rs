@@ -197,13 +197,11 @@ impl Refresher {
         inner.ended = Some(Instant::now());
         match outcome {
             Ok(outcome) => {
+                // That nothing changed says something only where there is a listing to compare with.
+                let is_quiet = inner.succeeded.is_some() && !outcome.changed;
+                inner.interval = next_interval(inner.interval, self.interval, is_quiet);
                 inner.succeeded = inner.ended;
                 inner.last_error = None;
-                inner.interval = if outcome.changed {
-                    self.interval
-                } else {
-                    (inner.interval * 2).clamp(self.interval, LONGEST_INTERVAL.max(self.interval))
-                };
             }
             Err(error) => {
                 log::warn!("the listing could not be refreshed, showing the last one: {error}");
@@ -257,5 +255,32 @@ impl Refresher {
         self.inner
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// The time until the next refresh: `shortest`, doubled for each in a row that finds nothing new.
+fn next_interval(current: Duration, shortest: Duration, is_quiet: bool) -> Duration {
+    if is_quiet {
+        (current * 2).clamp(shortest, LONGEST_INTERVAL.max(shortest))
+    } else {
+        shortest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quiet_workspace_is_asked_less_and_less_up_to_a_limit() {
+        let next = |current, shortest, is_quiet| {
+            let seconds = Duration::from_secs;
+            next_interval(seconds(current), seconds(shortest), is_quiet).as_secs()
+        };
+        assert_eq!(next(10, 10, true), 20);
+        assert_eq!(next(40, 10, true), 60);
+        assert_eq!(next(60, 10, true), 60);
+        assert_eq!(next(60, 10, false), 10);
+        assert_eq!(next(300, 300, true), 300);
     }
 }

@@ -293,3 +293,28 @@ fn without_a_server_what_is_here_is_served_and_saves_arrive_when_it_is_back() {
     assert_eq!(world.stored_bytes("moved"), b"mine\n");
     assert_eq!(mount.sh("cat remote moved"), "never readmine\n");
 }
+
+/// Changes of several mounts came as one list, and nobody could tell which file was where.
+#[test]
+fn pending_changes_stand_under_their_mount_where_there_are_several() {
+    let worlds = [World::new(), World::new()];
+    let mounts = worlds.each_ref().map(World::mount);
+    for (world, mount) in worlds.iter().zip(&mounts) {
+        world.emulator.set_faults(vec![FaultRule {
+            call: Some(LoggedCall::Upload),
+            ..FaultRule::new(FaultAction::Status(FaultAnswer::status(403)))
+        }]);
+        assert!(!mount.try_sh("cp /etc/passwd refused").status.success());
+    }
+    // Mounts of other tests may be listed too, and may be on their way out.
+    let output = worlds[0].afs().arg("pending").output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<&str> = said.lines().collect();
+    for mount in &mounts {
+        let at = lines
+            .iter()
+            .position(|line| Some(*line) == mount.path().to_str());
+        let at = at.unwrap_or_else(|| panic!("{} is not in: {said}", mount.path().display()));
+        assert!(lines[at + 1].contains("refused"), "{said}");
+    }
+}

@@ -1,5 +1,7 @@
 //! What others do at the service meanwhile: it shows after the next refresh, and no byte of ours is lost by it.
 
+use std::time::{Duration, Instant};
+
 use super::harness::{Calls, World, eventually};
 use super::surface::{NEW, On, Setup, Surface, on_both};
 use afs::emulator::PlantedFile;
@@ -31,6 +33,19 @@ fn a_new_remote_file_shows_after_the_interval_by_one_list(on: On) {
     let calls = world.calls_of(|| assert_eq!(fs.names(), ["new"]));
     assert_eq!(calls, ONE_LIST);
     assert_eq!(fs.get("new").unwrap(), b"text");
+}
+
+/// The first listing of an empty workspace, and of every remount, counted as one that found nothing new: the first file
+/// that somebody made showed after twice the time asked for.
+#[test]
+fn the_first_listing_does_not_make_the_interval_longer() {
+    const INTERVAL: Duration = Duration::from_secs(2);
+    let world = World::new();
+    let mount = world.mount_with(&["--refresh", "2s"]);
+    let mounted = Instant::now();
+    world.output("new", b"text");
+    eventually("it is listed", || mount.names() == ["new"]);
+    assert!(mounted.elapsed() < INTERVAL * 7 / 4);
 }
 
 fn within_the_interval_nothing_is_asked(on: On) {
