@@ -42,7 +42,7 @@ const ENDING: [i32; 5] = [
     libc::SIGTERM,
 ];
 
-/// Whether a `/proc/TID/status` (proc_pid_status(5), masks in hexadecimal) shows a pending signal that will end the
+/// Whether a `/proc/TID/status` (proc(5), masks in hexadecimal) shows a pending signal that will end the
 /// process: neither blocked nor ignored nor caught.
 fn is_dying(status: &str) -> bool {
     let mask = |name| {
