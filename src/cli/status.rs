@@ -17,6 +17,10 @@ const FIRST_WORD: Duration = Duration::from_secs(2);
 /// Between two lines of progress where they don't overwrite each other.
 const PLAIN_PACE: Duration = Duration::from_secs(10);
 
+/// What is said where nobody could be asked. That nothing is pending would be a guess: an earlier mount may have left
+/// changes to the next one.
+const NOTHING_MOUNTED: &str = "nothing is mounted; to mount: afs mount ~/claude-files";
+
 /// What can be typed after `afs status`.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
@@ -38,6 +42,8 @@ pub struct StatusArguments {
 Examples:
   afs pending                     what has not reached the service
   afs pending --retry report.pdf  try that one again now
+  afs pending ~/claude-files --retry
+                                  try everything of this mount again now
   afs pending --json              for scripts")]
 pub struct PendingArguments {
     /// Where it is mounted; every mount where none is named
@@ -83,7 +89,7 @@ pub fn status(arguments: &StatusArguments) -> ExitCode {
     if arguments.json {
         print_json(&known);
     } else if known.is_empty() && all_well {
-        println!("nothing is mounted; to mount: afs mount ~/claude-files");
+        println!("{NOTHING_MOUNTED}");
     } else {
         known.iter().for_each(print_status);
     }
@@ -150,6 +156,10 @@ pub fn show_pending(arguments: &PendingArguments) -> ExitCode {
         Ok(reached) => reached,
         Err(why) => return failed(&why),
     };
+    if reached.is_empty() && !arguments.json {
+        println!("{NOTHING_MOUNTED}");
+        return ExitCode::SUCCESS;
+    }
     let several = reached.len() > 1;
     let mut all_well = true;
     let mut known = Vec::new();
