@@ -66,6 +66,8 @@ pub fn serve(server: Server) -> io::Result<()> {
                 });
                 if let Err(error) = answering {
                     log::warn!("a command could not be answered: {error}");
+                    // Out of descriptors, say: the same would fail again at once, and fill the log.
+                    thread::park_timeout(PACE);
                 }
             }
         })?;

@@ -23,7 +23,7 @@ use super::demo::Demo;
 use super::kernel;
 use super::prepare;
 use super::registration::Registration;
-use super::sys::Signals;
+use super::sys::{self, Signals};
 use super::table::MountTable;
 use super::unmount;
 use super::workspace::{Place, Workspace};
@@ -67,6 +67,9 @@ struct Service {
 pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError> {
     let mountpoint = prepare::prepare(&settings).map_err(MountError::Refused)?;
     let signals = Signals::block().map_err(MountError::System)?;
+    if let Err(error) = sys::raise_file_limit() {
+        log::warn!("the limit of open files stays as it is: {error}");
+    }
     let service = Service::connect(&mut settings)?;
     let mut workspace = Place {
         state_root: &settings.state_root,

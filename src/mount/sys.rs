@@ -9,6 +9,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 
 /// The signals that end a program in good order.
@@ -64,6 +65,12 @@ fn status_mask(status: &str, label: &str) -> u64 {
         .find_map(|line| line.strip_prefix(label))
         .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
         .unwrap_or(0)
+}
+
+/// Lets this process have as many open files as the system allows it: every hung reader of a hung server holds two.
+pub fn raise_file_limit() -> io::Result<()> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, most, most)?)
 }
 
 /// Whether this process may mount by itself: it has `CAP_SYS_ADMIN`.
