@@ -14,7 +14,8 @@ mod merge;
 mod outbox;
 mod progress;
 mod queue;
-mod records;
+mod record;
+mod rows;
 mod schema;
 mod workspace;
 
@@ -25,7 +26,8 @@ pub use catalogue::{NewRow, Row};
 pub use db::StateError;
 pub use merge::Merge;
 pub use outbox::{Cleanup, PendingBody, Sealed, SealedBytes, When};
-pub use queue::{Body, Class, Pending, Record, Seq, Ticket, Work, now};
+pub use queue::now;
+pub use record::{Body, Class, Pending, Record, Seq, Ticket, Work};
 pub use workspace::{WorkspaceId, Workspaces};
 
 use catalogue::RowCache;
@@ -54,7 +56,7 @@ impl State {
     /// Opens (and where needed creates or migrates) `state.db` in `dir`.
     pub fn open(dir: &Path) -> Result<Self, StateError> {
         let db = Db::open(&dir.join("state.db"))?;
-        let queue = Queue::new(db.read(records::load)?);
+        let queue = Queue::new(db.read(rows::load)?);
         Ok(Self {
             db,
             cache: RowCache::new(),

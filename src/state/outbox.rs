@@ -16,7 +16,7 @@ use crate::api::FileId;
 use super::catalogue::{row_where, taken};
 use super::db::Durability;
 use super::queue::{EntriesGuard, Entry, now};
-use super::records::{
+use super::rows::{
     deletable_id, drop_records, forget, insert_deletes, insert_save, supersede, take_superseded,
 };
 use super::{Body, Ino, Millis, Nanos, Seq, State, StateError, Ticket, Work};

@@ -9,7 +9,7 @@ use crate::api::{ApiError, FileId, FileMetadata};
 use super::catalogue::row_where;
 use super::db::Durability;
 use super::queue::{Entry, now};
-use super::records::{adopt, drop_records, forget, insert_deletes, take_superseded};
+use super::rows::{adopt, drop_records, forget, insert_deletes, take_superseded};
 use super::{Body, Class, Cleanup, Millis, Pending, Record, Seq, State, StateError, Work};
 
 impl State {

@@ -7,13 +7,14 @@
 mod look;
 mod pause;
 
-use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Cursor, Read};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::api::{ApiError, Call, ErrorKind, FileId, FileMetadata, FilesApi, Upload};
+use crate::api::{
+    ApiError, Call, ErrorKind, FileId, FileMetadata, FilesApi, Pace, SystemPace, Upload,
+};
 use crate::names;
 use crate::state::{Body, Class, Ino, Millis, Record, Seq, State, StateError, Work, now};
 use crate::store::Store;
@@ -300,7 +301,13 @@ impl Worker {
         // Since the first try: what waited for its turn or its handle has not failed for so long.
         let waited = now - record.tried_at.unwrap_or(now);
         let waited = Duration::from_millis(waited.max(0) as u64);
-        let next = pause::after(error, record.tries, waited, self.patience, random());
+        let next = pause::after(
+            error,
+            record.tries,
+            waited,
+            self.patience,
+            SystemPace::new().random(),
+        );
         let pause = next.pause.as_millis() as Millis;
         log::warn!(
             "{}: {error}; it stays in the outbox and is tried again in {pause} ms",
@@ -313,9 +320,4 @@ impl Worker {
             log::error!("{}: {error}", record.name);
         }
     }
-}
-
-/// A number of 0..1, to keep retries of many clients apart.
-fn random() -> f64 {
-    f64::from((RandomState::new().hash_one(()) >> 32) as u32) / (f64::from(u32::MAX) + 1.0)
 }

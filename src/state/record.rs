@@ -1,0 +1,147 @@
+//! What the outbox holds: records of work for the service, and the tickets of those who wait for one.
+
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Instant;
+
+use crate::api::{ApiError, FileId};
+
+use super::{Ino, Millis, lock};
+
+/// A record's place in the outbox; later work has a higher one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Seq(pub(super) i64);
+
+/// Where the bytes of a save are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// In the record itself ([`super::State::inline_body`]).
+    Inline,
+    /// In this file under `staged/`.
+    Staged(String),
+    /// Kept under the id that is confirmed when the record is sent: a rename.
+    Held,
+}
+
+/// What a record asks of the service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Work {
+    /// Upload this content for an inode, then delete what it replaces.
+    Save {
+        /// For which inode.
+        ino: Ino,
+        /// Bytes.
+        size: u64,
+        /// Under which media type.
+        mime_type: String,
+        /// From where.
+        body: Body,
+    },
+    /// Delete an id.
+    Delete {
+        /// Which.
+        id: FileId,
+        /// Whether its bytes live on under another id: it was renamed.
+        renamed: bool,
+    },
+}
+
+/// The two kinds of work, done by separate workers: a hung deletion never delays a save.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// [`Work::Save`]
+    Saves,
+    /// [`Work::Delete`]
+    Deletes,
+}
+
+/// One piece of pending work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its place.
+    pub seq: Seq,
+    /// What is to be done.
+    pub work: Work,
+    /// The filename to send, or the one people know the deleted file by.
+    pub name: String,
+    /// How often it was tried and failed.
+    pub tries: u32,
+    /// Since when it waits.
+    pub since: Millis,
+    /// When a try began that may have reached the service without our knowing: look before sending again.
+    pub sent_at: Option<Millis>,
+    /// When this process tried it first.
+    pub tried_at: Option<Millis>,
+}
+
+impl Record {
+    pub(super) fn class(&self) -> Class {
+        match self.work {
+            Work::Save { .. } => Class::Saves,
+            Work::Delete { .. } => Class::Deletes,
+        }
+    }
+
+    pub(super) fn ino(&self) -> Option<Ino> {
+        match self.work {
+            Work::Save { ino, .. } => Some(ino),
+            Work::Delete { .. } => None,
+        }
+    }
+}
+
+/// A record as `status` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// The record.
+    pub record: Record,
+    /// Whether a worker has it.
+    pub in_flight: bool,
+    /// Whether it waits for an open handle.
+    pub on_hold: bool,
+    /// Why the last try failed.
+    pub last_error: Option<String>,
+}
+
+/// How a record ended, once that is known.
+type Fate = Option<Result<(), ApiError>>;
+
+/// What a closer waits on: the fate of one record.
+#[derive(Debug, Clone, Default)]
+pub struct Ticket(Arc<(Mutex<Fate>, Condvar)>);
+
+impl Ticket {
+    /// Waits until the record is confirmed or its failure is reported; `None` when `deadline` passes first.
+    #[must_use]
+    pub fn wait(&self, deadline: Option<Instant>) -> Option<Result<(), ApiError>> {
+        let (fate, changed) = &*self.0;
+        let mut fate = lock(fate);
+        loop {
+            if let Some(fate) = &*fate {
+                return Some(fate.clone());
+            }
+            fate = match deadline.map(|deadline| deadline.checked_duration_since(Instant::now())) {
+                None => changed
+                    .wait(fate)
+                    .unwrap_or_else(std::sync::PoisonError::into_inner),
+                Some(None) => return None,
+                Some(Some(left)) => {
+                    changed
+                        .wait_timeout(fate, left)
+                        .unwrap_or_else(std::sync::PoisonError::into_inner)
+                        .0
+                }
+            };
+        }
+    }
+
+    /// The fate, where it is known already.
+    #[must_use]
+    pub fn fate(&self) -> Option<Result<(), ApiError>> {
+        lock(&self.0.0).clone()
+    }
+
+    pub(super) fn settle(&self, outcome: Result<(), ApiError>) {
+        *lock(&self.0.0) = Some(outcome);
+        self.0.1.notify_all();
+    }
+}
