@@ -4,13 +4,20 @@ use std::time::{Duration, SystemTime};
 
 use fuser::{
     Errno, FileAttr, FileHandle, FileType, FopenFlags, INodeNo, ReplyAttr, ReplyCreate, ReplyData,
-    ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, ReplyXattr, TimeOrNow,
+    ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, TimeOrNow,
 };
 
-use crate::fs::{Attr, Entry, Fh, FsError, Kind, OpenFlags, to_nanos};
+use crate::fs::{Attr, Entry, Fh, FsError, Kind, OpenFlags, Space, to_nanos};
+use crate::names;
 use crate::state::{Ino, Nanos};
 
-use super::{BLOCK, GENERATION, TTL};
+use super::{GENERATION, TTL};
+
+/// The size that `df` counts in, bytes.
+const BLOCK: u32 = 4096;
+
+/// What statfs(2) calls the longest name.
+const NAME_MAX: u32 = names::MAX_NAME as u32;
 
 /// An outcome that a reply object can carry to the kernel.
 pub(super) trait Answer<R> {
@@ -68,6 +75,31 @@ impl Answer<ReplyOpen> for Result<(Fh, OpenFlags), FsError> {
     fn answer(self, reply: ReplyOpen) {
         match self {
             Ok((fh, flags)) => reply.opened(FileHandle(fh.0), open_flags(flags)),
+            Err(error) => reply.error(errno(error)),
+        }
+    }
+}
+
+/// An open directory: nothing of it is remembered here, an entry's offset says where a listing goes on.
+impl Answer<ReplyOpen> for Result<(), FsError> {
+    fn answer(self, reply: ReplyOpen) {
+        match self {
+            Ok(()) => reply.opened(FileHandle(0), FopenFlags::empty()),
+            Err(error) => reply.error(errno(error)),
+        }
+    }
+}
+
+impl Answer<ReplyStatfs> for Result<Space, FsError> {
+    fn answer(self, reply: ReplyStatfs) {
+        match self {
+            Ok(space) => {
+                let block = u64::from(BLOCK);
+                let blocks = space.total / block;
+                let free = blocks.saturating_sub(space.used.div_ceil(block));
+                // Files are not counted at the service; df -i shows what is there and no limit.
+                reply.statfs(blocks, free, free, space.files, 0, BLOCK, NAME_MAX, BLOCK);
+            }
             Err(error) => reply.error(errno(error)),
         }
     }

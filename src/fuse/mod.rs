@@ -16,11 +16,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use fuser::{
-    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags,
-    Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags,
-    ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry,
-    ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
-    WriteFlags,
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, Generation,
+    INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr,
+    ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl,
+    ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
 use crate::fs::{self, Caller, Changes, Fh, FsError, Place, RenameMode, WorkspaceFs};
@@ -35,9 +34,6 @@ const TTL: Duration = Duration::from_secs(30);
 /// How many requests the kernel may have open in the background. With the library's 16, twenty-four readers of a hung
 /// server stalled a `cat` of a local file for seconds.
 const MAX_BACKGROUND: u16 = 1024;
-
-/// The size that `df` counts in, bytes.
-const BLOCK: u32 = 4096;
 
 const GENERATION: Generation = Generation(0);
 
@@ -367,10 +363,8 @@ impl Filesystem for FuseAdapter {
 
     fn opendir(&self, _request: &Request, inode: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         let fs = Arc::clone(&self.fs);
-        self.pools.network(move || match fs.opendir(ino(inode)) {
-            Ok(()) => reply.opened(FileHandle(0), FopenFlags::empty()),
-            Err(error) => reply.error(errno(error)),
-        });
+        self.pools
+            .network(move || fs.opendir(ino(inode)).answer(reply));
     }
 
     fn readdir(
@@ -424,16 +418,7 @@ impl Filesystem for FuseAdapter {
     }
 
     fn statfs(&self, _request: &Request, _inode: INodeNo, reply: ReplyStatfs) {
-        match self.fs.statfs() {
-            Ok(space) => {
-                let block = u64::from(BLOCK);
-                let blocks = space.total / block;
-                let free = blocks.saturating_sub(space.used.div_ceil(block));
-                // Files are not counted at the service; df -i shows what is there and no limit.
-                reply.statfs(blocks, free, free, space.files, 0, BLOCK, 255, BLOCK);
-            }
-            Err(error) => reply.error(errno(error)),
-        }
+        self.fs.statfs().answer(reply);
     }
 
     fn access(&self, _request: &Request, inode: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
