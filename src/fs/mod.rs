@@ -28,11 +28,11 @@ mod xattr;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
 
 use crate::api::{FilesApi, MimeOverride};
-use crate::state::{Ino, Nanos, State};
+use crate::state::{Ino, Nanos, State, lock};
 use crate::store::Store;
 use crate::sync::Refresher;
 
@@ -185,10 +185,4 @@ pub fn to_nanos(time: SystemTime) -> Nanos {
             Nanos::try_from(before.duration().as_nanos()).map_or(Nanos::MIN, |nanos| -nanos)
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

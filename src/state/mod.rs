@@ -66,7 +66,7 @@ impl State {
 }
 
 /// Locks a mutex whose holder cannot leave it half changed; a panic elsewhere must not take the mount down with it.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)

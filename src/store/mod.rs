@@ -13,13 +13,13 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
-use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
 use crate::api::FileId;
+use crate::state::{lock, now};
 
 use std::fmt::Write as _;
 
@@ -287,13 +287,6 @@ fn remove(path: &Path) {
     }
 }
 
-/// The wall clock in milliseconds.
-fn now() -> i64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as i64)
-}
-
 /// A second name for a file; that it has it already is fine, so that a repeated step is no error.
 fn link(from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {
@@ -322,10 +315,4 @@ fn names_in(dir: &Path) -> io::Result<Vec<String>> {
 
 fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::api::{FileMetadata, FilePage, FilesApi};
-use crate::state::{Row, State, StateError};
+use crate::state::{Row, State, StateError, lock};
 
 pub use listing::RefreshError;
 
@@ -252,9 +252,7 @@ impl Refresher {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        lock(&self.inner)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::api::{
     ApiError, Call, ErrorKind, FileId, FileMetadata, FilesApi, Pace, SystemPace, Upload,
 };
 use crate::names;
-use crate::state::{Body, Class, Ino, Millis, Record, Seq, State, StateError, Work, now};
+use crate::state::{Body, Class, Ino, Millis, Record, Seq, State, StateError, Work, lock, now};
 use crate::store::Store;
 
 /// How many uploads, and how many deletions, are under way at once at most. They share nothing: one kind that hangs
@@ -58,16 +58,15 @@ struct Places {
 
 impl Places {
     fn take(&self) {
-        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let mut taken = self
             .freed
-            .wait_while(taken, |taken| *taken >= AT_ONCE)
+            .wait_while(lock(&self.taken), |taken| *taken >= AT_ONCE)
             .unwrap_or_else(PoisonError::into_inner);
         *taken += 1;
     }
 
     fn free(&self) {
-        *self.taken.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        *lock(&self.taken) -= 1;
         self.freed.notify_one();
     }
 }
