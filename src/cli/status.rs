@@ -8,7 +8,7 @@ use clap::Args;
 use indicatif::{HumanBytes, HumanDuration, ProgressBar};
 
 use super::failed;
-use super::talk::{Reached, reach, unexpected};
+use super::talk::{NOTHING_MOUNTED, Reached, printable, reach, unexpected};
 use crate::control::{Change, ChangeKind, Client, ControlError, Progress, Reply, Request, Status};
 
 /// What is done within this needs no words.
@@ -16,10 +16,6 @@ const FIRST_WORD: Duration = Duration::from_secs(2);
 
 /// Between two lines of progress where they don't overwrite each other.
 const PLAIN_PACE: Duration = Duration::from_secs(10);
-
-/// What is said where nobody could be asked. That nothing is pending would be a guess: an earlier mount may have left
-/// changes to the next one.
-const NOTHING_MOUNTED: &str = "nothing is mounted; to mount: afs mount ~/claude-files";
 
 /// What can be typed after `afs status`.
 #[derive(Debug, Args)]
@@ -233,13 +229,6 @@ fn print_change(change: &Change) {
         (None, ..) => "waits for its turn".to_owned(),
     };
     println!("{what:<20} {:<40} {state}", printable(&change.name));
-}
-
-/// A name as it may go to a terminal: without anything that could steer it.
-fn printable(name: &str) -> String {
-    name.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
 }
 
 /// Waits until the service has everything.

@@ -62,4 +62,11 @@ pub(super) const MIGRATIONS: &[&str] = &[
         value TEXT NOT NULL
     ) WITHOUT ROWID;
     ",
+    // 2: digests, what was replaced, what was never closed
+    "
+    ALTER TABLE files ADD COLUMN sha256 BLOB;        -- of the confirmed content, where it was saved here
+    ALTER TABLE files ADD COLUMN kept_size INTEGER;  -- what its kept copy should have
+    ALTER TABLE files ADD COLUMN kept_mtime INTEGER; -- nanoseconds, the same
+    ALTER TABLE outbox ADD COLUMN sha256 BLOB;       -- save: of the content
+    ",
 ];
