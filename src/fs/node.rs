@@ -251,7 +251,9 @@ impl Inner {
                 }
                 bytes[start..end].copy_from_slice(data);
             }
-            Content::Staged(_, file) => file.write_all_at(data, offset)?,
+            Content::Staged(name, file) => {
+                write_staged(store, name, file, self.size, data, offset)?;
+            }
             Content::Remote(_) | Content::Copy(_) | Content::Bytes(_) | Content::Sealed(..) => {
                 return Err(FsError::Io);
             }
@@ -282,7 +284,12 @@ impl Inner {
             self.make_private(store, self.size.max(size))?;
             match &mut self.content {
                 Content::Memory(bytes) => bytes.resize(size as usize, 0),
-                Content::Staged(_, file) => file.set_len(size)?,
+                Content::Staged(name, file) => {
+                    if size > self.size {
+                        trim_staged(store, name, file, self.size)?;
+                    }
+                    store.resize_stage(name, file, size)?;
+                }
                 Content::Remote(_) | Content::Copy(_) | Content::Bytes(_) | Content::Sealed(..) => {
                     return Err(FsError::Io);
                 }
@@ -382,20 +389,34 @@ pub(super) fn read_at(file: &File, offset: u64, size: usize) -> io::Result<Vec<u
 }
 
 fn staged_from_bytes(store: &Store, bytes: &[u8]) -> Result<Content, FsError> {
-    fill(store, |file| file.write_all_at(bytes, 0))
+    fill(store, |name, file| store.write_stage(name, file, bytes, 0))
 }
 
 fn staged_from_file(store: &Store, from: &File) -> Result<Content, FsError> {
-    fill(store, |mut file| {
-        // Another descriptor: the shared one's position is not ours to move.
-        let mut from = io::BufReader::with_capacity(1024 * 1024, Positioned { file: from, at: 0 });
-        io::copy(&mut from, &mut file).map(|_| ())
+    fill(store, |name, file| {
+        let mut buffer = vec![0; 1024 * 1024];
+        let mut at = 0;
+        loop {
+            // At a place of our own: the shared descriptor's position is not ours to move.
+            match from.read_at(&mut buffer, at) {
+                Ok(0) => return Ok(()),
+                Ok(n) => {
+                    store.write_stage(name, file, &buffer[..n], at)?;
+                    at += n as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     })
 }
 
-fn fill(store: &Store, fill: impl FnOnce(&File) -> io::Result<()>) -> Result<Content, FsError> {
+fn fill(
+    store: &Store,
+    fill: impl FnOnce(&str, &File) -> io::Result<()>,
+) -> Result<Content, FsError> {
     let Stage { name, file } = store.stage()?;
-    match fill(&file) {
+    match fill(&name, &file) {
         Ok(()) => Ok(Content::Staged(name, Arc::new(file))),
         Err(error) => {
             store.drop_stage(&name);
@@ -404,16 +425,31 @@ fn fill(store: &Store, fill: impl FnOnce(&File) -> io::Result<()>) -> Result<Con
     }
 }
 
-/// Reads a shared file from a position of its own.
-struct Positioned<'a> {
-    file: &'a File,
-    at: u64,
+/// Writes to a staged draft of `size` bytes. Where the disk fills up in the middle, a part has been written; what of it
+/// lies beyond the draft's end must not come back as content where zeros belong.
+fn write_staged(
+    store: &Store,
+    name: &str,
+    file: &File,
+    size: u64,
+    data: &[u8],
+    offset: u64,
+) -> Result<(), FsError> {
+    if offset > size {
+        trim_staged(store, name, file, size)?;
+    }
+    Ok(store.write_stage(name, file, data, offset)?)
 }
 
-impl io::Read for Positioned<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.file.read_at(buffer, self.at)?;
-        self.at += n as u64;
-        Ok(n)
+/// Cuts what a failed write left beyond the end of a staged draft of `size` bytes.
+pub(super) fn trim_staged(
+    store: &Store,
+    name: &str,
+    file: &File,
+    size: u64,
+) -> Result<(), FsError> {
+    if file.metadata()?.len() > size {
+        store.resize_stage(name, file, size)?;
     }
+    Ok(())
 }

@@ -4,7 +4,6 @@
 //! close is not sent at once: `touch f; echo x > f` would be two uploads, and what a truncation replaces must not
 //! disappear before there is something in its place.
 
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use crate::state::{Row, Sealed, SealedBytes, StateError, Ticket, When};
 use crate::store::Stage;
 
 use super::file::SNIFFED;
-use super::node::{Content, Node, SealedContent, read_at};
+use super::node::{Content, Node, SealedContent, read_at, trim_staged};
 use super::{Caller, Fh, FsError, Handle, WorkspaceFs, closers, lock};
 
 /// How long an empty file stays as it is before it is sent.
@@ -153,7 +152,8 @@ impl WorkspaceFs {
                 (SealedBytes::Staged(&staged), bytes[..SNIFFED].to_vec())
             }
             SealedContent::Staged(name, file) => {
-                self.store.sync_stage(file).map_err(FsError::from)?;
+                trim_staged(&self.store, name, file, size)?;
+                self.store.sync_stage(name, file).map_err(FsError::from)?;
                 let head = read_at(file, 0, SNIFFED.min(size as usize)).map_err(FsError::from)?;
                 (SealedBytes::Staged(name), head)
             }
@@ -176,9 +176,10 @@ impl WorkspaceFs {
     /// Moves sealed bytes that are too large for a record into a staged file, and the node's content with them.
     fn stage_bytes(&self, node: &Node, bytes: &Arc<Vec<u8>>) -> Result<String, FsError> {
         let Stage { name, file } = self.store.stage()?;
-        let written = file
-            .write_all_at(bytes, 0)
-            .and_then(|()| self.store.sync_stage(&file));
+        let written = self
+            .store
+            .write_stage(&name, &file, bytes, 0)
+            .and_then(|()| self.store.sync_stage(&name, &file));
         if let Err(error) = written {
             self.store.drop_stage(&name);
             return Err(error.into());

@@ -87,7 +87,7 @@ impl State {
     /// still needs.
     pub fn recover(&self) -> Result<HashSet<String>, StateError> {
         let entries = self.queue.entries();
-        self.write(Durability::Relaxed, |tx| {
+        self.write("recover", Durability::Relaxed, |tx| {
             tx.sql.execute(
                 "DELETE FROM files WHERE id IS NULL AND ino NOT IN (SELECT ino FROM outbox WHERE kind = 'save')",
                 [],
@@ -122,7 +122,7 @@ impl State {
         let mut entries = self.queue.entries();
         let now = now();
         let replaced = deferred(&entries, sealed.ino, now);
-        let entry = self.write(Durability::Durable, |tx| {
+        let entry = self.write("seal", Durability::Durable, |tx| {
             drop_records(tx, &replaced)?;
             let filename = tx
                 .sql
@@ -179,7 +179,7 @@ impl State {
         let mut entries = self.queue.entries();
         let now = now();
         let dropped = untouched(&entries, ino);
-        let deletes = self.write(Durability::Durable, |tx| {
+        let deletes = self.write("unlink", Durability::Durable, |tx| {
             drop_records(tx, &dropped)?;
             // A listing may have moved the file since the caller found it.
             let row = row_where(&tx.sql, "ino = ?1", [ino.0 as i64])?.ok_or(StateError::Gone)?;
@@ -223,7 +223,7 @@ impl State {
         let waiting = untouched(&entries, ino);
         let dropped = over.map_or_else(Vec::new, |over| untouched(&entries, over));
         let any = !entries.of_inode(ino).is_empty();
-        let held = self.write(Durability::Durable, |tx| {
+        let held = self.write("rename", Durability::Durable, |tx| {
             if let Some(over) = over {
                 drop_records(tx, &dropped)?;
                 supersede(tx, ino, over)?;
