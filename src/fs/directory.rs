@@ -7,7 +7,8 @@ use crate::api::mime_type_of;
 use crate::names;
 use crate::state::{Ino, Row};
 
-use super::node::{Content, Inner};
+use super::content::Content;
+use super::node::Inner;
 use super::{DirEntry, Entry, FsError, Kind, ROOT, RenameMode, WorkspaceFs, now, views};
 
 /// How many rows one step of a directory listing reads.

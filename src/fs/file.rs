@@ -7,8 +7,9 @@ use crate::api::{ApiError, ErrorKind, FileId, mime_type_of};
 use crate::state::{Ino, PendingBody, Row, StateError};
 use crate::store::FetchError;
 
+use super::content::Content;
 use super::directory::checked_name;
-use super::node::{Content, Local, MEMORY_LIMIT, Node};
+use super::node::{Local, MEMORY_LIMIT, Node};
 use super::save::after_close;
 use super::{Caller, Entry, Fh, FsError, OpenFlags, Place, ROOT, WorkspaceFs, lock, now};
 

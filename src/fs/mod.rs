@@ -10,6 +10,7 @@
 //! - `file`: open, read, write
 //! - `save`: what close(2) and fsync(2) do
 //! - `closers`: whether a close is the last one
+//! - `content`: the bytes of an open file
 //! - `node`: an open inode, shared by its handles
 //! - `views`: `.afs/`
 //! - `xattr`: `user.afs.*`
@@ -17,6 +18,7 @@
 
 mod attr;
 mod closers;
+mod content;
 mod directory;
 mod error;
 mod file;

@@ -4,7 +4,6 @@
 //! close is not sent at once: `touch f; echo x > f` would be two uploads, and what a truncation replaces must not
 //! disappear before there is something in its place.
 
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,8 @@ use crate::api::{ApiError, mime_type_of};
 use crate::state::{Nanos, Row, Sealed, SealedBytes, StateError, Ticket, When};
 use crate::store::Stage;
 
-use super::node::{Content, Node, SealedContent};
+use super::content::{Content, SealedContent, trim};
+use super::node::Node;
 use super::{Caller, Fh, FsError, Handle, WorkspaceFs, closers, lock};
 
 /// How long an empty file stays as it is before it is sent.
@@ -156,7 +156,8 @@ impl WorkspaceFs {
                 SealedBytes::Staged(&staged)
             }
             SealedContent::Staged(name, file, _) => {
-                self.store.sync_stage(file).map_err(FsError::from)?;
+                trim(&self.store, name, file, size)?;
+                self.store.sync_stage(name, file).map_err(FsError::from)?;
                 SealedBytes::Staged(name)
             }
             SealedContent::Unchanged => return Err(FsError::Io.into()),
@@ -204,9 +205,10 @@ impl WorkspaceFs {
     /// Moves sealed bytes that are too large for a record into a staged file, and the node's content with them.
     fn stage_bytes(&self, node: &Node, bytes: &Arc<Vec<u8>>) -> Result<String, FsError> {
         let Stage { name, file } = self.store.stage()?;
-        let written = file
-            .write_all_at(bytes, 0)
-            .and_then(|()| self.store.sync_stage(&file));
+        let written = self
+            .store
+            .write_stage(&name, &file, bytes, 0)
+            .and_then(|()| self.store.sync_stage(&name, &file));
         if let Err(error) = written {
             self.store.drop_stage(&name);
             return Err(error.into());

@@ -34,6 +34,8 @@ pub use queue::now;
 pub use record::{Body, Class, Pending, Record, Seq, Ticket, Work};
 pub use workspace::{WorkspaceId, Workspaces};
 
+use crate::disk::Disk;
+
 use catalogue::RowCache;
 use db::Db;
 use queue::Queue;
@@ -59,7 +61,12 @@ pub struct State {
 impl State {
     /// Opens (and where needed creates or migrates) `state.db` in `dir`.
     pub fn open(dir: &Path) -> Result<Self, StateError> {
-        let db = Db::open(&dir.join("state.db"))?;
+        Self::open_on(&Disk::real(), dir)
+    }
+
+    /// The same on another disk than the real one.
+    pub fn open_on(disk: &Disk, dir: &Path) -> Result<Self, StateError> {
+        let db = Db::open(disk, &dir.join("state.db"))?;
         let queue = Queue::new(db.read(rows::load)?);
         Ok(Self {
             db,

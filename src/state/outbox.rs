@@ -90,7 +90,7 @@ impl State {
     /// still needs.
     pub fn recover(&self) -> Result<HashSet<String>, StateError> {
         let entries = self.queue.entries();
-        self.write(Durability::Relaxed, |tx| {
+        self.write("recover", Durability::Relaxed, |tx| {
             tx.sql.execute(
                 "DELETE FROM files WHERE id IS NULL AND ino NOT IN (SELECT ino FROM outbox WHERE kind = 'save')",
                 [],
@@ -125,7 +125,7 @@ impl State {
         let mut entries = self.queue.entries();
         let now = now();
         let replaced = deferred(&entries, sealed.ino, now);
-        let entry = self.write(Durability::Durable, |tx| {
+        let entry = self.write("seal", Durability::Durable, |tx| {
             drop_records(tx, &replaced)?;
             let filename = tx
                 .sql
@@ -183,7 +183,7 @@ impl State {
         if !entries.of_inode(ino).is_empty() {
             return Ok(false);
         }
-        self.write(Durability::Relaxed, |tx| {
+        self.write("stays", Durability::Relaxed, |tx| {
             let changed = tx.sql.execute(
                 "UPDATE files SET mtime = ?3, ctime = ?4 WHERE ino = ?1 AND id = ?2",
                 params![ino.0 as i64, id.as_str(), mtime, ctime],
@@ -211,7 +211,7 @@ impl State {
         let mut entries = self.queue.entries();
         let now = now();
         let dropped = untouched(&entries, ino);
-        let deletes = self.write(Durability::Durable, |tx| {
+        let deletes = self.write("unlink", Durability::Durable, |tx| {
             drop_records(tx, &dropped)?;
             // A listing may have moved the file since the caller found it.
             let row = row_where(&tx.sql, "ino = ?1", [ino.0 as i64])?.ok_or(StateError::Gone)?;
@@ -260,7 +260,7 @@ impl State {
             .last()
             .and_then(|seq| entries.get(*seq))
             .map(|entry| entry.record.digest());
-        let held = self.write(Durability::Durable, |tx| {
+        let held = self.write("rename", Durability::Durable, |tx| {
             if let Some(over) = over {
                 drop_records(tx, &dropped)?;
                 supersede(tx, ino, over)?;

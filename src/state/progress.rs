@@ -49,7 +49,7 @@ impl State {
             return Ok(());
         };
         entry.is_noted = true;
-        self.write(Durability::Durable, |tx| {
+        self.write("sending", Durability::Durable, |tx| {
             tx.sql.execute(
                 "UPDATE outbox SET sent_at = ?2 WHERE seq = ?1",
                 params![seq.0, now()],
@@ -75,7 +75,7 @@ impl State {
         };
         // What a rename put this inode in place of goes when its last content is there, not an earlier one.
         let is_last = entries.of_inode(ino).last() == Some(&seq);
-        let deletes = self.write(Durability::Durable, |tx| {
+        let deletes = self.write("confirm", Durability::Durable, |tx| {
             drop_records(tx, &[seq])?;
             let mut deletes = Vec::new();
             match row_where(&tx.sql, "ino = ?1", [ino.0 as i64])? {
@@ -116,14 +116,16 @@ impl State {
     /// The end of a save whose file was removed before the service had it.
     pub fn abandon(&self, seq: Seq) -> Result<Cleanup, StateError> {
         let mut entries = self.queue.entries();
-        self.write(Durability::Relaxed, |tx| drop_records(tx, &[seq]))?;
+        self.write("abandon", Durability::Relaxed, |tx| {
+            drop_records(tx, &[seq])
+        })?;
         Ok(forget(&mut entries, &[seq]))
     }
 
     /// The end of a deletion.
     pub fn deleted(&self, seq: Seq, id: &FileId) -> Result<(), StateError> {
         let mut entries = self.queue.entries();
-        self.write(Durability::Relaxed, |tx| {
+        self.write("deleted", Durability::Relaxed, |tx| {
             tx.sql.execute(
                 "UPDATE hidden SET deleted_at = ?2 WHERE id = ?1",
                 params![id.as_str(), now()],
@@ -161,7 +163,7 @@ impl State {
             }
         }
         let sent_at = entries.get(seq).and_then(|entry| entry.record.sent_at);
-        self.write(Durability::Relaxed, |tx| {
+        self.write("postpone", Durability::Relaxed, |tx| {
             tx.sql.execute(
                 "UPDATE outbox SET tries = tries + 1, not_before = ?2, last_error = ?3, sent_at = ?4 WHERE seq = ?1",
                 params![seq.0, not_before, error.to_string(), sent_at],
@@ -173,7 +175,7 @@ impl State {
     /// Gives a deletion up that the service refuses for good: the id may be listed again.
     pub fn give_up_delete(&self, seq: Seq, id: &FileId) -> Result<(), StateError> {
         let mut entries = self.queue.entries();
-        self.write(Durability::Durable, |tx| {
+        self.write("give up a deletion", Durability::Durable, |tx| {
             tx.sql
                 .execute("DELETE FROM hidden WHERE id = ?1", [id.as_str()])?;
             drop_records(tx, &[seq])
