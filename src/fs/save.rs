@@ -22,6 +22,9 @@ const EMPTY_QUIET_MS: i64 = 5_000;
 /// How often who waits for the service looks whether its caller still does.
 const LOOK_AROUND: Duration = Duration::from_millis(200);
 
+/// How long a close waits while saves are failing.
+const AWAY_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Content up to this size is stored in its outbox record: one commit makes it durable.
 const INLINE_LIMIT: u64 = 64 * 1024;
 
@@ -47,7 +50,7 @@ impl WorkspaceFs {
         let Some(ticket) = ticket else {
             return Ok(());
         };
-        match wait(&ticket, caller)? {
+        match self.wait(&ticket, caller)? {
             Ok(()) => Ok(()),
             // Removed while it was on its way: nothing of it is missing.
             Err(_) if node.lock().is_unlinked => Ok(()),
@@ -189,16 +192,29 @@ impl WorkspaceFs {
         }
         Ok(name)
     }
-}
 
-/// Waits for a record's fate, for as long as the caller lives; the record goes on without it.
-fn wait(ticket: &Ticket, caller: Caller) -> Result<Result<(), ApiError>, FsError> {
-    loop {
-        if let Some(fate) = ticket.wait(Some(Instant::now() + LOOK_AROUND)) {
-            return Ok(fate);
-        }
-        if caller.is_dying() {
-            return Err(FsError::Interrupted);
+    /// Waits for a record's fate, for as long as the caller lives; the record goes on without it.
+    ///
+    /// Once a save was reported as failed because the service is away, nobody waits long until one is confirmed again:
+    /// an editor that saves every few seconds must not hang for a minute each time.
+    fn wait(&self, ticket: &Ticket, caller: Caller) -> Result<Result<(), ApiError>, FsError> {
+        let mut away_since = None;
+        loop {
+            if let Some(fate) = ticket.wait(Some(Instant::now() + LOOK_AROUND)) {
+                return Ok(fate);
+            }
+            if caller.is_dying() {
+                return Err(FsError::Interrupted);
+            }
+            match self.state.away() {
+                None => away_since = None,
+                Some(error) => {
+                    let since = *away_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() + LOOK_AROUND > AWAY_PATIENCE {
+                        return Ok(ticket.give_up(error));
+                    }
+                }
+            }
         }
     }
 }

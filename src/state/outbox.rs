@@ -308,7 +308,9 @@ impl State {
 /// The inode's records that wait for a handle or for quiet, and that nobody has seen.
 fn deferred(entries: &EntriesGuard<'_>, ino: Ino, now: Millis) -> Vec<Seq> {
     filtered(entries, ino, |entry| {
-        entry.is_untouched() && entry.is_deferred(now) && !entry.is_awaited()
+        entry.is_untouched()
+            && !entry.is_awaited()
+            && (entry.is_deferred(now) || entry.is_reported())
     })
 }
 

@@ -62,6 +62,7 @@ impl State {
         }) else {
             return Ok(Cleanup::new());
         };
+        self.queue.save_confirmed();
         // What a rename put this inode in place of goes when its last content is there, not an earlier one.
         let is_last = entries.of_inode(ino).last() == Some(&seq);
         let deletes = self.write(Durability::Durable, |tx| {
@@ -133,6 +134,11 @@ impl State {
     ) -> Result<(), StateError> {
         let mut entries = self.queue.entries();
         if let Some(entry) = entries.get_mut(seq) {
+            let now = now();
+            let since = entry.failed_at.replace(now).or(entry.record.tried_at);
+            if report && entry.record.class() == Class::Saves {
+                self.queue.save_failed(error, since.unwrap_or(now));
+            }
             entry.in_flight = false;
             entry.not_before = not_before;
             entry.record.tries += 1;
@@ -157,6 +163,13 @@ impl State {
             )?;
             Ok(())
         })
+    }
+
+    /// Why saves fail at present: the error of the last one that was reported as failed for a passing trouble, until
+    /// one is confirmed again.
+    #[must_use]
+    pub fn away(&self) -> Option<ApiError> {
+        self.queue.away()
     }
 
     /// Gives a deletion up that the service refuses for good: the id may be listed again.

@@ -20,6 +20,8 @@ pub(super) struct Entry {
     /// Whether the database says that it may have been sent.
     pub(super) is_noted: bool,
     pub(super) last_error: Option<String>,
+    /// When its last try in this process failed.
+    pub(super) failed_at: Option<Millis>,
     pub(super) ticket: Ticket,
 }
 
@@ -32,6 +34,11 @@ impl Entry {
     /// Whether somebody in close(2) may wait for it: it is on its way, and neither done nor reported as failed.
     pub(super) fn is_awaited(&self) -> bool {
         self.record.tries > 0 && self.ticket.fate().is_none()
+    }
+
+    /// Whether nobody in close(2) waits for it any more: its failure was reported.
+    pub(super) fn is_reported(&self) -> bool {
+        self.ticket.fate().is_some()
     }
 
     /// Whether it waits for something else than its turn: an open handle, the end of its quiet time, its next try.
@@ -115,6 +122,16 @@ pub(super) struct Queue {
     inner: Mutex<Inner>,
     changed: Condvar,
     bodies: Bodies,
+    /// Apart from the queue as well: everybody in close(2) looks at it again and again.
+    away: Mutex<Away>,
+}
+
+/// Whether saves have been failing of late.
+#[derive(Debug, Default)]
+struct Away {
+    /// Why the last save failed that was reported as failed; none since one was confirmed.
+    error: Option<ApiError>,
+    confirmed_at: Millis,
 }
 
 /// What a worker does next.
@@ -135,7 +152,28 @@ impl Queue {
             bodies: Arc::clone(&inner.bodies),
             inner: Mutex::new(inner),
             changed: Condvar::new(),
+            away: Mutex::default(),
         }
+    }
+
+    /// A save's failure is reported that has been failing since `since`. Where another one was confirmed meanwhile, the
+    /// trouble is this one's alone.
+    pub(super) fn save_failed(&self, error: &ApiError, since: Millis) {
+        let mut away = lock(&self.away);
+        if error.is_transient() && away.confirmed_at < since {
+            away.error = Some(error.clone());
+        }
+    }
+
+    pub(super) fn save_confirmed(&self) {
+        *lock(&self.away) = Away {
+            error: None,
+            confirmed_at: now(),
+        };
+    }
+
+    pub(super) fn away(&self) -> Option<ApiError> {
+        lock(&self.away).error.clone()
     }
 
     /// The entries, locked; dropping the guard wakes the workers where anything changed.
@@ -387,6 +425,7 @@ mod tests {
             in_flight: false,
             is_noted: false,
             last_error: None,
+            failed_at: None,
             ticket: Ticket::default(),
         };
         (Seq(seq), entry)

@@ -140,6 +140,15 @@ impl Ticket {
         lock(&self.0.0).clone()
     }
 
+    /// Who waited waits no longer: the record counts as reported with `error`, unless its fate is known by now, which
+    /// is returned.
+    pub fn give_up(&self, error: ApiError) -> Result<(), ApiError> {
+        let mut fate = lock(&self.0.0);
+        let fate = fate.get_or_insert(Err(error)).clone();
+        self.0.1.notify_all();
+        fate
+    }
+
     pub(super) fn settle(&self, outcome: Result<(), ApiError>) {
         *lock(&self.0.0) = Some(outcome);
         self.0.1.notify_all();

@@ -52,6 +52,7 @@ pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<Entry>> {
             in_flight: false,
             is_noted: record.sent_at.is_some(),
             last_error: row.get(12)?,
+            failed_at: None,
             ticket: Ticket::default(),
             record,
         })
@@ -252,6 +253,7 @@ pub(super) fn new_entry(tx: &Tx<'_>, work: Work, name: &str, when: When, now: Mi
         in_flight: false,
         is_noted: when == When::Now,
         last_error: None,
+        failed_at: None,
         ticket: Ticket::default(),
     }
 }

@@ -3,6 +3,7 @@
 
 mod attributes;
 mod background;
+mod breaker;
 mod directory;
 mod failing;
 mod files;

@@ -129,6 +129,8 @@ impl Direct {
 
     fn finish(&self) -> usize {
         self.refresher.stop();
+        // As `afs unmount` does.
+        self.state.hurry();
         let left = self.state.wait_idle(Instant::now() + PATIENCE);
         self.state.stop();
         left
