@@ -2,13 +2,15 @@
 //!
 //! It happens in `flush`, because flush's error is close's error; `release` has none. A file that is still empty at
 //! close is not sent at once: `touch f; echo x > f` would be two uploads, and what a truncation replaces must not
-//! disappear before there is something in its place.
+//! disappear before there is something in its place. Nor is one under a provisional name (`names`): most of those are
+//! about to be renamed, and then it is sent once, under its final name. Such a close is durable here when it returns.
 
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::api::{ApiError, mime_type_of};
+use crate::names;
 use crate::state::{Row, Sealed, SealedBytes, StateError, Ticket, When};
 use crate::store::Stage;
 
@@ -16,8 +18,8 @@ use super::file::SNIFFED;
 use super::node::{Content, Node, SealedContent, read_at};
 use super::{Caller, Fh, FsError, Handle, WorkspaceFs, closers, lock};
 
-/// How long an empty file stays as it is before it is sent.
-const EMPTY_QUIET_MS: i64 = 5_000;
+/// How long a file that is empty, or has a provisional name, stays as it is before it is sent.
+const QUIET_MS: i64 = 5_000;
 
 /// How often who waits for the service looks whether its caller still does.
 const LOOK_AROUND: Duration = Duration::from_millis(200);
@@ -45,9 +47,10 @@ impl WorkspaceFs {
         if caller.is_dying() {
             self.spare_what_is_replaced(node)?;
         }
-        let ticket = self.save(node, When::Now)?;
-        self.state.release_hold(node.ino, When::Now);
-        let Some(ticket) = ticket else {
+        let when = self.after_close(node)?;
+        let ticket = self.save(node, when)?;
+        self.state.release_hold(node.ino, when);
+        let Some(ticket) = ticket.filter(|_| when == When::Now) else {
             return Ok(());
         };
         match self.wait(&ticket, caller)? {
@@ -87,6 +90,13 @@ impl WorkspaceFs {
             .into_iter()
             .flatten()
             .any(|process| closers::can_write(process, *mount_id, handle.node.ino))
+    }
+
+    /// When content that its last writer closed is sent.
+    pub(super) fn after_close(&self, node: &Node) -> Result<When, FsError> {
+        let size = node.lock().size;
+        let row = self.state.row(node.ino)?;
+        Ok(row.map_or(When::Now, |row| when_quiet(&row.filename, size)))
     }
 
     /// A new file that is empty is durable here from its first close on. That an existing one was emptied is no promise
@@ -219,10 +229,10 @@ impl WorkspaceFs {
     }
 }
 
-/// When content that its last writer closed is sent.
-pub(super) fn after_close(node: &Node) -> When {
-    if node.lock().size == 0 {
-        When::After(EMPTY_QUIET_MS)
+/// When a file of this name and size is sent that nobody writes to any more.
+pub(super) fn when_quiet(name: &str, size: u64) -> When {
+    if size == 0 || names::is_provisional(name) {
+        When::After(QUIET_MS)
     } else {
         When::Now
     }

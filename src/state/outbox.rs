@@ -209,13 +209,14 @@ impl State {
     }
 
     /// Gives an inode another name, durably, in place of `over` where that is in the way. What is not sent yet goes out
-    /// under the new name; a confirmed file is uploaded again under it and its old id deleted then.
+    /// under the new name; a confirmed file is uploaded again under it and its old id deleted then. `when` says how soon.
     pub fn rename(
         &self,
         ino: Ino,
         name: &str,
         mime_type: &str,
         over: Option<Ino>,
+        when: When,
         ctime: Nanos,
     ) -> Result<Cleanup, StateError> {
         let mut entries = self.queue.entries();
@@ -241,14 +242,14 @@ impl State {
             tx.touched.push(ino);
             for seq in &waiting {
                 tx.sql.execute(
-                    "UPDATE outbox SET name = ?2, mime_type = ?3, not_before = 0 WHERE seq = ?1",
-                    params![seq.0, name, mime_type],
+                    "UPDATE outbox SET name = ?2, mime_type = ?3, not_before = ?4 WHERE seq = ?1",
+                    params![seq.0, name, mime_type, when.not_before(now)],
                 )?;
             }
             let row = row_where(&tx.sql, "ino = ?1", [ino.0 as i64])?;
             match row {
                 Some(row) if waiting.is_empty() && (row.id.is_some() || any) => {
-                    insert_save(tx, ino, name, row.size, mime_type, Body::Held, None, When::Now, now).map(Some)
+                    insert_save(tx, ino, name, row.size, mime_type, Body::Held, None, when, now).map(Some)
                 }
                 _ => Ok(None),
             }
@@ -262,7 +263,7 @@ impl State {
                 {
                     mime_type.clone_into(sent);
                 }
-                entry.not_before = 0;
+                entry.not_before = when.not_before(now);
             }
         }
         if let Some(held) = held {

@@ -12,6 +12,7 @@ mod hung;
 mod killed;
 mod life;
 mod names;
+mod provisional;
 mod refresh;
 mod rename;
 mod requests;
