@@ -31,7 +31,8 @@ const AWAY_PATIENCE: Duration = Duration::from_secs(2);
 const INLINE_LIMIT: u64 = 64 * 1024;
 
 impl WorkspaceFs {
-    /// close(2), each of them: the last one saves what is new and waits until the service has confirmed it.
+    /// close(2), each of them: the last one saves what is new and waits until the service has confirmed it, or with
+    /// write-back until it is durable here.
     pub fn flush(&self, fh: Fh, caller: Caller) -> Result<(), FsError> {
         let handle = self.handle(fh)?;
         let node = &handle.node;
@@ -50,7 +51,8 @@ impl WorkspaceFs {
         let when = self.after_close(node)?;
         let ticket = self.save(node, when)?;
         self.state.release_hold(node.ino, when);
-        let Some(ticket) = ticket.filter(|_| when == When::Now) else {
+        let is_awaited = when == When::Now && !self.settings.write_back;
+        let Some(ticket) = ticket.filter(|_| is_awaited) else {
             return Ok(());
         };
         match self.wait(&ticket, caller)? {

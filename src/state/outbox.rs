@@ -117,12 +117,12 @@ impl State {
     /// Step 1 of a save. When this returns, the content survives anything and will be sent.
     ///
     /// An earlier record of the same inode that still waits for its handle, its quiet time or, refused and reported, its
-    /// next try is replaced: nobody has seen it and nobody waits for it.
+    /// next try is replaced: nobody has seen it and nobody waits for it. With write-back nobody ever waits.
     pub fn seal(&self, sealed: &Sealed<'_>) -> Result<(Ticket, Cleanup), StateError> {
         let mut entries = self.queue.entries();
         let now = now();
-        let replaced = deferred(&entries, sealed.ino, now);
-        let entry = self.write(Durability::Durable, |tx| {
+        let replaced = entries.replaceable(sealed.ino, now);
+        let mut entry = self.write(Durability::Durable, |tx| {
             drop_records(tx, &replaced)?;
             let filename = tx
                 .sql
@@ -143,17 +143,23 @@ impl State {
                 .optional()?
                 .ok_or(StateError::Gone)?;
             tx.touched.push(sealed.ino);
+            let when = entries.paced(sealed.when, &filename, now);
             let (inline, body) = match sealed.bytes {
                 SealedBytes::Inline(bytes) => (Some(bytes), Body::Inline),
                 SealedBytes::Staged(stage) => (None, Body::Staged(stage.to_owned())),
             };
-            insert_save(tx, sealed.ino, &filename, sealed.size, sealed.mime_type, body, inline, sealed.when, now)
+            insert_save(tx, sealed.ino, &filename, sealed.size, sealed.mime_type, body, inline, when, now)
         })?;
+        if entries.is_paced() {
+            entry.takes_the_place_of(replaced.iter().filter_map(|seq| entries.get(*seq)));
+        }
         let cleanup = forget(&mut entries, &replaced);
         // Content of one file goes out in order: who waits for this must not wait for an earlier one's patience.
-        for seq in entries.of_inode(sealed.ino) {
-            if let Some(earlier) = entries.get_mut(seq) {
-                earlier.not_before = 0;
+        if !entries.is_paced() {
+            for seq in entries.of_inode(sealed.ino) {
+                if let Some(earlier) = entries.get_mut(seq) {
+                    earlier.not_before = 0;
+                }
             }
         }
         let ticket = entry.ticket.clone();
@@ -306,22 +312,9 @@ impl State {
     }
 }
 
-/// The inode's records that wait for a handle or for quiet, and that nobody has seen.
-fn deferred(entries: &EntriesGuard<'_>, ino: Ino, now: Millis) -> Vec<Seq> {
-    filtered(entries, ino, |entry| {
-        entry.is_untouched()
-            && !entry.is_awaited()
-            && (entry.is_deferred(now) || entry.is_reported())
-    })
-}
-
 /// The inode's records that the service cannot have seen.
 fn untouched(entries: &EntriesGuard<'_>, ino: Ino) -> Vec<Seq> {
-    filtered(entries, ino, Entry::is_untouched)
-}
-
-fn filtered(entries: &EntriesGuard<'_>, ino: Ino, keep: impl Fn(&Entry) -> bool) -> Vec<Seq> {
     let mut seqs = entries.of_inode(ino);
-    seqs.retain(|seq| entries.get(*seq).is_some_and(&keep));
+    seqs.retain(|seq| entries.get(*seq).is_some_and(Entry::is_untouched));
     seqs
 }

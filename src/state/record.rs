@@ -98,6 +98,8 @@ pub struct Pending {
     pub in_flight: bool,
     /// Whether it waits for an open handle.
     pub on_hold: bool,
+    /// Whether it waits until the service has room for a smaller one.
+    pub waits_for_room: bool,
     /// Why the last try failed.
     pub last_error: Option<String>,
 }

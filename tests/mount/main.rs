@@ -25,3 +25,4 @@ mod unreadable;
 mod views;
 mod whole;
 mod workspace;
+mod write_back;
