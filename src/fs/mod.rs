@@ -62,6 +62,8 @@ pub struct FsSettings {
     pub read_only: bool,
     /// Whether extended attributes are answered.
     pub xattr: bool,
+    /// Whether close(2) leaves the upload to later: it returns when the content is durable here.
+    pub write_back: bool,
     /// Media types by name that go before the built-in ones.
     pub mime_overrides: Vec<MimeOverride>,
 }

@@ -17,6 +17,7 @@ mod progress;
 mod queue;
 mod record;
 mod rows;
+mod schedule;
 mod schema;
 mod workspace;
 

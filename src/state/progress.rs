@@ -1,10 +1,10 @@
 //! What becomes of records: the uploader takes them, and says how they ended.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::params;
 
-use crate::api::{ApiError, FileId, FileMetadata};
+use crate::api::{ApiError, ErrorKind, FileId, FileMetadata};
 
 use super::catalogue::row_where;
 use super::db::Durability;
@@ -28,6 +28,13 @@ impl State {
     #[must_use]
     pub fn next_record(&self, class: Class) -> Option<Record> {
         self.queue.next(class)
+    }
+
+    /// From now on nobody waits for saves (write-back), and those of one name are sent `interval` apart at least: each
+    /// time only the newest content. What is hurried goes out at once all the same.
+    pub fn coalesce_saves(&self, interval: Duration) {
+        let interval = Millis::try_from(interval.as_millis()).unwrap_or(Millis::MAX / 2);
+        self.queue.pace(interval);
     }
 
     /// Ends all waiting of workers.
@@ -73,6 +80,8 @@ impl State {
         else {
             return Ok(Cleanup::new());
         };
+        self.queue.save_confirmed();
+        entries.had_room_for(file.size_bytes);
         // What a rename put this inode in place of goes when its last content is there, not an earlier one.
         let is_last = entries.of_inode(ino).last() == Some(&seq);
         let deletes = self.write("confirm", Durability::Durable, |tx| {
@@ -133,6 +142,7 @@ impl State {
             drop_records(tx, &[seq])
         })?;
         forget(&mut entries, &[seq]);
+        entries.may_have_room();
         Ok(())
     }
 
@@ -146,7 +156,13 @@ impl State {
     ) -> Result<(), StateError> {
         let mut entries = self.queue.entries();
         if let Some(entry) = entries.get_mut(seq) {
+            let now = now();
+            let since = entry.failed_at.replace(now).or(entry.record.tried_at);
+            if report && entry.record.class() == Class::Saves {
+                self.queue.save_failed(error, since.unwrap_or(now));
+            }
             entry.in_flight = false;
+            entry.wants_room = error.kind == ErrorKind::StorageFull;
             entry.not_before = not_before;
             entry.record.tries += 1;
             if error.may_have_happened() {
@@ -172,6 +188,13 @@ impl State {
         })
     }
 
+    /// Why saves fail at present: the error of the last one that was reported as failed for a passing trouble, until
+    /// one is confirmed again.
+    #[must_use]
+    pub fn away(&self) -> Option<ApiError> {
+        self.queue.away()
+    }
+
     /// Gives a deletion up that the service refuses for good: the id may be listed again.
     pub fn give_up_delete(&self, seq: Seq, id: &FileId) -> Result<(), StateError> {
         let mut entries = self.queue.entries();
@@ -184,19 +207,20 @@ impl State {
         Ok(())
     }
 
-    /// Makes failed work due now: that of `name`, or all; how much it is.
+    /// Makes failed work due now: that of `name`, or all; how much it is. What the service had no room for is tried
+    /// where it is named, else the smallest of it is.
     pub fn retry(&self, name: Option<&str>) -> usize {
-        self.make_due(|entry| {
+        self.make_due(name.is_some(), |entry| {
             entry.last_error.is_some() && name.is_none_or(|name| entry.record.name == name)
         })
     }
 
-    /// Makes everything due now that waits for its quiet time or its next try.
+    /// Makes everything due now that waits for its quiet time, its name's pace or its next try.
     pub fn hurry(&self) {
-        self.make_due(|_| true);
+        self.make_due(false, |_| true);
     }
 
-    fn make_due(&self, is_meant: impl Fn(&Entry) -> bool) -> usize {
+    fn make_due(&self, finds_room: bool, is_meant: impl Fn(&Entry) -> bool) -> usize {
         let mut entries = self.queue.entries();
         let meant: Vec<Seq> = entries
             .all()
@@ -206,6 +230,8 @@ impl State {
         for seq in &meant {
             if let Some(entry) = entries.get_mut(*seq) {
                 entry.not_before = 0;
+                entry.is_urgent = true;
+                entry.wants_room &= !finds_room;
             }
         }
         meant.len()
@@ -221,6 +247,7 @@ impl State {
                 record: entry.record.clone(),
                 in_flight: entry.in_flight,
                 on_hold: entry.on_hold,
+                waits_for_room: entries.waits_for_room(entry),
                 last_error: entry.last_error.clone(),
             })
             .collect()

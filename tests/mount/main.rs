@@ -3,6 +3,7 @@
 
 mod attributes;
 mod background;
+mod breaker;
 mod copies;
 mod directory;
 mod failing;
@@ -12,6 +13,7 @@ mod hung;
 mod killed;
 mod life;
 mod names;
+mod provisional;
 mod refresh;
 mod rename;
 mod requests;
@@ -24,3 +26,4 @@ mod unreadable;
 mod views;
 mod whole;
 mod workspace;
+mod write_back;
