@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::{HumanBytes, HumanDuration, ProgressBar};
 
-use super::failed;
 use super::talk::{Reached, reach, unexpected};
-use crate::control::{Change, ChangeKind, Client, ControlError, Progress, Reply, Request, Status};
+use super::{failed, typed_wrongly};
+use crate::control::{
+    Change, ChangeKind, Client, ControlError, DroppedChange, Progress, Reply, Request, Status,
+};
 
 /// What is done within this needs no words.
 const FIRST_WORD: Duration = Duration::from_secs(2);
@@ -44,6 +46,7 @@ Examples:
   afs pending --retry report.pdf  try that one again now
   afs pending ~/claude-files --retry
                                   try everything of this mount again now
+  afs pending --drop report.pdf   don't send that one: what the service has stays
   afs pending --json              for scripts")]
 pub struct PendingArguments {
     /// Where it is mounted; every mount where none is named
@@ -55,6 +58,9 @@ pub struct PendingArguments {
     /// Try again now what failed: the file of this name, or everything
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
     retry: Option<String>,
+    /// Give up what is pending under this name; bytes that were not sent go to the trash
+    #[arg(long, value_name = "NAME", conflicts_with = "retry")]
+    drop: Option<String>,
 }
 
 /// What can be typed after `afs flush`.
@@ -161,6 +167,11 @@ pub fn show_pending(arguments: &PendingArguments) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let several = reached.len() > 1;
+    if several && arguments.drop.is_some() {
+        return typed_wrongly(
+            &"several workspaces are mounted; say in which: afs pending MOUNTPOINT --drop NAME",
+        );
+    }
     let mut all_well = true;
     let mut known = Vec::new();
     for mount in reached {
@@ -215,6 +226,16 @@ fn pending_of(
             other => return Err(unexpected(&other)),
         }
     }
+    if let Some(name) = arguments.drop.clone() {
+        match client.ask(&Request::Drop { name })? {
+            Reply::Dropped { changes } => {
+                for change in &changes {
+                    eprintln!("{}", what_was_dropped(change));
+                }
+            }
+            other => return Err(unexpected(&other)),
+        }
+    }
     match client.ask(&Request::Pending)? {
         Reply::Pending { changes } => Ok(changes),
         other => Err(unexpected(&other)),
@@ -233,6 +254,23 @@ fn print_change(change: &Change) {
         (None, ..) => "waits for its turn".to_owned(),
     };
     println!("{what:<20} {:<40} {state}", printable(&change.name));
+}
+
+/// What was given up, as a sentence.
+fn what_was_dropped(change: &DroppedChange) -> String {
+    let name = printable(&change.name);
+    let mut said = match (change.kind, change.in_trash) {
+        (ChangeKind::Delete, _) => format!("{name} is not deleted: it stays at the service"),
+        (ChangeKind::Save, true) => format!(
+            "{name} is not sent; its {} are in the trash",
+            HumanBytes(change.size)
+        ),
+        (ChangeKind::Save, false) => format!("{name} is not sent"),
+    };
+    if change.may_have_arrived {
+        said += "; an earlier try may have arrived: afs looks for it and deletes it at the service";
+    }
+    said
 }
 
 /// A name as it may go to a terminal: without anything that could steer it.

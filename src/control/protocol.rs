@@ -15,6 +15,11 @@ pub enum Request {
         /// The name.
         name: Option<String>,
     },
+    /// Give what is pending under this name up.
+    Drop {
+        /// The name.
+        name: String,
+    },
     /// Send everything, what waits for its quiet time too, and say how it goes until nothing is left but what was tried
     /// and failed.
     Flush,
@@ -35,6 +40,11 @@ pub enum Reply {
     Retried {
         /// How many changes are tried now.
         count: usize,
+    },
+    /// To [`Request::Drop`]; the end.
+    Dropped {
+        /// What was given up.
+        changes: Vec<DroppedChange>,
     },
     /// To [`Request::Flush`]; more follow.
     Progress(Progress),
@@ -110,6 +120,21 @@ pub struct Change {
     pub waits_for_close: bool,
     /// Why the last try failed.
     pub last_error: Option<String>,
+}
+
+/// One change that was given up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DroppedChange {
+    /// What it would have done.
+    pub kind: ChangeKind,
+    /// The file's name.
+    pub name: String,
+    /// Bytes that were not sent.
+    pub size: u64,
+    /// Whether they are in the trash now.
+    pub in_trash: bool,
+    /// Whether the service may have it all the same: then afs looks, and deletes it there.
+    pub may_have_arrived: bool,
 }
 
 /// How far a flush is.

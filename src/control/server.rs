@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::fs::{Dropped, DroppedKind, WorkspaceFs};
 use crate::state::{Pending, Seq, State, Work};
 use crate::store::Store;
 use crate::sync::Refresher;
 
-use super::protocol::{Change, ChangeKind, Progress, Reply, Request, Status};
+use super::protocol::{Change, ChangeKind, DroppedChange, Progress, Reply, Request, Status};
 use super::{SOCKET, address};
 
 /// How often a flush says how far it is.
@@ -48,6 +49,8 @@ pub struct Server {
     pub store: Arc<Store>,
     /// Its listing.
     pub refresher: Arc<Refresher>,
+    /// Its files.
+    pub fs: Arc<WorkspaceFs>,
 }
 
 /// Answers from now on, in threads of its own, for as long as the process lives.
@@ -123,6 +126,17 @@ impl Server {
             Request::Retry { name } => {
                 let count = self.state.retry(name.as_deref());
                 say(stream, &Reply::Retried { count })
+            }
+            Request::Drop { name } => {
+                let reply = match self.fs.drop_pending(name) {
+                    Ok(dropped) => Reply::Dropped {
+                        changes: dropped.into_iter().map(dropped_change).collect(),
+                    },
+                    Err(why) => Reply::Failed {
+                        why: format!("{name}: {why}"),
+                    },
+                };
+                say(stream, &reply)
             }
             Request::Flush => self.flush(stream),
         }
@@ -225,6 +239,19 @@ fn change(pending: &Pending) -> Change {
         in_flight: pending.in_flight,
         waits_for_close: pending.on_hold,
         last_error: pending.last_error.clone(),
+    }
+}
+
+fn dropped_change(dropped: Dropped) -> DroppedChange {
+    DroppedChange {
+        kind: match dropped.kind {
+            DroppedKind::Save => ChangeKind::Save,
+            DroppedKind::Delete => ChangeKind::Delete,
+        },
+        name: dropped.name,
+        size: dropped.size,
+        in_trash: dropped.in_trash,
+        may_have_arrived: dropped.may_have_arrived,
     }
 }
 

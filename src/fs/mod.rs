@@ -11,6 +11,7 @@
 //! - `save`: what close(2) and fsync(2) do
 //! - `closers`: whether a close is the last one
 //! - `node`: an open inode, shared by its handles
+//! - `pending`: what a person does about work that is pending, by name
 //! - `views`: `.afs/`
 //! - `xattr`: `user.afs.*`
 //! - `error`: the errno table
@@ -21,6 +22,7 @@ mod directory;
 mod error;
 mod file;
 mod node;
+mod pending;
 mod save;
 mod types;
 mod views;
@@ -38,6 +40,7 @@ use crate::sync::Refresher;
 
 pub use closers::Caller;
 pub use error::FsError;
+pub use pending::{Dropped, DroppedKind};
 pub use types::{Attr, Changes, DirEntry, Entry, Fh, Kind, OpenFlags, Place, RenameMode, Space};
 
 use node::Node;

@@ -88,6 +88,13 @@ pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError
         settings.refresh,
     );
     let notices = first_listing(&service, &mut workspace, &refresher)?;
+    let fs = Arc::new(WorkspaceFs::new(
+        Arc::clone(&service.api),
+        Arc::clone(&workspace.state),
+        Arc::clone(&workspace.store),
+        Arc::clone(&refresher),
+        fs_settings(&settings),
+    ));
     let (end, ended) = channel();
     // Before the kernel is let in: what fails now leaves no dead mount behind.
     control::serve(control::Server {
@@ -99,16 +106,10 @@ pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError
         state: Arc::clone(&workspace.state),
         store: Arc::clone(&workspace.store),
         refresher: Arc::clone(&refresher),
+        fs: Arc::clone(&fs),
     })
     .map_err(MountError::System)?;
-    mount(
-        &settings,
-        &service,
-        &workspace,
-        &refresher,
-        &mountpoint,
-        &end,
-    )?;
+    mount(&settings, &service, &workspace, &fs, &mountpoint, &end)?;
     let registration = Registration::write(&mountpoint, &workspace.dir);
     if let Err(error) = &registration {
         log::warn!("afs unmount will not wait for this mount's last work: {error}");
@@ -181,19 +182,12 @@ fn mount(
     settings: &MountSettings,
     service: &Service,
     workspace: &Workspace,
-    refresher: &Arc<Refresher>,
+    fs: &Arc<WorkspaceFs>,
     mountpoint: &Path,
     end: &Sender<End>,
 ) -> Result<(), MountError> {
-    let fs = Arc::new(WorkspaceFs::new(
-        Arc::clone(&service.api),
-        Arc::clone(&workspace.state),
-        Arc::clone(&workspace.store),
-        Arc::clone(refresher),
-        fs_settings(settings),
-    ));
     let end = end.clone();
-    let adapter = FuseAdapter::new(Arc::clone(&fs), move || {
+    let adapter = FuseAdapter::new(Arc::clone(fs), move || {
         // Nobody listens when the process is on its way out already.
         let _ = end.send(End::Unmounted);
     })

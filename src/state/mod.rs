@@ -10,6 +10,7 @@
 
 mod catalogue;
 mod db;
+mod giving_up;
 mod merge;
 mod outbox;
 mod progress;
@@ -24,6 +25,7 @@ use std::sync::{Mutex, MutexGuard};
 
 pub use catalogue::{NewRow, Row};
 pub use db::StateError;
+pub use giving_up::{GiveUpError, GivenUp};
 pub use merge::Merge;
 pub use outbox::{Cleanup, PendingBody, Sealed, SealedBytes, When};
 pub use queue::now;

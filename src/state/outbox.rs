@@ -17,7 +17,8 @@ use super::catalogue::{row_where, taken};
 use super::db::Durability;
 use super::queue::{EntriesGuard, Entry, now};
 use super::rows::{
-    deletable_id, drop_records, forget, insert_deletes, insert_save, supersede, take_superseded,
+    deletable_id, drop_records, forget, insert_deletes, insert_save, remember, supersede,
+    take_superseded,
 };
 use super::{Body, Ino, Millis, Nanos, Seq, State, StateError, Ticket, Work};
 
@@ -124,6 +125,7 @@ impl State {
         let replaced = deferred(&entries, sealed.ino, now);
         let entry = self.write(Durability::Durable, |tx| {
             drop_records(tx, &replaced)?;
+            remember(tx, sealed.ino)?;
             let filename = tx
                 .sql
                 .prepare_cached(
@@ -186,6 +188,7 @@ impl State {
             let mut doomed = take_superseded(tx, ino)?;
             let name = row.filename.as_str();
             doomed.extend(deletable_id(&row));
+            remember(tx, ino)?;
             tx.sql
                 .execute("DELETE FROM files WHERE ino = ?1", [ino.0 as i64])?;
             tx.touched.push(ino);
@@ -228,6 +231,7 @@ impl State {
                 drop_records(tx, &dropped)?;
                 supersede(tx, ino, over)?;
             }
+            remember(tx, ino)?;
             let changed = tx
                 .sql
                 .execute(

@@ -62,4 +62,22 @@ pub(super) const MIGRATIONS: &[&str] = &[
         value TEXT NOT NULL
     ) WITHOUT ROWID;
     ",
+    // 2: giving changes up
+    "
+    -- Rows as they were before a change here that the service has not confirmed; they come back when it is given up.
+    -- One goes when its id is deleted at the service.
+    CREATE TABLE former (
+        id           TEXT PRIMARY KEY,
+        name         TEXT,
+        suffixed     INTEGER NOT NULL,
+        filename     TEXT NOT NULL,
+        mime_type    TEXT NOT NULL,
+        size         INTEGER NOT NULL,
+        created_at   INTEGER NOT NULL,
+        mtime        INTEGER NOT NULL,
+        downloadable INTEGER NOT NULL,
+        own          INTEGER NOT NULL,
+        spared       INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    ",
 ];

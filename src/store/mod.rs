@@ -239,6 +239,35 @@ impl Store {
         trash.take(&copy, &name, called, now())
     }
 
+    /// Brings a staged file to the trash, by a second name: its own stays until its record is gone. `id` is unlike any
+    /// other's. Whether there is a trash.
+    pub fn throw_away_staged(&self, stage: &str, id: &str, called: &str) -> io::Result<bool> {
+        let Some(trash) = &self.trash else {
+            return Ok(false);
+        };
+        let stage = self.staged.join(stage);
+        let size = fs::metadata(&stage)?.len();
+        trash.put(id, called, size, now(), |to| link(&stage, to))?;
+        Ok(true)
+    }
+
+    /// Brings bytes to the trash that are in no file; as [`Store::throw_away_staged`].
+    pub fn throw_away_bytes(&self, bytes: &[u8], id: &str, called: &str) -> io::Result<bool> {
+        let Some(trash) = &self.trash else {
+            return Ok(false);
+        };
+        trash.put(id, called, bytes.len() as u64, now(), |to| {
+            let mut file = File::options()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(to)?;
+            file.write_all(bytes)?;
+            file.sync_data()
+        })?;
+        Ok(true)
+    }
+
     /// Takes the copies of an id back that the service refuses to delete.
     pub fn take_back(&self, id: &FileId) -> io::Result<()> {
         let name = file_name(id);

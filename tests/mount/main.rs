@@ -4,6 +4,7 @@
 mod attributes;
 mod background;
 mod directory;
+mod dropping;
 mod failing;
 mod files;
 mod harness;

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use afs::api::{ApiKey, FilesApi, HttpClient, HttpConfig};
 use afs::fs::{
-    Attr, Caller, Changes, Fh, FsError, FsSettings, Kind, OpenFlags, Place, ROOT, RenameMode,
-    WorkspaceFs,
+    Attr, Caller, Changes, Dropped, Fh, FsError, FsSettings, Kind, OpenFlags, Place, ROOT,
+    RenameMode, WorkspaceFs,
 };
 use afs::state::{Ino, State};
 use afs::store::{Limits, Store};
@@ -253,6 +253,10 @@ impl Surface for Direct {
                 return Ok(names);
             }
         }
+    }
+
+    fn drop_pending(&self, name: &str) -> Result<Vec<Dropped>, String> {
+        self.fs.drop_pending(name).map_err(|why| why.to_string())
     }
 
     /// Nothing of it runs any more but what hangs at the service, and that is not answered before the test lets it.

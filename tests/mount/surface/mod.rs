@@ -7,6 +7,8 @@ mod mounted;
 
 use std::time::Duration;
 
+use afs::fs::Dropped;
+
 use mounted::Mounted;
 pub(crate) use mounted::read_names;
 
@@ -56,6 +58,8 @@ pub(crate) trait Surface {
     fn rename(&self, from: &str, to: &str, flags: u32) -> Answer<()>;
     /// Names and inode numbers as the directory lists them, without dots.
     fn list(&self, path: &str) -> Answer<Vec<(String, u64)>>;
+    /// Gives up what is pending under a name, as `afs pending --drop NAME` does; why not, as a sentence.
+    fn drop_pending(&self, name: &str) -> Result<Vec<Dropped>, String>;
     /// Ends without a chance to finish anything, as `kill -9` does.
     fn kill(self: Box<Self>);
     /// Unmounts cleanly: what is due at the service has been done.

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use afs::control::{ChangeKind, Client, ControlError, DroppedChange, Reply, Request};
+use afs::fs::{Dropped, DroppedKind};
 use rustix::fs::{Access, AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
@@ -19,6 +21,7 @@ pub(super) struct Mounted {
     open: Mutex<OpenFiles>,
     mount: Mount,
     next: AtomicU64,
+    state_dir: PathBuf,
 }
 
 #[derive(Default)]
@@ -49,6 +52,7 @@ impl Mounted {
             mount: world.mount_with(&options),
             open: Mutex::default(),
             next: AtomicU64::new(1),
+            state_dir: world.state_dir(),
         }
     }
 
@@ -58,6 +62,15 @@ impl Mounted {
         at.push("/");
         at.push(path);
         at.into()
+    }
+
+    /// Over the control socket: a program that is started has a copy of every open file for a moment.
+    fn ask(&self, request: &Request) -> Result<Reply, String> {
+        let mut client = Client::connect(&self.state_dir).expect("a mount that answers");
+        match client.ask(request) {
+            Err(ControlError::Refused(why)) => Err(why),
+            reply => Ok(reply.expect("an answer")),
+        }
     }
 
     fn file(&self, fd: Fd) -> Arc<File> {
@@ -169,6 +182,14 @@ impl Surface for Mounted {
         read_names(&mut answer(Dir::new(directory))?)
     }
 
+    fn drop_pending(&self, name: &str) -> Result<Vec<Dropped>, String> {
+        let name = name.to_owned();
+        match self.ask(&Request::Drop { name })? {
+            Reply::Dropped { changes } => Ok(changes.into_iter().map(dropped).collect()),
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn kill(self: Box<Self>) {
         self.mount.signal("KILL");
         drop(self.open);
@@ -210,6 +231,19 @@ fn times(mtime: i64) -> Timestamps {
     Timestamps {
         last_access: time,
         last_modification: time,
+    }
+}
+
+fn dropped(change: DroppedChange) -> Dropped {
+    Dropped {
+        kind: match change.kind {
+            ChangeKind::Save => DroppedKind::Save,
+            ChangeKind::Delete => DroppedKind::Delete,
+        },
+        name: change.name,
+        size: change.size,
+        in_trash: change.in_trash,
+        may_have_arrived: change.may_have_arrived,
     }
 }
 
