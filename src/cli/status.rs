@@ -23,6 +23,9 @@ const PLAIN_PACE: Duration = Duration::from_secs(10);
 /// changes to the next one.
 const NOTHING_MOUNTED: &str = "nothing is mounted; to mount: afs mount ~/claude-files";
 
+/// What to do about a file that was never closed.
+const UNFINISHED: &str = "never closed by its program; send it with afs pending --retry NAME, or give it up with --drop NAME";
+
 /// What can be typed after `afs status`.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
@@ -145,6 +148,22 @@ fn listing(status: &Status) -> String {
 }
 
 fn pending(status: &Status) -> String {
+    let changes = pending_changes(status);
+    match status.unfinished {
+        0 => changes,
+        count => format!(
+            "{changes}; {} never closed by {}: afs pending",
+            files(count),
+            if count == 1 {
+                "its program"
+            } else {
+                "their programs"
+            }
+        ),
+    }
+}
+
+fn pending_changes(status: &Status) -> String {
     match (status.pending, status.failed) {
         (0, _) => "nothing".to_owned(),
         (pending, 0) => changes(pending),
@@ -246,8 +265,10 @@ fn print_change(change: &Change) {
     let what = match change.kind {
         ChangeKind::Save => format!("save   {}", HumanBytes(change.size)),
         ChangeKind::Delete => "delete".to_owned(),
+        ChangeKind::Unfinished => format!("unfinished   {}", HumanBytes(change.size)),
     };
     let state = match (&change.last_error, change.in_flight, change.waits_for_close) {
+        _ if change.kind == ChangeKind::Unfinished => UNFINISHED.to_owned(),
         (_, true, _) => "on its way".to_owned(),
         (_, _, true) => "waits until it is closed".to_owned(),
         (Some(error), ..) => format!("tried {} times: {error}", change.tries),
@@ -261,11 +282,11 @@ fn what_was_dropped(change: &DroppedChange) -> String {
     let name = printable(&change.name);
     let mut said = match (change.kind, change.in_trash) {
         (ChangeKind::Delete, _) => format!("{name} is not deleted: it stays at the service"),
-        (ChangeKind::Save, true) => format!(
+        (ChangeKind::Save | ChangeKind::Unfinished, true) => format!(
             "{name} is not sent; its {} are in the trash",
             HumanBytes(change.size)
         ),
-        (ChangeKind::Save, false) => format!("{name} is not sent"),
+        (ChangeKind::Save | ChangeKind::Unfinished, false) => format!("{name} is not sent"),
     };
     if change.may_have_arrived {
         said += "; an earlier try may have arrived: afs looks for it and deletes it at the service";
@@ -355,6 +376,13 @@ fn changes(count: usize) -> String {
     match count {
         1 => "1 change".to_owned(),
         count => format!("{count} changes"),
+    }
+}
+
+pub(super) fn files(count: usize) -> String {
+    match count {
+        1 => "1 file".to_owned(),
+        count => format!("{count} files"),
     }
 }
 

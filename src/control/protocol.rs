@@ -10,7 +10,7 @@ pub enum Request {
     Status,
     /// What has not reached the service.
     Pending,
-    /// Try what failed again now: of this name, or all.
+    /// Try what failed again now: of this name, or all. Of this name, a file that was never closed is sent too.
     Retry {
         /// The name.
         name: Option<String>,
@@ -85,6 +85,8 @@ pub struct Status {
     pub pending: usize,
     /// Those of them whose last try failed.
     pub failed: usize,
+    /// Files that were never closed by the program that wrote them; they are not among the changes.
+    pub unfinished: usize,
     /// Bytes of own uploads kept on this machine.
     pub kept_bytes: u64,
     /// Bytes of outputs cached on this machine.
@@ -99,6 +101,8 @@ pub enum ChangeKind {
     Save,
     /// A file is deleted.
     Delete,
+    /// Nothing: what a program wrote and never closed is sent by the user's word only.
+    Unfinished,
 }
 
 /// One change that has not reached the service.

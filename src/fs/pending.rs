@@ -1,7 +1,7 @@
 //! What a person does about work that is pending, by name: giving it up. The kernel knows nothing of it.
 
 use crate::names;
-use crate::state::{Body, GiveUpError, Record, Work};
+use crate::state::{Body, GiveUpError, PendingBody, Record, Unfinished, Work};
 
 use super::WorkspaceFs;
 
@@ -27,12 +27,21 @@ pub enum DroppedKind {
     Save,
     /// A deletion.
     Delete,
+    /// A draft that was never closed.
+    Unfinished,
 }
 
 impl WorkspaceFs {
     /// Gives up what is pending under a name: the bytes that were to be sent go to the trash, and the directory shows
-    /// what the service has.
+    /// what the service has. Drafts of the name that were never closed go first, and nothing else then.
     pub fn drop_pending(&self, name: &str) -> Result<Vec<Dropped>, GiveUpError> {
+        let unfinished = self.unfinished_of(name)?;
+        if !unfinished.is_empty() {
+            return unfinished
+                .iter()
+                .map(|draft| self.drop_unfinished(draft))
+                .collect();
+        }
         let claimed = self.state.claim(name)?;
         let dropped: Result<Vec<Dropped>, GiveUpError> = claimed
             .iter()
@@ -54,10 +63,31 @@ impl WorkspaceFs {
             let what = match change.kind {
                 DroppedKind::Save => "upload",
                 DroppedKind::Delete => "deletion",
+                DroppedKind::Unfinished => "draft",
             };
             log::info!("{}: its {what} is given up", change.name);
         }
         Ok(dropped)
+    }
+
+    fn drop_unfinished(&self, draft: &Unfinished) -> Result<Dropped, GiveUpError> {
+        let called = names::directory_name(&draft.name);
+        let id = format!("unfinished{}", draft.seq);
+        let in_trash = match self.state.unfinished_body(draft.seq)? {
+            Some(PendingBody::Inline(bytes)) => self.store.throw_away_bytes(&bytes, &id, &called),
+            Some(PendingBody::Staged(stage)) => self.store.throw_away_staged(&stage, &id, &called),
+            None => Ok(false),
+        };
+        let in_trash = in_trash.map_err(GiveUpError::Disk)?;
+        let cleanup = self.state.drop_unfinished(draft)?;
+        self.store.drop_stages(&cleanup);
+        Ok(Dropped {
+            kind: DroppedKind::Unfinished,
+            name: draft.name.clone(),
+            size: draft.size,
+            in_trash,
+            may_have_arrived: false,
+        })
     }
 
     /// Brings the bytes of a save to the trash, and those of a deletion back from there. What it did is done again

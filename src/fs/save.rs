@@ -23,7 +23,7 @@ const EMPTY_QUIET_MS: i64 = 5_000;
 const LOOK_AROUND: Duration = Duration::from_millis(200);
 
 /// Content up to this size is stored in its outbox record: one commit makes it durable.
-const INLINE_LIMIT: u64 = 64 * 1024;
+pub(super) const INLINE_LIMIT: u64 = 64 * 1024;
 
 impl WorkspaceFs {
     /// close(2), each of them: the last one saves what is new and waits until the service has confirmed it.
@@ -117,6 +117,7 @@ impl WorkspaceFs {
             if !inner.is_dirty {
                 return Ok(inner.ticket.clone());
             }
+            self.must_go_on()?;
             (inner.seal(), inner.size, inner.mtime, inner.ctime)
         };
         match self.commit(node, &content, size, (mtime, ctime), when) {
@@ -174,7 +175,7 @@ impl WorkspaceFs {
     }
 
     /// Moves sealed bytes that are too large for a record into a staged file, and the node's content with them.
-    fn stage_bytes(&self, node: &Node, bytes: &Arc<Vec<u8>>) -> Result<String, FsError> {
+    pub(super) fn stage_bytes(&self, node: &Node, bytes: &Arc<Vec<u8>>) -> Result<String, FsError> {
         let Stage { name, file } = self.store.stage()?;
         let written = file
             .write_all_at(bytes, 0)

@@ -116,7 +116,7 @@ pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError
     }
     ready.announce(&notices);
     wait_for_the_end(&mountpoint, signals, end, &ended);
-    finish(&workspace, &refresher);
+    finish(&workspace, &refresher, &fs);
     if let Ok(registration) = registration {
         registration.leave_to_the_end();
     }
@@ -257,9 +257,17 @@ fn wait_for_the_end(mountpoint: &Path, signals: Signals, end: Sender<End>, ended
 }
 
 /// The last moments: what is due goes out, the rest stays in the outbox for the next mount.
-fn finish(workspace: &Workspace, refresher: &Refresher) {
+fn finish(workspace: &Workspace, refresher: &Refresher, fs: &WorkspaceFs) {
+    let until = Instant::now() + LAST_WORDS;
     refresher.stop();
-    let left = workspace.state.wait_idle(Instant::now() + LAST_WORDS);
+    let unfinished = fs.keep_unfinished();
+    if unfinished > 0 {
+        log::warn!(
+            "{unfinished} files were never closed by the programs that write them; they are not sent, and afs pending \
+             shows them when the workspace is mounted again"
+        );
+    }
+    let left = workspace.state.wait_idle(until);
     workspace.state.stop();
     if left > 0 {
         log::warn!("{left} changes have not reached the service; the next mount sends them");

@@ -52,6 +52,10 @@ impl Place<'_> {
         let state = State::open(&dir)?;
         let store = Store::open(&dir, &cache_dir, self.limits)
             .map_err(|error| MountError::Disk(dir.clone(), error))?;
+        let staged = store
+            .staged()
+            .map_err(|error| MountError::Disk(dir.clone(), error))?;
+        state.keep_drafts(&staged)?;
         let wanted = state.recover()?;
         store
             .drop_stages_but(&wanted)

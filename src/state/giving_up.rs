@@ -50,7 +50,7 @@ impl fmt::Display for GiveUpError {
             ),
             Self::Disk(error) => write!(
                 f,
-                "its bytes could not be brought to the trash, so nothing was dropped: {error}"
+                "the local disk failed, so everything stays as it was: {error}"
             ),
             Self::State(error) => error.fmt(f),
         }

@@ -18,6 +18,7 @@ mod queue;
 mod record;
 mod rows;
 mod schema;
+mod unfinished;
 mod workspace;
 
 use std::path::Path;
@@ -30,6 +31,7 @@ pub use merge::Merge;
 pub use outbox::{Cleanup, PendingBody, Sealed, SealedBytes, When};
 pub use queue::now;
 pub use record::{Body, Class, Pending, Record, Seq, Ticket, Work};
+pub use unfinished::{Unfinished, UnfinishedSeq};
 pub use workspace::{WorkspaceId, Workspaces};
 
 use catalogue::RowCache;

@@ -20,6 +20,7 @@ use super::rows::{
     deletable_id, drop_records, forget, insert_deletes, insert_save, remember, supersede,
     take_superseded,
 };
+use super::unfinished::forget_draft;
 use super::{Body, Ino, Millis, Nanos, Seq, State, StateError, Ticket, Work};
 
 /// Content that will not change any more, on its way into the outbox.
@@ -102,7 +103,9 @@ impl State {
             } => Some(stage.clone()),
             Work::Save { .. } | Work::Delete { .. } => None,
         });
-        Ok(stages.collect())
+        let mut wanted: HashSet<String> = stages.collect();
+        wanted.extend(self.unfinished_stages()?);
+        Ok(wanted)
     }
 
     /// From now on the inode is being written: no listing takes it from its name until [`State::end_writing`].
@@ -147,7 +150,10 @@ impl State {
             tx.touched.push(sealed.ino);
             let (inline, body) = match sealed.bytes {
                 SealedBytes::Inline(bytes) => (Some(bytes), Body::Inline),
-                SealedBytes::Staged(stage) => (None, Body::Staged(stage.to_owned())),
+                SealedBytes::Staged(stage) => {
+                    forget_draft(tx, stage)?;
+                    (None, Body::Staged(stage.to_owned()))
+                }
             };
             insert_save(tx, sealed.ino, &filename, sealed.size, sealed.mime_type, body, inline, sealed.when, now)
         })?;
@@ -317,7 +323,7 @@ fn deferred(entries: &EntriesGuard<'_>, ino: Ino, now: Millis) -> Vec<Seq> {
 }
 
 /// The inode's records that the service cannot have seen.
-fn untouched(entries: &EntriesGuard<'_>, ino: Ino) -> Vec<Seq> {
+pub(super) fn untouched(entries: &EntriesGuard<'_>, ino: Ino) -> Vec<Seq> {
     filtered(entries, ino, Entry::is_untouched)
 }
 

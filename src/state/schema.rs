@@ -79,5 +79,23 @@ pub(super) const MIGRATIONS: &[&str] = &[
         own          INTEGER NOT NULL,
         spared       INTEGER NOT NULL
     ) WITHOUT ROWID;
+
+    -- Whose bytes the staged files of open drafts are, should the process die. Their names are those of the inodes.
+    CREATE TABLE drafts (
+        stage TEXT PRIMARY KEY,
+        ino   INTEGER NOT NULL,
+        since INTEGER NOT NULL          -- milliseconds
+    ) WITHOUT ROWID;
+
+    -- What was written and never closed when its mount ended.
+    CREATE TABLE unfinished (
+        seq    INTEGER PRIMARY KEY AUTOINCREMENT,
+        name   TEXT NOT NULL,           -- in the directory
+        size   INTEGER NOT NULL,
+        inline BLOB,                    -- the bytes, or
+        stage  TEXT,                    -- their file under staged/
+        since  INTEGER NOT NULL,        -- milliseconds
+        mtime  INTEGER NOT NULL         -- nanoseconds
+    );
     ",
 ];

@@ -8,10 +8,10 @@ mod cache;
 mod fetch;
 mod trash;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -173,6 +173,17 @@ impl Store {
         if let Err(error) = fs::remove_file(self.staged.join(name)) {
             log::warn!("staged file {name} could not be removed: {error}");
         }
+    }
+
+    /// The staged files: their sizes and when they were changed last, nanoseconds since 1970.
+    pub fn staged(&self) -> io::Result<HashMap<String, (u64, i64)>> {
+        let mut found = HashMap::new();
+        for name in names_in(&self.staged)? {
+            let metadata = fs::metadata(self.staged.join(&name))?;
+            let changed = metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec();
+            found.insert(name, (metadata.len(), changed));
+        }
+        Ok(found)
     }
 
     /// Removes staged files that no record names: what a process that died had not sealed.

@@ -20,7 +20,7 @@ fn refuse(world: &World, call: LoggedCall, status: u16) {
 }
 
 /// What is in the trash, wherever this world's state is.
-fn trashed(world: &World) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn trashed(world: &World) -> Vec<(String, Vec<u8>)> {
     fn look(dir: &Path, is_trash: bool, found: &mut Vec<(String, Vec<u8>)>) {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
             let name = entry.file_name().into_string().unwrap();

@@ -19,6 +19,7 @@ mod saving;
 mod streaming;
 mod surface;
 mod trash;
+mod unfinished;
 mod unlink;
 mod unreadable;
 mod views;

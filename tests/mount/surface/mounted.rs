@@ -190,6 +190,31 @@ impl Surface for Mounted {
         }
     }
 
+    fn retry(&self, name: Option<&str>) -> Result<usize, String> {
+        let name = name.map(str::to_owned);
+        match self.ask(&Request::Retry { name })? {
+            Reply::Retried { count } => Ok(count),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn unfinished(&self) -> Vec<(String, u64)> {
+        match self.ask(&Request::Pending) {
+            Ok(Reply::Pending { changes }) => changes
+                .into_iter()
+                .filter(|change| change.kind == ChangeKind::Unfinished)
+                .map(|change| (change.name, change.size))
+                .collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn terminate(self: Box<Self>) {
+        self.mount.signal("TERM");
+        // Its files are open until the process is gone.
+        assert_eq!(self.mount.wait(), Some(0));
+    }
+
     fn kill(self: Box<Self>) {
         self.mount.signal("KILL");
         drop(self.open);
@@ -239,6 +264,7 @@ fn dropped(change: DroppedChange) -> Dropped {
         kind: match change.kind {
             ChangeKind::Save => DroppedKind::Save,
             ChangeKind::Delete => DroppedKind::Delete,
+            ChangeKind::Unfinished => DroppedKind::Unfinished,
         },
         name: change.name,
         size: change.size,
