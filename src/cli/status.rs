@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::{HumanBytes, HumanDuration, ProgressBar};
 
-use super::talk::{Reached, reach, unexpected};
+use super::talk::{NOTHING_MOUNTED, Reached, printable, reach, unexpected};
 use super::{failed, typed_wrongly};
 use crate::control::{
     Change, ChangeKind, Client, ControlError, DroppedChange, Progress, Reply, Request, Status,
@@ -18,10 +18,6 @@ const FIRST_WORD: Duration = Duration::from_secs(2);
 
 /// Between two lines of progress where they don't overwrite each other.
 const PLAIN_PACE: Duration = Duration::from_secs(10);
-
-/// What is said where nobody could be asked. That nothing is pending would be a guess: an earlier mount may have left
-/// changes to the next one.
-const NOTHING_MOUNTED: &str = "nothing is mounted; to mount: afs mount ~/claude-files";
 
 /// What to do about a file that was never closed.
 const UNFINISHED: &str = "never closed by its program; send it with afs pending --retry NAME, or give it up with --drop NAME";
@@ -292,13 +288,6 @@ fn what_was_dropped(change: &DroppedChange) -> String {
         said += "; an earlier try may have arrived: afs looks for it and deletes it at the service";
     }
     said
-}
-
-/// A name as it may go to a terminal: without anything that could steer it.
-fn printable(name: &str) -> String {
-    name.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
 }
 
 /// Waits until the service has everything.

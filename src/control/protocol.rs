@@ -23,6 +23,8 @@ pub enum Request {
     /// Send everything, what waits for its quiet time too, and say how it goes until nothing is left but what was tried
     /// and failed.
     Flush,
+    /// Compare the kept copies with what was saved, and say how far it is.
+    VerifyKept,
 }
 
 /// One line of an answer.
@@ -52,6 +54,15 @@ pub enum Reply {
     Flushed {
         /// What could not be sent now; it is tried again later.
         left: Vec<Change>,
+    },
+    /// To [`Request::VerifyKept`]; more follow.
+    Verifying(Copies),
+    /// To [`Request::VerifyKept`]; the end.
+    Verified {
+        /// What was compared.
+        copies: Copies,
+        /// The names of files whose copies are not what was saved.
+        damaged: Vec<String>,
     },
     /// What was asked for can't be answered; the end.
     Failed {
@@ -139,6 +150,15 @@ pub struct DroppedChange {
     pub in_trash: bool,
     /// Whether the service may have it all the same: then afs looks, and deletes it there.
     pub may_have_arrived: bool,
+}
+
+/// Copies that were compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Copies {
+    /// How many.
+    pub count: usize,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// How far a flush is.

@@ -12,10 +12,12 @@ use std::time::{Duration, Instant};
 
 use crate::fs::{Dropped, DroppedKind, WorkspaceFs};
 use crate::state::{Pending, Seq, State, Unfinished, Work};
-use crate::store::Store;
+use crate::store::{Findings, Store};
 use crate::sync::Refresher;
 
-use super::protocol::{Change, ChangeKind, DroppedChange, Progress, Reply, Request, Status};
+use super::protocol::{
+    Change, ChangeKind, Copies, DroppedChange, Progress, Reply, Request, Status,
+};
 use super::{SOCKET, address};
 
 /// How often a flush says how far it is.
@@ -138,6 +140,7 @@ impl Server {
                 say(stream, &reply)
             }
             Request::Flush => self.flush(stream),
+            Request::VerifyKept => self.verify_kept(stream),
         }
     }
 
@@ -199,6 +202,35 @@ impl Server {
         }
     }
 
+    /// Compares the kept copies, for as long as the client listens.
+    fn verify_kept(&self, stream: &UnixStream) -> io::Result<()> {
+        let mut said = Instant::now();
+        let mut is_heard = Ok(());
+        let found = self.store.verify(&self.state, true, &mut |findings| {
+            if said.elapsed() >= PACE {
+                said = Instant::now();
+                is_heard = say(stream, &Reply::Verifying(copies(findings)));
+            }
+            is_heard.is_ok()
+        });
+        is_heard?;
+        match found {
+            Ok(findings) => say(
+                stream,
+                &Reply::Verified {
+                    copies: copies(&findings),
+                    damaged: findings.damaged,
+                },
+            ),
+            Err(error) => say(
+                stream,
+                &Reply::Failed {
+                    why: error.to_string(),
+                },
+            ),
+        }
+    }
+
     /// What is pending but for what waits for an open file: its close will send it.
     fn due(&self) -> Vec<Pending> {
         let mut pending = self.state.pending();
@@ -230,6 +262,13 @@ fn progress(due: &[Pending]) -> Progress {
         changes: due.len(),
         bytes: due.iter().map(size_of).sum(),
         failed: due.iter().filter(|change| has_failed(change)).count(),
+    }
+}
+
+fn copies(findings: &Findings) -> Copies {
+    Copies {
+        count: findings.copies,
+        bytes: findings.bytes,
     }
 }
 

@@ -102,7 +102,9 @@ impl WorkspaceFs {
     fn new_node(&self, row: &Row, flags: OpenFlags) -> Result<Arc<Node>, FsError> {
         let content = match self.content_of(row) {
             // A whole replacement needs nothing of what it replaces.
-            Err(FsError::Access) if flags.truncate => Content::Bytes(Arc::new(Vec::new())),
+            Err(FsError::Access | FsError::Io) if flags.truncate => {
+                Content::Bytes(Arc::new(Vec::new()))
+            }
             content => content?,
         };
         Ok(Arc::new(Node::new(
@@ -148,7 +150,7 @@ impl WorkspaceFs {
 
     fn confirmed_content(&self, row: &Row) -> Result<Content, FsError> {
         let id = row.id.as_ref().ok_or(FsError::Stale)?;
-        if let Some(file) = self.store.open_copy(id, row.size)? {
+        if let Some(file) = self.store.open_copy(id, row.size, &row.into())? {
             return Ok(Content::Copy(Arc::new(file)));
         }
         if row.downloadable {

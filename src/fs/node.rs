@@ -5,16 +5,17 @@
 //! it from one to the other, so that bytes on their way to the service can't change under the uploader.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use crate::api::{FileId, MAX_FILE_SIZE};
-use crate::state::{Ino, Nanos, Ticket};
+use crate::state::{Digest, Digester, Ino, Nanos, Ticket};
 use crate::store::{Stage, Store};
 
+use super::file::SNIFFED;
 use super::{FsError, OpenFlags, lock};
 
 /// A draft up to this size lives in memory; creating and writing a small file then touches no disk.
@@ -34,7 +35,45 @@ pub(super) enum Content {
     /// A small draft.
     Memory(Vec<u8>),
     /// A larger draft.
-    Staged(String, Arc<File>),
+    Staged(Draft),
+}
+
+/// A draft in a staged file, and the digest of what was written from its start without a gap: most files are written
+/// so, and then sealing them reads nothing.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) name: String,
+    pub(super) file: Arc<File>,
+    digester: Option<Digester>,
+}
+
+impl Draft {
+    fn write(&mut self, data: &[u8], offset: u64) -> io::Result<()> {
+        if self
+            .digester
+            .as_ref()
+            .is_some_and(|digester| digester.length() != offset)
+        {
+            self.digester = None;
+        }
+        self.file.write_all_at(data, offset)?;
+        if let Some(digester) = &mut self.digester {
+            digester.update(data);
+        }
+        Ok(())
+    }
+
+    fn set_len(&mut self, size: u64) -> io::Result<()> {
+        self.digester = None;
+        self.file.set_len(size)
+    }
+
+    /// The digest of all `size` bytes, where it was taken while they were written.
+    fn digest(self, size: u64) -> Option<Digest> {
+        self.digester
+            .filter(|digester| digester.length() == size)
+            .map(Digester::finish)
+    }
 }
 
 /// What is behind the node's lock.
@@ -186,9 +225,8 @@ impl Node {
             Content::Remote(id) => return Ok(Local::Elsewhere(id.clone(), inner.size)),
             Content::Memory(bytes) => return Ok(Local::Data(slice(bytes, offset, size))),
             Content::Bytes(bytes) => return Ok(Local::Data(slice(bytes, offset, size))),
-            Content::Copy(file) | Content::Sealed(_, file) | Content::Staged(_, file) => {
-                Arc::clone(file)
-            }
+            Content::Copy(file) | Content::Sealed(_, file) => Arc::clone(file),
+            Content::Staged(draft) => Arc::clone(&draft.file),
         };
         let size = size.min(inner.size.saturating_sub(offset) as usize);
         drop(inner);
@@ -254,7 +292,13 @@ impl Inner {
                 }
                 bytes[start..end].copy_from_slice(data);
             }
-            Content::Staged(_, file) => file.write_all_at(data, offset)?,
+            Content::Staged(draft) => {
+                if let Err(error) = draft.write(data, offset) {
+                    // What was half written lies beyond the end; a later gap must read as zeros.
+                    let _ = draft.set_len(self.size);
+                    return Err(error.into());
+                }
+            }
             Content::Remote(_) | Content::Copy(_) | Content::Bytes(_) | Content::Sealed(..) => {
                 return Err(FsError::Io);
             }
@@ -285,7 +329,7 @@ impl Inner {
             self.make_private(store, self.size.max(size))?;
             match &mut self.content {
                 Content::Memory(bytes) => bytes.resize(size as usize, 0),
-                Content::Staged(_, file) => file.set_len(size)?,
+                Content::Staged(draft) => draft.set_len(size)?,
                 Content::Remote(_) | Content::Copy(_) | Content::Bytes(_) | Content::Sealed(..) => {
                     return Err(FsError::Io);
                 }
@@ -326,8 +370,8 @@ impl Inner {
     /// Puts other content in place; a staged file that only this node knew goes with the old one.
     pub(super) fn replace(&mut self, store: &Store, content: Content) {
         let old = std::mem::replace(&mut self.content, content);
-        if let Content::Staged(name, _) = old {
-            store.drop_stage(&name);
+        if let Content::Staged(draft) = old {
+            store.drop_stage(&draft.name);
         }
     }
 
@@ -346,9 +390,16 @@ impl Inner {
                 Content::Bytes(Arc::clone(&bytes)),
                 SealedContent::Bytes(bytes),
             ),
-            Content::Staged(name, file) | Content::Sealed(name, file) => (
+            Content::Staged(draft) => {
+                let (name, file) = (draft.name.clone(), Arc::clone(&draft.file));
+                (
+                    Content::Sealed(name.clone(), Arc::clone(&file)),
+                    SealedContent::Staged(name, file, draft.digest(self.size)),
+                )
+            }
+            Content::Sealed(name, file) => (
                 Content::Sealed(name.clone(), Arc::clone(&file)),
-                SealedContent::Staged(name, file),
+                SealedContent::Staged(name, file, None),
             ),
             unchanged @ (Content::Remote(_) | Content::Copy(_)) => {
                 (unchanged, SealedContent::Unchanged)
@@ -365,8 +416,8 @@ impl Inner {
 pub(super) enum SealedContent {
     /// Small content.
     Bytes(Arc<Vec<u8>>),
-    /// A staged file.
-    Staged(String, Arc<File>),
+    /// A staged file, and its digest where that is known already.
+    Staged(String, Arc<File>, Option<Digest>),
     /// Nothing was written: what the service has.
     Unchanged,
 }
@@ -384,22 +435,56 @@ pub(super) fn read_at(file: &File, offset: u64, size: usize) -> io::Result<Vec<u
     Ok(bytes)
 }
 
+impl SealedContent {
+    /// The digest of its `size` bytes.
+    pub(super) fn digest(&self, size: u64) -> io::Result<Digest> {
+        match self {
+            Self::Bytes(bytes) => Ok(Digest::of(bytes)),
+            Self::Staged(_, _, Some(digest)) => Ok(*digest),
+            Self::Staged(_, file, None) => {
+                Digest::of_reader(&mut Positioned { file, at: 0 }.take(size))
+            }
+            Self::Unchanged => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+
+    /// Its first bytes, by which its media type is told where its name does not tell.
+    pub(super) fn head(&self, size: u64) -> io::Result<Vec<u8>> {
+        let length = SNIFFED.min(size as usize);
+        match self {
+            Self::Bytes(bytes) => Ok(bytes[..length].to_vec()),
+            Self::Staged(_, file, _) => read_at(file, 0, length),
+            Self::Unchanged => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+}
+
 fn staged_from_bytes(store: &Store, bytes: &[u8]) -> Result<Content, FsError> {
-    fill(store, |file| file.write_all_at(bytes, 0))
+    let mut digester = Digester::default();
+    digester.update(bytes);
+    fill(store, Some(digester), |file| file.write_all_at(bytes, 0))
 }
 
 fn staged_from_file(store: &Store, from: &File) -> Result<Content, FsError> {
-    fill(store, |mut file| {
+    fill(store, None, |mut file| {
         // Another descriptor: the shared one's position is not ours to move.
         let mut from = io::BufReader::with_capacity(1024 * 1024, Positioned { file: from, at: 0 });
         io::copy(&mut from, &mut file).map(|_| ())
     })
 }
 
-fn fill(store: &Store, fill: impl FnOnce(&File) -> io::Result<()>) -> Result<Content, FsError> {
+fn fill(
+    store: &Store,
+    digester: Option<Digester>,
+    fill: impl FnOnce(&File) -> io::Result<()>,
+) -> Result<Content, FsError> {
     let Stage { name, file } = store.stage()?;
     match fill(&file) {
-        Ok(()) => Ok(Content::Staged(name, Arc::new(file))),
+        Ok(()) => Ok(Content::Staged(Draft {
+            name,
+            file: Arc::new(file),
+            digester,
+        })),
         Err(error) => {
             store.drop_stage(&name);
             Err(error.into())
@@ -413,7 +498,7 @@ struct Positioned<'a> {
     at: u64,
 }
 
-impl io::Read for Positioned<'_> {
+impl Read for Positioned<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.file.read_at(buffer, self.at)?;
         self.at += n as u64;

@@ -9,11 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::api::{ApiError, mime_type_of};
-use crate::state::{Row, Sealed, SealedBytes, StateError, Ticket, When};
+use crate::state::{Nanos, Row, Sealed, SealedBytes, StateError, Ticket, When};
 use crate::store::Stage;
 
-use super::file::SNIFFED;
-use super::node::{Content, Node, SealedContent, read_at};
+use super::node::{Content, Node, SealedContent};
 use super::{Caller, Fh, FsError, Handle, WorkspaceFs, closers, lock};
 
 /// How long an empty file stays as it is before it is sent.
@@ -143,28 +142,31 @@ impl WorkspaceFs {
         when: When,
     ) -> Result<Ticket, StateOrFs> {
         let row = self.state.row(node.ino)?.ok_or(StateError::Gone)?;
+        let digest = content.digest(size).map_err(FsError::from)?;
+        let head = content.head(size).map_err(FsError::from)?;
+        let mime_type = mime_type_of(&row.filename, &head, &self.settings.mime_overrides);
+        let is_same = row.digest == Some(digest) && row.mime_type == mime_type;
+        if is_same && self.refresher.has_seen(&row) && self.stays(node, &row, (mtime, ctime))? {
+            return Ok(Ticket::settled());
+        }
         let staged;
-        let (bytes, head) = match content {
-            SealedContent::Bytes(bytes) if size <= INLINE_LIMIT => {
-                let head = &bytes[..bytes.len().min(SNIFFED)];
-                (SealedBytes::Inline(bytes), head.to_vec())
-            }
+        let bytes = match content {
+            SealedContent::Bytes(bytes) if size <= INLINE_LIMIT => SealedBytes::Inline(bytes),
             SealedContent::Bytes(bytes) => {
                 staged = self.stage_bytes(node, bytes)?;
-                (SealedBytes::Staged(&staged), bytes[..SNIFFED].to_vec())
+                SealedBytes::Staged(&staged)
             }
-            SealedContent::Staged(name, file) => {
+            SealedContent::Staged(name, file, _) => {
                 self.store.sync_stage(file).map_err(FsError::from)?;
-                let head = read_at(file, 0, SNIFFED.min(size as usize)).map_err(FsError::from)?;
-                (SealedBytes::Staged(name), head)
+                SealedBytes::Staged(name)
             }
             SealedContent::Unchanged => return Err(FsError::Io.into()),
         };
-        let mime_type = mime_type_of(&row.filename, &head, &self.settings.mime_overrides);
         let (ticket, cleanup) = self.state.seal(&Sealed {
             ino: node.ino,
             size,
             mime_type: &mime_type,
+            digest,
             bytes,
             mtime,
             ctime,
@@ -172,6 +174,32 @@ impl WorkspaceFs {
         })?;
         self.store.drop_stages(&cleanup);
         Ok(ticket)
+    }
+
+    /// Leaves the confirmed file as it is, where nothing else of the inode is pending: the same bytes were saved again
+    /// over the same name. `false` when they have to be saved after all.
+    fn stays(
+        &self,
+        node: &Node,
+        row: &Row,
+        (mtime, ctime): (Nanos, Nanos),
+    ) -> Result<bool, StateOrFs> {
+        let Some(id) = row.id.as_ref().filter(|id| self.store.is_kept(id)) else {
+            return Ok(false);
+        };
+        // The draft's own copy goes; a damaged kept one is a reason to save.
+        let Ok(kept) = self.store.open_kept(id, &row.into()) else {
+            return Ok(false);
+        };
+        if !self.state.stays(node.ino, id, mtime, ctime)? {
+            return Ok(false);
+        }
+        let mut inner = node.lock();
+        if let Content::Sealed(stage, _) = &inner.content {
+            self.store.drop_stage(stage);
+            inner.content = Content::Copy(Arc::new(kept));
+        }
+        Ok(true)
     }
 
     /// Moves sealed bytes that are too large for a record into a staged file, and the node's content with them.

@@ -1,21 +1,23 @@
 //! Drafts that nobody closed. When the mount ends they are kept as *unfinished*: never sent by themselves, for only a
 //! person can say whether they are whole.
 
-use std::fs::File;
+use std::io;
 use std::sync::atomic::Ordering;
 
 use crate::api::mime_type_of;
-use crate::state::{GiveUpError, Ino, PendingBody, SealedBytes, StateError, Unfinished, lock};
+use crate::state::{
+    Digest, GiveUpError, Ino, PendingBody, SealedBytes, StateError, Unfinished, lock,
+};
 
 use super::file::SNIFFED;
-use super::node::{Content, Inner, Node, SealedContent, read_at};
+use super::node::{Content, Draft, Inner, Node, SealedContent, read_at};
 use super::save::INLINE_LIMIT;
 use super::{FsError, WorkspaceFs};
 
 impl WorkspaceFs {
     /// Tells the catalogue whose bytes a draft's staged file has: should this process die, they are not nobody's.
     pub(super) fn note_draft(&self, ino: Ino, inner: &mut Inner) {
-        let Content::Staged(stage, _) = &inner.content else {
+        let Content::Staged(Draft { name: stage, .. }) = &inner.content else {
             return;
         };
         if inner.is_unlinked || inner.noted.as_deref() == Some(stage) {
@@ -62,7 +64,7 @@ impl WorkspaceFs {
                 staged = self.stage_bytes(node, bytes)?;
                 SealedBytes::Staged(&staged)
             }
-            SealedContent::Staged(name, file) => {
+            SealedContent::Staged(name, file, _) => {
                 self.store.sync_stage(file)?;
                 SealedBytes::Staged(name)
             }
@@ -81,7 +83,7 @@ impl WorkspaceFs {
         let Some(body) = self.state.unfinished_body(draft.seq)? else {
             return Ok(0);
         };
-        let head = self.head_of_unfinished(&body).map_err(GiveUpError::Disk)?;
+        let (head, digest) = self.look_at(&body).map_err(GiveUpError::Disk)?;
         let mime_type = mime_type_of(name, &head, &self.settings.mime_overrides);
         let over = self
             .state
@@ -91,7 +93,10 @@ impl WorkspaceFs {
         if let Some(inner) = &mut over {
             self.hold_what_is_read(inner);
         }
-        let cleanup = match self.state.send_unfinished(&draft, &body, &mime_type) {
+        let cleanup = match self
+            .state
+            .send_unfinished(&draft, &body, &mime_type, digest)
+        {
             Ok(cleanup) => cleanup,
             // Somebody else was faster.
             Err(GiveUpError::State(StateError::Gone)) => return Ok(0),
@@ -112,15 +117,19 @@ impl WorkspaceFs {
         Ok(drafts)
     }
 
-    /// The first bytes; a staged file is synced on the way, for it may be that of a process that died.
-    fn head_of_unfinished(&self, body: &PendingBody) -> std::io::Result<Vec<u8>> {
+    /// The first bytes and the digest; a staged file is synced on the way, for it may be that of a process that died.
+    fn look_at(&self, body: &PendingBody) -> io::Result<(Vec<u8>, Digest)> {
         match body {
-            PendingBody::Inline(bytes) => Ok(bytes[..bytes.len().min(SNIFFED)].to_vec()),
+            PendingBody::Inline(bytes) => {
+                let head = &bytes[..bytes.len().min(SNIFFED)];
+                Ok((head.to_vec(), Digest::of(bytes)))
+            }
             PendingBody::Staged(stage) => {
-                let file: File = self.store.open_staged(stage)?;
+                let mut file = self.store.open_staged(stage)?;
                 self.store.sync_stage(&file)?;
                 let size = file.metadata()?.len().min(SNIFFED as u64);
-                read_at(&file, 0, size as usize)
+                let head = read_at(&file, 0, size as usize)?;
+                Ok((head, Digest::of_reader(&mut file)?))
             }
         }
     }

@@ -114,6 +114,7 @@ pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError
     if let Err(error) = &registration {
         log::warn!("afs unmount will not wait for this mount's last work: {error}");
     }
+    workspace.check_copies();
     ready.announce(&notices);
     wait_for_the_end(&mountpoint, signals, end, &ended);
     finish(&workspace, &refresher, &fs);
@@ -272,7 +273,7 @@ fn finish(workspace: &Workspace, refresher: &Refresher, fs: &WorkspaceFs) {
     if left > 0 {
         log::warn!("{left} changes have not reached the service; the next mount sends them");
     }
-    if let Err(error) = workspace.state.sync() {
+    if let Err(error) = workspace.close() {
         log::error!("{error}");
     }
 }

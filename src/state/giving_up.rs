@@ -232,8 +232,8 @@ fn bring_back(tx: &mut Tx<'_>, id: &FileId, now: Millis) -> Result<bool, StateEr
         .execute("DELETE FROM hidden WHERE id = ?1", [id.as_str()])?;
     let rows = tx.sql.execute(
         "INSERT INTO files (name, suffixed, id, filename, mime_type, size, created_at, mtime, ctime, downloadable, \
-         own, spared, learned_at) SELECT name, suffixed, id, filename, mime_type, size, created_at, mtime, mtime, \
-         downloadable, own, spared, ?2 FROM former WHERE id = ?1 AND name IS NOT NULL \
+         own, spared, sha256, kept_size, kept_mtime, learned_at) SELECT name, suffixed, id, filename, mime_type, size, created_at, mtime, mtime, \
+         downloadable, own, spared, sha256, kept_size, kept_mtime, ?2 FROM former WHERE id = ?1 AND name IS NOT NULL \
          AND NOT EXISTS (SELECT 1 FROM files WHERE files.name = former.name OR files.id = former.id)",
         params![id.as_str(), now],
     )?;

@@ -10,6 +10,7 @@
 
 mod catalogue;
 mod db;
+mod digest;
 mod giving_up;
 mod merge;
 mod outbox;
@@ -23,12 +24,15 @@ mod workspace;
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, SystemTime};
 
-pub use catalogue::{NewRow, Row};
+pub use catalogue::{KeptAs, NewRow, Row};
 pub use db::StateError;
+pub use digest::{Digest, Digester, Verified};
 pub use giving_up::{GiveUpError, GivenUp};
 pub use merge::Merge;
 pub use outbox::{Cleanup, PendingBody, Sealed, SealedBytes, When};
+pub use progress::Confirmed;
 pub use queue::now;
 pub use record::{Body, Class, Pending, Record, Seq, Ticket, Work};
 pub use unfinished::{Unfinished, UnfinishedSeq};
@@ -66,6 +70,17 @@ impl State {
             cache: RowCache::new(),
             queue,
         })
+    }
+}
+
+/// A file time as the system has it.
+#[must_use]
+pub fn system_time(nanos: Nanos) -> SystemTime {
+    let distance = Duration::from_nanos(nanos.unsigned_abs());
+    if nanos < 0 {
+        SystemTime::UNIX_EPOCH - distance
+    } else {
+        SystemTime::UNIX_EPOCH + distance
     }
 }
 

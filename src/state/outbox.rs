@@ -17,11 +17,11 @@ use super::catalogue::{row_where, taken};
 use super::db::Durability;
 use super::queue::{EntriesGuard, Entry, now};
 use super::rows::{
-    deletable_id, drop_records, forget, insert_deletes, insert_save, remember, supersede,
+    Content, deletable_id, drop_records, forget, insert_deletes, insert_save, remember, supersede,
     take_superseded,
 };
 use super::unfinished::forget_draft;
-use super::{Body, Ino, Millis, Nanos, Seq, State, StateError, Ticket, Work};
+use super::{Body, Digest, Ino, Millis, Nanos, Seq, State, StateError, Ticket, Work};
 
 /// Content that will not change any more, on its way into the outbox.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub struct Sealed<'a> {
     pub size: u64,
     /// Under which media type.
     pub mime_type: &'a str,
+    /// The content's digest.
+    pub digest: Digest,
     /// Where the bytes are; a staged file must be synced already.
     pub bytes: SealedBytes<'a>,
     /// Last change of content.
@@ -155,7 +157,13 @@ impl State {
                     (None, Body::Staged(stage.to_owned()))
                 }
             };
-            insert_save(tx, sealed.ino, &filename, sealed.size, sealed.mime_type, body, inline, sealed.when, now)
+            let content = Content {
+                size: sealed.size,
+                mime_type: sealed.mime_type,
+                digest: Some(sealed.digest),
+                body,
+            };
+            insert_save(tx, sealed.ino, &filename, content, inline, sealed.when, now)
         })?;
         let cleanup = forget(&mut entries, &replaced);
         // Content of one file goes out in order: who waits for this must not wait for an earlier one's patience.
@@ -167,6 +175,29 @@ impl State {
         let ticket = entry.ticket.clone();
         entries.insert(entry);
         Ok((ticket, cleanup))
+    }
+
+    /// The end of a save that changed nothing: the service has the same bytes as `id` already, and only the times are
+    /// new. `false`, and nothing is done, when the inode is not what `id` is any more or has anything pending.
+    pub fn stays(
+        &self,
+        ino: Ino,
+        id: &FileId,
+        mtime: Nanos,
+        ctime: Nanos,
+    ) -> Result<bool, StateError> {
+        let entries = self.queue.entries();
+        if !entries.of_inode(ino).is_empty() {
+            return Ok(false);
+        }
+        self.write(Durability::Relaxed, |tx| {
+            let changed = tx.sql.execute(
+                "UPDATE files SET mtime = ?3, ctime = ?4 WHERE ino = ?1 AND id = ?2",
+                params![ino.0 as i64, id.as_str(), mtime, ctime],
+            )?;
+            tx.touched.push(ino);
+            Ok(changed > 0)
+        })
     }
 
     /// Lets a record go that waited for the inode's open handle.
@@ -231,7 +262,12 @@ impl State {
         let now = now();
         let waiting = untouched(&entries, ino);
         let dropped = over.map_or_else(Vec::new, |over| untouched(&entries, over));
-        let any = !entries.of_inode(ino).is_empty();
+        // What is on its way will be what the confirmed id has when the record of this rename is sent.
+        let on_its_way = entries
+            .of_inode(ino)
+            .last()
+            .and_then(|seq| entries.get(*seq))
+            .map(|entry| entry.record.digest());
         let held = self.write(Durability::Durable, |tx| {
             if let Some(over) = over {
                 drop_records(tx, &dropped)?;
@@ -257,8 +293,14 @@ impl State {
             }
             let row = row_where(&tx.sql, "ino = ?1", [ino.0 as i64])?;
             match row {
-                Some(row) if waiting.is_empty() && (row.id.is_some() || any) => {
-                    insert_save(tx, ino, name, row.size, mime_type, Body::Held, None, When::Now, now).map(Some)
+                Some(row) if waiting.is_empty() && (row.id.is_some() || on_its_way.is_some()) => {
+                    let content = Content {
+                        size: row.size,
+                        mime_type,
+                        digest: on_its_way.unwrap_or(row.digest),
+                        body: Body::Held,
+                    };
+                    insert_save(tx, ino, name, content, None, When::Now, now).map(Some)
                 }
                 _ => Ok(None),
             }

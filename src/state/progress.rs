@@ -12,7 +12,18 @@ use super::queue::{Entry, now};
 use super::rows::{
     adopt, drop_records, forget, forget_former, insert_deletes, remember_confirmed, take_superseded,
 };
-use super::{Body, Class, Cleanup, Millis, Pending, Record, Seq, State, StateError, Work};
+use super::{Body, Class, Cleanup, KeptAs, Millis, Pending, Record, Seq, State, StateError, Work};
+
+/// A save's end.
+#[derive(Debug, Clone, Copy)]
+pub struct Confirmed<'a> {
+    /// What the service has for it.
+    pub file: &'a FileMetadata,
+    /// Whether that it is ours is a guess: then it is never deleted.
+    pub spared: bool,
+    /// The copy kept here, where one is.
+    pub kept: Option<KeptAs>,
+}
 
 impl State {
     /// The next record for a worker of `class`; blocks, `None` when the outbox stops.
@@ -49,19 +60,19 @@ impl State {
         })
     }
 
-    /// The end of a save: the service has `file` for the record, and its bytes are kept here. Who waits is told. A file
-    /// that was removed while it was on its way is deleted again, unless it is `spared`: that it is ours is a guess.
-    pub fn confirm(
-        &self,
-        seq: Seq,
-        file: &FileMetadata,
-        spared: bool,
-    ) -> Result<Cleanup, StateError> {
+    /// The end of a save: the service has its file, and its bytes are kept here. Who waits is told. A file that was
+    /// removed while it was on its way is deleted again, unless it is spared.
+    pub fn confirm(&self, seq: Seq, confirmed: &Confirmed<'_>) -> Result<Cleanup, StateError> {
+        let Confirmed { file, spared, .. } = *confirmed;
         let mut entries = self.queue.entries();
-        let Some((ino, renamed)) = entries.get(seq).and_then(|entry| match &entry.record.work {
-            Work::Save { ino, body, .. } => Some((*ino, *body == Body::Held)),
-            Work::Delete { .. } => None,
-        }) else {
+        let Some((ino, renamed, digest)) =
+            entries.get(seq).and_then(|entry| match &entry.record.work {
+                Work::Save {
+                    ino, body, digest, ..
+                } => Some((*ino, *body == Body::Held, *digest)),
+                Work::Delete { .. } => None,
+            })
+        else {
             return Ok(Cleanup::new());
         };
         // What a rename put this inode in place of goes when its last content is there, not an earlier one.
@@ -71,7 +82,7 @@ impl State {
             let mut deletes = Vec::new();
             match row_where(&tx.sql, "ino = ?1", [ino.0 as i64])? {
                 Some(row) => {
-                    let replaced = adopt(tx, &row, file, spared, now())?;
+                    let replaced = adopt(tx, &row, digest, confirmed, now())?;
                     if let (Some(id), []) = (&row.id, &replaced[..]) {
                         // It stays at the service beside its successor, as a file of its own.
                         forget_former(tx, id)?;

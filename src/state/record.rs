@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::api::{ApiError, FileId};
 
-use super::{Ino, Millis, lock};
+use super::{Digest, Ino, Millis, lock};
 
 /// A record's place in the outbox; later work has a higher one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +39,8 @@ pub enum Work {
         size: u64,
         /// Under which media type.
         mime_type: String,
+        /// What the content's digest is; unknown of a renamed file that was saved before digests were kept.
+        digest: Option<Digest>,
         /// From where.
         body: Body,
     },
@@ -87,6 +89,13 @@ impl Record {
         }
     }
 
+    pub(super) fn digest(&self) -> Option<Digest> {
+        match self.work {
+            Work::Save { digest, .. } => digest,
+            Work::Delete { .. } => None,
+        }
+    }
+
     pub(super) fn ino(&self) -> Option<Ino> {
         match self.work {
             Work::Save { ino, .. } => Some(ino),
@@ -116,6 +125,14 @@ type Fate = Option<Result<(), ApiError>>;
 pub struct Ticket(Arc<(Mutex<Fate>, Condvar)>);
 
 impl Ticket {
+    /// The ticket of what is done already.
+    #[must_use]
+    pub fn settled() -> Self {
+        let ticket = Self::default();
+        ticket.settle(Ok(()));
+        ticket
+    }
+
     /// Waits until the record is confirmed or its failure is reported; `None` when `deadline` passes first.
     #[must_use]
     pub fn wait(&self, deadline: Option<Instant>) -> Option<Result<(), ApiError>> {

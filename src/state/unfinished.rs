@@ -12,9 +12,9 @@ use super::catalogue::row_where;
 use super::db::{Durability, Tx};
 use super::outbox::untouched;
 use super::queue::{EntriesGuard, now};
-use super::rows::{drop_records, forget, insert_save, supersede};
+use super::rows::{Content, drop_records, forget, insert_save, supersede};
 use super::{
-    Body, Cleanup, GiveUpError, Ino, Millis, Nanos, PendingBody, SealedBytes, Seq, State,
+    Body, Cleanup, Digest, GiveUpError, Ino, Millis, Nanos, PendingBody, SealedBytes, Seq, State,
     StateError, When,
 };
 
@@ -177,6 +177,7 @@ impl State {
         draft: &Unfinished,
         body: &PendingBody,
         mime_type: &str,
+        digest: Digest,
     ) -> Result<Cleanup, GiveUpError> {
         let over = self.lookup(&draft.name)?;
         let mut entries = self.queue.entries();
@@ -214,7 +215,13 @@ impl State {
                 PendingBody::Inline(bytes) => (Some(&bytes[..]), Body::Inline),
                 PendingBody::Staged(stage) => (None, Body::Staged(stage.clone())),
             };
-            insert_save(tx, ino, filename, draft.size, mime_type, body, inline, When::Now, now)
+            let content = Content {
+                size: draft.size,
+                mime_type,
+                digest: Some(digest),
+                body,
+            };
+            insert_save(tx, ino, filename, content, inline, When::Now, now)
         })?;
         entries.insert(entry);
         Ok(forget(&mut entries, &dropped))

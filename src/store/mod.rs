@@ -7,6 +7,7 @@
 mod cache;
 mod fetch;
 mod trash;
+mod verify;
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
@@ -19,15 +20,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sha2::{Digest, Sha256};
 
 use crate::api::FileId;
-use crate::state::{lock, now};
+use crate::state::{KeptAs, lock, now};
 
 use std::fmt::Write as _;
 
 pub use fetch::FetchError;
+pub use verify::{Findings, Print};
 
 use cache::Cache;
 use fetch::Fetches;
 use trash::Trash;
+use verify::{Suspects, mtime_of};
 
 /// The copies of one workspace.
 #[derive(Debug)]
@@ -36,6 +39,7 @@ pub struct Store {
     staged: PathBuf,
     /// The names under `kept/`, so that a directory listing asks the disk nothing.
     kept_names: Mutex<HashSet<String>>,
+    suspects: Mutex<Suspects>,
     next_stage: AtomicU64,
     cache: Cache,
     fetches: Fetches,
@@ -73,6 +77,7 @@ impl Store {
             .max();
         Ok(Self {
             kept_names: Mutex::new(names_in(&kept)?.into_iter().collect()),
+            suspects: Mutex::default(),
             next_stage: AtomicU64::new(last_stage.unwrap_or(0) + 1),
             cache: Cache::open(private_dir(cache_dir.to_owned())?, limits.cache)?,
             fetches: Fetches::default(),
@@ -116,25 +121,18 @@ impl Store {
         self.cache.bytes()
     }
 
-    /// The local copy of an id, if there is one and it has its `size`. A damaged copy is worse than none: a cached one
-    /// is dropped and had again, a kept one stays for a person to look at.
-    pub fn open_copy(&self, id: &FileId, size: u64) -> io::Result<Option<File>> {
-        let name = file_name(id);
-        if lock(&self.kept_names).contains(&name) {
-            let path = self.kept.join(&name);
-            let file = File::open(&path)?;
-            if file.metadata()?.len() == size {
-                return Ok(Some(file));
-            }
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!(
-                    "{} does not have the {size} bytes it was saved with",
-                    path.display()
-                ),
-            ));
+    /// The local copy of an id of `size` bytes, if there is one and it is what it should be. A damaged copy is worse than none: a cached
+    /// one is dropped and had again, a kept one stays for a person to look at.
+    pub fn open_copy(&self, id: &FileId, size: u64, print: &Print) -> io::Result<Option<File>> {
+        if self.is_kept(id) {
+            return self.open_kept(id, print).map(Some);
         }
-        self.cache.open_copy(&name, size)
+        self.open_cached(id, size)
+    }
+
+    /// The cached copy of an id, if there is one and it has its `size`.
+    fn open_cached(&self, id: &FileId, size: u64) -> io::Result<Option<File>> {
+        self.cache.open_copy(&file_name(id), size)
     }
 
     /// A new empty staged file.
@@ -198,17 +196,17 @@ impl Store {
 
     /// Keeps a sealed staged file as the bytes of `id`, durably, without copying it. The staged name stays until its
     /// record is gone, so that there is no instant at which neither finds the bytes.
-    pub fn keep_staged(&self, name: &str, id: &FileId) -> io::Result<()> {
+    pub fn keep_staged(&self, name: &str, id: &FileId) -> io::Result<KeptAs> {
         self.keep(id, |kept| link(&self.staged.join(name), kept))
     }
 
     /// Keeps the bytes of `old` as those of `new` too: a rename at the service.
-    pub fn keep_again(&self, old: &FileId, new: &FileId) -> io::Result<()> {
+    pub fn keep_again(&self, old: &FileId, new: &FileId) -> io::Result<KeptAs> {
         self.keep(new, |kept| link(&self.kept.join(file_name(old)), kept))
     }
 
     /// Keeps small content as the bytes of `id`, durably.
-    pub fn keep_bytes(&self, bytes: &[u8], id: &FileId) -> io::Result<()> {
+    pub fn keep_bytes(&self, bytes: &[u8], id: &FileId) -> io::Result<KeptAs> {
         self.keep(id, |kept| {
             let mut file = tempfile::Builder::new()
                 .prefix(".new-")
@@ -220,17 +218,18 @@ impl Store {
         })
     }
 
-    fn keep(&self, id: &FileId, put: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+    /// Puts a copy in place; what it is known again by.
+    fn keep(&self, id: &FileId, put: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<KeptAs> {
         let name = file_name(id);
-        put(&self.kept.join(&name))?;
+        let path = self.kept.join(&name);
+        put(&path)?;
         sync_dir(&self.kept)?;
+        let metadata = fs::metadata(&path)?;
         lock(&self.kept_names).insert(name);
-        Ok(())
-    }
-
-    /// The kept bytes of an id, for sending them again.
-    pub fn open_kept(&self, id: &FileId) -> io::Result<File> {
-        File::open(self.kept.join(file_name(id)))
+        Ok(KeptAs {
+            size: metadata.len(),
+            mtime: mtime_of(&metadata),
+        })
     }
 
     /// Brings the copies of an id to the trash that is about to be deleted at the service; `called` is what people know

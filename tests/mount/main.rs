@@ -3,6 +3,7 @@
 
 mod attributes;
 mod background;
+mod copies;
 mod directory;
 mod dropping;
 mod failing;
