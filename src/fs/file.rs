@@ -251,7 +251,11 @@ impl WorkspaceFs {
             return Err(FsError::BadHandle);
         }
         let offset = place.of(handle.flags);
-        handle.node.lock().write(&self.store, offset, data, now())
+        let mut inner = handle.node.lock();
+        self.must_go_on()?;
+        inner.write(&self.store, offset, data, now())?;
+        self.note_draft(handle.node.ino, &mut inner);
+        Ok(())
     }
 
     /// write(2) as far as memory is all it takes; `None` when the disk is needed or somebody else is at the file.
@@ -265,7 +269,10 @@ impl WorkspaceFs {
         let mut inner = handle.node.try_lock()?;
         let end = offset.unwrap_or(inner.size) + data.len() as u64;
         let stays_in_memory = matches!(inner.content, Content::Memory(_)) && end <= MEMORY_LIMIT;
-        stays_in_memory.then(|| inner.write(&self.store, offset, data, now()))
+        stays_in_memory.then(|| {
+            self.must_go_on()?;
+            inner.write(&self.store, offset, data, now())
+        })
     }
 
     /// The end of a handle. What a close could not save is queued again; there is nobody left to tell.
@@ -276,7 +283,9 @@ impl WorkspaceFs {
         let node = &handle.node;
         if handle.flags.changes() && node.count_writer_out() {
             let when = self.after_close(node).unwrap_or(When::Now);
-            if let Err(error) = self.save(node, when) {
+            if let Err(error) = self.save(node, when)
+                && self.must_go_on().is_ok()
+            {
                 log::error!("what was written last could not be queued for upload: {error}");
             }
             self.state.release_hold(node.ino, when);

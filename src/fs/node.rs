@@ -34,6 +34,8 @@ pub(super) struct Inner {
     pub(super) is_unlinked: bool,
     /// The id whose deletion waits for the last close: the name went while its bytes were at the service only.
     pub(super) deleted_at_close: Option<FileId>,
+    /// The staged file that the catalogue knows as this draft's.
+    pub(super) noted: Option<String>,
 }
 
 /// What others see of a node, without waiting for whoever is at its content.
@@ -93,6 +95,7 @@ impl Node {
             ticket: None,
             is_unlinked: false,
             deleted_at_close: None,
+            noted: None,
         };
         Self {
             ino,

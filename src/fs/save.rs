@@ -27,7 +27,7 @@ const LOOK_AROUND: Duration = Duration::from_millis(200);
 const AWAY_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Content up to this size is stored in its outbox record: one commit makes it durable.
-const INLINE_LIMIT: u64 = 64 * 1024;
+pub(super) const INLINE_LIMIT: u64 = 64 * 1024;
 
 impl WorkspaceFs {
     /// close(2), each of them: the last one saves what is new and waits until the service has confirmed it, or with
@@ -131,6 +131,7 @@ impl WorkspaceFs {
             if !inner.is_dirty {
                 return Ok(inner.ticket.clone());
             }
+            self.must_go_on()?;
             (inner.seal(), inner.size, inner.mtime, inner.ctime)
         };
         match self.commit(node, &content, size, (mtime, ctime), when) {
@@ -218,7 +219,7 @@ impl WorkspaceFs {
     }
 
     /// Moves sealed bytes that are too large for a record into a staged file, and the node's content with them.
-    fn stage_bytes(&self, node: &Node, bytes: &Arc<Vec<u8>>) -> Result<String, FsError> {
+    pub(super) fn stage_bytes(&self, node: &Node, bytes: &Arc<Vec<u8>>) -> Result<String, FsError> {
         let Stage { name, file } = self.store.stage()?;
         let written = self
             .store

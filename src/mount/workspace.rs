@@ -84,6 +84,10 @@ impl Place<'_> {
         let state = State::open(&dir)?;
         let store = Store::open(&dir, &cache_dir, self.limits)
             .map_err(|error| MountError::Disk(dir.clone(), error))?;
+        let staged = store
+            .staged()
+            .map_err(|error| MountError::Disk(dir.clone(), error))?;
+        state.keep_drafts(&staged)?;
         if state.fact(RUNNING)?.is_some_and(|running| running == "1") {
             log::warn!("the mount before did not end cleanly; the kept copies are checked");
             store.distrust_kept();

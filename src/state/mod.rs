@@ -11,6 +11,7 @@
 mod catalogue;
 mod db;
 mod digest;
+mod giving_up;
 mod merge;
 mod outbox;
 mod progress;
@@ -19,6 +20,7 @@ mod record;
 mod rows;
 mod schedule;
 mod schema;
+mod unfinished;
 mod workspace;
 
 use std::path::Path;
@@ -28,11 +30,13 @@ use std::time::{Duration, SystemTime};
 pub use catalogue::{KeptAs, NewRow, Row};
 pub use db::StateError;
 pub use digest::{Digest, Digester, Verified};
+pub use giving_up::{GiveUpError, GivenUp};
 pub use merge::Merge;
 pub use outbox::{Cleanup, PendingBody, Sealed, SealedBytes, When};
 pub use progress::Confirmed;
 pub use queue::now;
 pub use record::{Body, Class, Pending, Record, Seq, Ticket, Work};
+pub use unfinished::{Unfinished, UnfinishedSeq};
 pub use workspace::{WorkspaceId, Workspaces};
 
 use crate::disk::Disk;

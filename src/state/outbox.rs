@@ -17,9 +17,10 @@ use super::catalogue::{row_where, taken};
 use super::db::Durability;
 use super::queue::{EntriesGuard, Entry, now};
 use super::rows::{
-    Content, deletable_id, drop_records, forget, insert_deletes, insert_save, supersede,
+    Content, deletable_id, drop_records, forget, insert_deletes, insert_save, remember, supersede,
     take_superseded,
 };
+use super::unfinished::forget_draft;
 use super::{Body, Digest, Ino, Millis, Nanos, Seq, State, StateError, Ticket, Work};
 
 /// Content that will not change any more, on its way into the outbox.
@@ -104,7 +105,9 @@ impl State {
             } => Some(stage.clone()),
             Work::Save { .. } | Work::Delete { .. } => None,
         });
-        Ok(stages.collect())
+        let mut wanted: HashSet<String> = stages.collect();
+        wanted.extend(self.unfinished_stages()?);
+        Ok(wanted)
     }
 
     /// From now on the inode is being written: no listing takes it from its name until [`State::end_writing`].
@@ -127,6 +130,7 @@ impl State {
         let replaced = entries.replaceable(sealed.ino, now);
         let mut entry = self.write("seal", Durability::Durable, |tx| {
             drop_records(tx, &replaced)?;
+            remember(tx, sealed.ino)?;
             let filename = tx
                 .sql
                 .prepare_cached(
@@ -149,7 +153,10 @@ impl State {
             let when = entries.paced(sealed.when, &filename, now);
             let (inline, body) = match sealed.bytes {
                 SealedBytes::Inline(bytes) => (Some(bytes), Body::Inline),
-                SealedBytes::Staged(stage) => (None, Body::Staged(stage.to_owned())),
+                SealedBytes::Staged(stage) => {
+                    forget_draft(tx, stage)?;
+                    (None, Body::Staged(stage.to_owned()))
+                }
             };
             let content = Content {
                 size: sealed.size,
@@ -224,6 +231,7 @@ impl State {
             let mut doomed = take_superseded(tx, ino)?;
             let name = row.filename.as_str();
             doomed.extend(deletable_id(&row));
+            remember(tx, ino)?;
             tx.sql
                 .execute("DELETE FROM files WHERE ino = ?1", [ino.0 as i64])?;
             tx.touched.push(ino);
@@ -272,6 +280,7 @@ impl State {
                 drop_records(tx, &dropped)?;
                 supersede(tx, ino, over)?;
             }
+            remember(tx, ino)?;
             let changed = tx
                 .sql
                 .execute(
@@ -356,7 +365,7 @@ impl State {
 }
 
 /// The inode's records that the service cannot have seen.
-fn untouched(entries: &EntriesGuard<'_>, ino: Ino) -> Vec<Seq> {
+pub(super) fn untouched(entries: &EntriesGuard<'_>, ino: Ino) -> Vec<Seq> {
     let mut seqs = entries.of_inode(ino);
     seqs.retain(|seq| entries.get(*seq).is_some_and(Entry::is_untouched));
     seqs

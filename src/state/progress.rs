@@ -9,7 +9,9 @@ use crate::api::{ApiError, ErrorKind, FileId, FileMetadata};
 use super::catalogue::row_where;
 use super::db::Durability;
 use super::queue::{Entry, now};
-use super::rows::{adopt, drop_records, forget, insert_deletes, take_superseded};
+use super::rows::{
+    adopt, drop_records, forget, forget_former, insert_deletes, remember_confirmed, take_superseded,
+};
 use super::{Body, Class, Cleanup, KeptAs, Millis, Pending, Record, Seq, State, StateError, Work};
 
 /// A save's end.
@@ -90,6 +92,13 @@ impl State {
             match row_where(&tx.sql, "ino = ?1", [ino.0 as i64])? {
                 Some(row) => {
                     let replaced = adopt(tx, &row, digest, confirmed, now())?;
+                    if let (Some(id), []) = (&row.id, &replaced[..]) {
+                        // It stays at the service beside its successor, as a file of its own.
+                        forget_former(tx, id)?;
+                    }
+                    if !is_last {
+                        remember_confirmed(tx, ino, file)?;
+                    }
                     deletes.extend(insert_deletes(
                         tx,
                         &replaced,
@@ -139,6 +148,7 @@ impl State {
                 "UPDATE hidden SET deleted_at = ?2 WHERE id = ?1",
                 params![id.as_str(), now()],
             )?;
+            forget_former(tx, id)?;
             drop_records(tx, &[seq])
         })?;
         forget(&mut entries, &[seq]);
@@ -201,6 +211,7 @@ impl State {
         self.write("give up a deletion", Durability::Durable, |tx| {
             tx.sql
                 .execute("DELETE FROM hidden WHERE id = ?1", [id.as_str()])?;
+            forget_former(tx, id)?;
             drop_records(tx, &[seq])
         })?;
         entries.remove(seq);

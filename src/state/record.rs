@@ -11,6 +11,12 @@ use super::{Digest, Ino, Millis, lock};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seq(pub(super) i64);
 
+impl std::fmt::Display for Seq {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Where the bytes of a save are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {

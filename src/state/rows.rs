@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, params};
 
-use crate::api::FileId;
+use crate::api::{FileId, FileMetadata};
 
 use super::catalogue::row_where;
 use super::db::Tx;
@@ -93,6 +93,44 @@ pub(super) fn drop_records(tx: &mut Tx<'_>, seqs: &[Seq]) -> Result<(), StateErr
     Ok(())
 }
 
+/// Remembers an inode's row as it stands for what the service has, before it is changed or removed here; an earlier memory
+/// of the same id stays.
+pub(super) fn remember(tx: &Tx<'_>, ino: Ino) -> Result<(), StateError> {
+    tx.sql
+        .prepare_cached(
+            "INSERT OR IGNORE INTO former SELECT id, name, suffixed, filename, mime_type, size, created_at, mtime, \
+             downloadable, own, spared, sha256, kept_size, kept_mtime FROM files WHERE ino = ?1 AND id IS NOT NULL",
+        )?
+        .execute([ino.0 as i64])?;
+    Ok(())
+}
+
+/// The same of an inode that is on `file` now while its row stands for newer content.
+pub(super) fn remember_confirmed(
+    tx: &Tx<'_>,
+    ino: Ino,
+    file: &FileMetadata,
+) -> Result<(), StateError> {
+    remember(tx, ino)?;
+    tx.sql
+        .prepare_cached("UPDATE former SET filename = ?2, mime_type = ?3, size = ?4 WHERE id = ?1")?
+        .execute(params![
+            file.id.as_str(),
+            file.filename,
+            file.mime_type,
+            file.size_bytes as i64
+        ])?;
+    Ok(())
+}
+
+/// Forgets the row of an id that can't come back.
+pub(super) fn forget_former(tx: &Tx<'_>, id: &FileId) -> Result<(), StateError> {
+    tx.sql
+        .prepare_cached("DELETE FROM former WHERE id = ?1")?
+        .execute([id.as_str()])?;
+    Ok(())
+}
+
 /// Makes `over`'s ids the ones that are deleted when `ino` is confirmed, and takes `over` out of the directory.
 pub(super) fn supersede(tx: &mut Tx<'_>, ino: Ino, over: Ino) -> Result<(), StateError> {
     let row = row_where(&tx.sql, "ino = ?1", [over.0 as i64])?;
@@ -105,6 +143,7 @@ pub(super) fn supersede(tx: &mut Tx<'_>, ino: Ino, over: Ino) -> Result<(), Stat
         )?;
         hide(tx, id)?;
     }
+    remember(tx, over)?;
     tx.sql
         .execute("DELETE FROM files WHERE ino = ?1", [over.0 as i64])?;
     tx.touched.push(over);

@@ -9,9 +9,10 @@ mod fetch;
 mod trash;
 mod verify;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -192,6 +193,17 @@ impl Store {
         }
     }
 
+    /// The staged files: their sizes and when they were changed last, nanoseconds since 1970.
+    pub fn staged(&self) -> io::Result<HashMap<String, (u64, i64)>> {
+        let mut found = HashMap::new();
+        for name in names_in(&self.staged)? {
+            let metadata = fs::metadata(self.staged.join(&name))?;
+            let changed = metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec();
+            found.insert(name, (metadata.len(), changed));
+        }
+        Ok(found)
+    }
+
     /// Removes staged files that no record names: what a process that died had not sealed.
     pub fn drop_stages_but(&self, wanted: &HashSet<String>) -> io::Result<()> {
         for name in names_in(&self.staged)? {
@@ -266,6 +278,31 @@ impl Store {
             return Ok(());
         };
         trash.take(&copy, &name, called, now())
+    }
+
+    /// Brings a staged file to the trash, by a second name: its own stays until its record is gone. `id` is unlike any
+    /// other's. Whether there is a trash.
+    pub fn throw_away_staged(&self, stage: &str, id: &str, called: &str) -> io::Result<bool> {
+        let Some(trash) = &self.trash else {
+            return Ok(false);
+        };
+        let stage = self.staged.join(stage);
+        let size = fs::metadata(&stage)?.len();
+        trash.put(id, called, size, now(), |to| self.link(&stage, to))?;
+        Ok(true)
+    }
+
+    /// Brings bytes to the trash that are in no file; as [`Store::throw_away_staged`].
+    pub fn throw_away_bytes(&self, bytes: &[u8], id: &str, called: &str) -> io::Result<bool> {
+        let Some(trash) = &self.trash else {
+            return Ok(false);
+        };
+        trash.put(id, called, bytes.len() as u64, now(), |to| {
+            let file = self.disk.create(to)?;
+            self.disk.write_all_at(to, &file, bytes, 0)?;
+            self.disk.sync(to, &file)
+        })?;
+        Ok(true)
     }
 
     /// Takes the copies of an id back that the service refuses to delete.

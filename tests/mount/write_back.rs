@@ -37,7 +37,7 @@ fn nothing_waits_for_an_upload(on: On) {
         fs.put("f", format!("version {n}").as_bytes()).unwrap();
     }
     fs.append("f", b", more").unwrap();
-    fs.put("large", &[7; 1_500_000]).unwrap();
+    fs.put("large", &vec![7; 1_500_000]).unwrap();
     fs.rename("f", "g", 0).unwrap();
     fs.put("removed", b"x").unwrap();
     fs.unlink("removed").unwrap();
@@ -130,7 +130,7 @@ fn a_closed_file_survives_a_kill(on: On) {
     fs.put("f", b"first").unwrap();
     eventually("the first is sent", || !world.all_stored("f").is_empty());
     fs.put("f", b"second").unwrap();
-    fs.put("large", &[7; 1_500_000]).unwrap();
+    fs.put("large", &vec![7; 1_500_000]).unwrap();
     fs.kill();
     let fs = on.start_with(&world, Setup::write_back());
     assert_eq!(fs.get("f").unwrap(), b"second");
