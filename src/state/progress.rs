@@ -9,7 +9,7 @@ use crate::api::{ApiError, FileId, FileMetadata};
 use super::catalogue::row_where;
 use super::db::Durability;
 use super::queue::{Entry, now};
-use super::rows::{adopt, drop_records, forget, insert_deletes, take_superseded};
+use super::rows::{adopt, drop_records, forget, insert_deletes, supersede_id, take_superseded};
 use super::{Body, Class, Cleanup, Millis, Pending, Record, Seq, State, StateError, Work};
 
 impl State {
@@ -79,6 +79,8 @@ impl State {
                     )?);
                 }
                 None if spared => {}
+                // Removed, or replaced by a rename: what took its name first.
+                None if supersede_id(tx, file)? => {}
                 None => {
                     let doomed = [file.id.clone()];
                     deletes.extend(insert_deletes(tx, &doomed, &file.filename, false, now())?);

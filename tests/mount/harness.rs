@@ -15,11 +15,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use afs::emulator::{
-    Config, Emulator, FaultAction, FaultRule, LoggedCall, LoggedRequest, PlantedFile, StoredFile,
+    Config, FaultAction, FaultRule, LoggedCall, LoggedRequest, PlantedFile, StoredFile,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
+
+use super::versions::Service;
 
 /// The key every mount uses unless it says otherwise.
 pub(crate) const KEY: &str = "sk-test-canary-5f3a9c";
@@ -69,9 +71,9 @@ fn run(command: &mut Command) -> Output {
     start(command).wait_with_output().expect("waited")
 }
 
-/// An emulator and a directory.
+/// An emulator and a directory. When it ends, all that was deleted in it must be accounted for (`versions`).
 pub(crate) struct World {
-    pub(crate) emulator: Emulator,
+    pub(crate) emulator: Service,
     pub(crate) dir: TempDir,
 }
 
@@ -82,7 +84,7 @@ impl World {
 
     pub(crate) fn with(config: Config) -> Self {
         Self {
-            emulator: Emulator::start(config).expect("the emulator starts"),
+            emulator: Service::start(config),
             dir: tempfile::Builder::new()
                 .prefix("afs-test-")
                 .tempdir()
@@ -174,6 +176,11 @@ impl World {
             .content(&self.stored(name).id)
             .expect("readable")
             .expect("there")
+    }
+
+    /// Says that the user removes files of this name from now on and may make new ones after: see `versions`.
+    pub(crate) fn removes(&self, name: &str) {
+        self.emulator.removes(name);
     }
 
     /// From now on, every `call` is held until the faults change.

@@ -20,6 +20,7 @@ mod surface;
 mod trash;
 mod unlink;
 mod unreadable;
+mod versions;
 mod views;
 mod whole;
 mod workspace;
