@@ -241,6 +241,8 @@ pub(crate) struct Mount {
     log: PathBuf,
     /// Whether a dead mount is meant to stay.
     is_left: bool,
+    /// How long it took until the mount answered.
+    took: Duration,
     /// Dropped with the mount, which calls the watchdog off.
     _watched: mpsc::Sender<()>,
 }
@@ -280,6 +282,7 @@ impl Mount {
             // A Ctrl-C at the tests ends the mount through its harness, not behind its back.
             .process_group(0);
         let mut child = start(&mut command);
+        let started = Instant::now();
         let output = child.stdout.take().expect("piped");
         let mut mount = Self {
             _watched: watchdog(child.id()),
@@ -287,6 +290,7 @@ impl Mount {
             path,
             log,
             is_left: false,
+            took: Duration::ZERO,
         };
         let (said, heard) = mpsc::channel();
         thread::spawn(move || {
@@ -295,7 +299,10 @@ impl Mount {
             let _ = said.send(line);
         });
         match heard.recv_timeout(PATIENCE) {
-            Ok(line) if line.starts_with("mounted on") => Ok(mount),
+            Ok(line) if line.starts_with("mounted on") => {
+                mount.took = started.elapsed();
+                Ok(mount)
+            }
             _ => {
                 mount.end();
                 Err(mount.log())
@@ -310,6 +317,11 @@ impl Mount {
     /// A file in it.
     pub(crate) fn at(&self, name: impl AsRef<Path>) -> PathBuf {
         self.path.join(name)
+    }
+
+    /// How long it took from the start of the process until the mount answered.
+    pub(crate) fn took(&self) -> Duration {
+        self.took
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -3,6 +3,7 @@
 
 mod attributes;
 mod background;
+mod campaign;
 mod directory;
 mod failing;
 mod files;
