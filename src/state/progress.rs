@@ -10,7 +10,8 @@ use super::catalogue::row_where;
 use super::db::Durability;
 use super::queue::{Entry, now};
 use super::rows::{
-    adopt, drop_records, forget, forget_former, insert_deletes, remember_confirmed, take_superseded,
+    adopt, drop_records, forget, forget_former, insert_deletes, remember_confirmed, supersede_id,
+    take_superseded,
 };
 use super::{Body, Class, Cleanup, KeptAs, Millis, Pending, Record, Seq, State, StateError, Work};
 
@@ -108,6 +109,8 @@ impl State {
                     )?);
                 }
                 None if spared => {}
+                // Removed, or replaced by a rename: what took its name first.
+                None if supersede_id(tx, file)? => {}
                 None => {
                     let doomed = [file.id.clone()];
                     deletes.extend(insert_deletes(tx, &doomed, &file.filename, false, now())?);

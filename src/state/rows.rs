@@ -150,6 +150,22 @@ pub(super) fn supersede(tx: &mut Tx<'_>, ino: Ino, over: Ino) -> Result<(), Stat
     Ok(())
 }
 
+/// Makes `file`, which has no place in the directory any more, go when the file that has its name now is confirmed; false
+/// where nothing of that name is on its way.
+pub(super) fn supersede_id(tx: &mut Tx<'_>, file: &FileMetadata) -> Result<bool, StateError> {
+    let changed = tx.sql.execute(
+        "INSERT OR IGNORE INTO superseded (ino, id)
+         SELECT ino, ?2 FROM files
+         WHERE filename = ?1 AND name IS NOT NULL AND ino IN (SELECT ino FROM outbox WHERE kind = 'save')
+         ORDER BY ino DESC LIMIT 1",
+        [file.filename.as_str(), file.id.as_str()],
+    )?;
+    if changed > 0 {
+        hide(tx, &file.id)?;
+    }
+    Ok(changed > 0)
+}
+
 pub(super) fn take_superseded(tx: &mut Tx<'_>, ino: Ino) -> Result<Vec<FileId>, StateError> {
     let mut statement = tx
         .sql

@@ -4,6 +4,7 @@
 mod attributes;
 mod background;
 mod breaker;
+mod campaign;
 mod copies;
 mod directory;
 mod dropping;
@@ -25,6 +26,7 @@ mod trash;
 mod unfinished;
 mod unlink;
 mod unreadable;
+mod versions;
 mod views;
 mod whole;
 mod workspace;
