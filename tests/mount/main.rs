@@ -13,6 +13,7 @@ mod killed;
 mod life;
 mod names;
 mod provisional;
+mod quota;
 mod refresh;
 mod rename;
 mod requests;
