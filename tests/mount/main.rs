@@ -18,6 +18,7 @@ mod refresh;
 mod rename;
 mod requests;
 mod saving;
+mod sealing;
 mod streaming;
 mod surface;
 mod trash;
