@@ -55,6 +55,7 @@ pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<Entry>> {
             is_urgent: false,
             // So may the reason be why there was no room.
             wants_room: false,
+            room: 0,
             in_flight: false,
             is_noted: record.sent_at.is_some(),
             last_error: row.get(12)?,
@@ -332,6 +333,7 @@ pub(super) fn new_entry(tx: &Tx<'_>, work: Work, name: &str, when: When, now: Mi
         not_before: when.not_before(now),
         is_urgent: false,
         wants_room: false,
+        room: 0,
         in_flight: false,
         is_noted: when == When::Now,
         last_error: None,
