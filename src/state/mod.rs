@@ -19,6 +19,7 @@ mod queue;
 mod record;
 mod rows;
 mod schema;
+mod transfer;
 mod unfinished;
 mod workspace;
 
@@ -35,12 +36,14 @@ pub use outbox::{Cleanup, PendingBody, Sealed, SealedBytes, When};
 pub use progress::Confirmed;
 pub use queue::now;
 pub use record::{Body, Class, Pending, Record, Seq, Ticket, Work};
+pub use transfer::Transfer;
 pub use unfinished::{Unfinished, UnfinishedSeq};
 pub use workspace::{WorkspaceId, Workspaces};
 
 use catalogue::RowCache;
 use db::Db;
 use queue::Queue;
+use transfer::Transfers;
 
 /// An inode number: a row's id in the catalogue, never given out twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,6 +61,7 @@ pub struct State {
     db: Db,
     cache: RowCache,
     queue: Queue,
+    transfers: Transfers,
 }
 
 impl State {
@@ -69,6 +73,7 @@ impl State {
             db,
             cache: RowCache::new(),
             queue,
+            transfers: Transfers::default(),
         })
     }
 }

@@ -229,6 +229,7 @@ impl State {
             .map(|entry| Pending {
                 record: entry.record.clone(),
                 in_flight: entry.in_flight,
+                sent: self.transfers.sent(entry.record.seq),
                 on_hold: entry.on_hold,
                 last_error: entry.last_error.clone(),
             })

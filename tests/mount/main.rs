@@ -6,6 +6,7 @@ mod background;
 mod copies;
 mod directory;
 mod dropping;
+mod ending;
 mod failing;
 mod files;
 mod harness;
