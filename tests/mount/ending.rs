@@ -145,7 +145,7 @@ fn first_words(
     let mount = world.mount();
     world.hang(&[LoggedCall::Upload]);
     let zeros = world.dir.path().join("zeros");
-    fs::write(&zeros, [0; 100_000]).unwrap();
+    fs::write(&zeros, vec![0; 100_000]).unwrap();
     let copies: Vec<Child> = ["a", "b"]
         .iter()
         .map(|name| {
@@ -178,7 +178,7 @@ fn first_words(
     assert!(child.wait().unwrap().success());
     assert_eq!(mount.wait(), Some(0));
     for name in ["a", "b"] {
-        assert_eq!(world.stored_bytes(name), [0; 100_000]);
+        assert_eq!(world.stored_bytes(name), vec![0; 100_000]);
     }
     words
 }
