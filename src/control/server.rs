@@ -244,7 +244,8 @@ fn all_were_tried(due: &[Pending], tried_before: &HashMap<Seq, u32>) -> bool {
     let mut stuck = HashSet::new();
     due.iter().all(|change| {
         let before = tried_before.get(&change.record.seq).copied().unwrap_or(0);
-        let was_tried = !change.in_flight && change.record.tries > before;
+        let was_tried =
+            !change.in_flight && (change.record.tries > before || change.waits_for_room);
         match change.record.work {
             Work::Save { ino, .. } if was_tried => {
                 stuck.insert(ino);

@@ -4,12 +4,12 @@ use std::ffi::OsStr;
 use std::sync::Arc;
 
 use crate::api::{ApiError, ErrorKind, FileId, mime_type_of};
-use crate::state::{Ino, PendingBody, Row, StateError};
+use crate::state::{Ino, PendingBody, Row, StateError, When};
 use crate::store::FetchError;
 
+use super::content::Content;
 use super::directory::checked_name;
-use super::node::{Content, Local, MEMORY_LIMIT, Node};
-use super::save::after_close;
+use super::node::{Local, MEMORY_LIMIT, Node};
 use super::{Caller, Entry, Fh, FsError, OpenFlags, Place, ROOT, WorkspaceFs, lock, now};
 
 /// How much of a file its media type is told by, where the name does not tell.
@@ -282,7 +282,7 @@ impl WorkspaceFs {
         };
         let node = &handle.node;
         if handle.flags.changes() && node.count_writer_out() {
-            let when = after_close(node);
+            let when = self.after_close(node).unwrap_or(When::Now);
             if let Err(error) = self.save(node, when)
                 && self.must_go_on().is_ok()
             {

@@ -11,6 +11,7 @@
 //! - `save`: what close(2) and fsync(2) do
 //! - `unfinished`: drafts that nobody closed
 //! - `closers`: whether a close is the last one
+//! - `content`: the bytes of an open file
 //! - `node`: an open inode, shared by its handles
 //! - `pending`: what a person does about work that is pending, by name
 //! - `views`: `.afs/`
@@ -19,6 +20,7 @@
 
 mod attr;
 mod closers;
+mod content;
 mod directory;
 mod error;
 mod file;
@@ -65,6 +67,8 @@ pub struct FsSettings {
     pub read_only: bool,
     /// Whether extended attributes are answered.
     pub xattr: bool,
+    /// Whether close(2) leaves the upload to later: it returns when the content is durable here.
+    pub write_back: bool,
     /// Media types by name that go before the built-in ones.
     pub mime_overrides: Vec<MimeOverride>,
 }

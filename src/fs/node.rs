@@ -5,76 +5,19 @@
 //! it from one to the other, so that bytes on their way to the service can't change under the uploader.
 
 use std::fs::File;
-use std::io::{self, Read};
 use std::ops::{Deref, DerefMut};
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use crate::api::{FileId, MAX_FILE_SIZE};
-use crate::state::{Digest, Digester, Ino, Nanos, Ticket};
-use crate::store::{Stage, Store};
+use crate::state::{Ino, Nanos, Ticket};
+use crate::store::Store;
 
-use super::file::SNIFFED;
+use super::content::{Content, Draft, SealedContent, read_at, slice};
 use super::{FsError, OpenFlags, lock};
 
 /// A draft up to this size lives in memory; creating and writing a small file then touches no disk.
 pub(super) const MEMORY_LIMIT: u64 = 1024 * 1024;
-
-/// The bytes of an open file.
-#[derive(Debug)]
-pub(super) enum Content {
-    /// At the service only, to be fetched at the first read.
-    Remote(FileId),
-    /// A complete local copy.
-    Copy(Arc<File>),
-    /// Small sealed content.
-    Bytes(Arc<Vec<u8>>),
-    /// A sealed staged file. Its name belongs to the outbox once a record is committed.
-    Sealed(String, Arc<File>),
-    /// A small draft.
-    Memory(Vec<u8>),
-    /// A larger draft.
-    Staged(Draft),
-}
-
-/// A draft in a staged file, and the digest of what was written from its start without a gap: most files are written
-/// so, and then sealing them reads nothing.
-#[derive(Debug)]
-pub(super) struct Draft {
-    pub(super) name: String,
-    pub(super) file: Arc<File>,
-    digester: Option<Digester>,
-}
-
-impl Draft {
-    fn write(&mut self, data: &[u8], offset: u64) -> io::Result<()> {
-        if self
-            .digester
-            .as_ref()
-            .is_some_and(|digester| digester.length() != offset)
-        {
-            self.digester = None;
-        }
-        self.file.write_all_at(data, offset)?;
-        if let Some(digester) = &mut self.digester {
-            digester.update(data);
-        }
-        Ok(())
-    }
-
-    fn set_len(&mut self, size: u64) -> io::Result<()> {
-        self.digester = None;
-        self.file.set_len(size)
-    }
-
-    /// The digest of all `size` bytes, where it was taken while they were written.
-    fn digest(self, size: u64) -> Option<Digest> {
-        self.digester
-            .filter(|digester| digester.length() == size)
-            .map(Digester::finish)
-    }
-}
 
 /// What is behind the node's lock.
 #[derive(Debug)]
@@ -292,13 +235,7 @@ impl Inner {
                 }
                 bytes[start..end].copy_from_slice(data);
             }
-            Content::Staged(draft) => {
-                if let Err(error) = draft.write(data, offset) {
-                    // What was half written lies beyond the end; a later gap must read as zeros.
-                    let _ = draft.set_len(self.size);
-                    return Err(error.into());
-                }
-            }
+            Content::Staged(draft) => draft.write(store, self.size, data, offset)?,
             Content::Remote(_) | Content::Copy(_) | Content::Bytes(_) | Content::Sealed(..) => {
                 return Err(FsError::Io);
             }
@@ -329,7 +266,7 @@ impl Inner {
             self.make_private(store, self.size.max(size))?;
             match &mut self.content {
                 Content::Memory(bytes) => bytes.resize(size as usize, 0),
-                Content::Staged(draft) => draft.set_len(size)?,
+                Content::Staged(draft) => draft.resize(store, self.size, size)?,
                 Content::Remote(_) | Content::Copy(_) | Content::Bytes(_) | Content::Sealed(..) => {
                     return Err(FsError::Io);
                 }
@@ -353,13 +290,15 @@ impl Inner {
         let private = match &self.content {
             Content::Staged(..) => return Ok(()),
             Content::Memory(_) if fits => return Ok(()),
-            Content::Memory(bytes) => staged_from_bytes(store, bytes)?,
+            Content::Memory(bytes) => Content::Staged(Draft::of_bytes(store, bytes)?),
             Content::Bytes(bytes) if fits => Content::Memory(bytes.to_vec()),
-            Content::Bytes(bytes) => staged_from_bytes(store, bytes)?,
+            Content::Bytes(bytes) => Content::Staged(Draft::of_bytes(store, bytes)?),
             Content::Copy(file) | Content::Sealed(_, file) if fits => {
                 Content::Memory(read_at(file, 0, self.size as usize)?)
             }
-            Content::Copy(file) | Content::Sealed(_, file) => staged_from_file(store, file)?,
+            Content::Copy(file) | Content::Sealed(_, file) => {
+                Content::Staged(Draft::of_file(store, file)?)
+            }
             // Fetched before a writable open is answered.
             Content::Remote(_) => return Err(FsError::Io),
         };
@@ -408,100 +347,5 @@ impl Inner {
         self.content = content;
         self.is_dirty = false;
         sealed
-    }
-}
-
-/// Content that will not change any more.
-#[derive(Debug)]
-pub(super) enum SealedContent {
-    /// Small content.
-    Bytes(Arc<Vec<u8>>),
-    /// A staged file, and its digest where that is known already.
-    Staged(String, Arc<File>, Option<Digest>),
-    /// Nothing was written: what the service has.
-    Unchanged,
-}
-
-fn slice(bytes: &[u8], offset: u64, size: usize) -> Vec<u8> {
-    let start = (offset as usize).min(bytes.len());
-    let end = start.saturating_add(size).min(bytes.len());
-    bytes[start..end].to_vec()
-}
-
-/// Exactly `size` bytes, or an error: a local copy that ends early is damaged, and zeros or a short read would be a lie.
-pub(super) fn read_at(file: &File, offset: u64, size: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; size];
-    file.read_exact_at(&mut bytes, offset)?;
-    Ok(bytes)
-}
-
-impl SealedContent {
-    /// The digest of its `size` bytes.
-    pub(super) fn digest(&self, size: u64) -> io::Result<Digest> {
-        match self {
-            Self::Bytes(bytes) => Ok(Digest::of(bytes)),
-            Self::Staged(_, _, Some(digest)) => Ok(*digest),
-            Self::Staged(_, file, None) => {
-                Digest::of_reader(&mut Positioned { file, at: 0 }.take(size))
-            }
-            Self::Unchanged => Err(io::ErrorKind::InvalidInput.into()),
-        }
-    }
-
-    /// Its first bytes, by which its media type is told where its name does not tell.
-    pub(super) fn head(&self, size: u64) -> io::Result<Vec<u8>> {
-        let length = SNIFFED.min(size as usize);
-        match self {
-            Self::Bytes(bytes) => Ok(bytes[..length].to_vec()),
-            Self::Staged(_, file, _) => read_at(file, 0, length),
-            Self::Unchanged => Err(io::ErrorKind::InvalidInput.into()),
-        }
-    }
-}
-
-fn staged_from_bytes(store: &Store, bytes: &[u8]) -> Result<Content, FsError> {
-    let mut digester = Digester::default();
-    digester.update(bytes);
-    fill(store, Some(digester), |file| file.write_all_at(bytes, 0))
-}
-
-fn staged_from_file(store: &Store, from: &File) -> Result<Content, FsError> {
-    fill(store, None, |mut file| {
-        // Another descriptor: the shared one's position is not ours to move.
-        let mut from = io::BufReader::with_capacity(1024 * 1024, Positioned { file: from, at: 0 });
-        io::copy(&mut from, &mut file).map(|_| ())
-    })
-}
-
-fn fill(
-    store: &Store,
-    digester: Option<Digester>,
-    fill: impl FnOnce(&File) -> io::Result<()>,
-) -> Result<Content, FsError> {
-    let Stage { name, file } = store.stage()?;
-    match fill(&file) {
-        Ok(()) => Ok(Content::Staged(Draft {
-            name,
-            file: Arc::new(file),
-            digester,
-        })),
-        Err(error) => {
-            store.drop_stage(&name);
-            Err(error.into())
-        }
-    }
-}
-
-/// Reads a shared file from a position of its own.
-struct Positioned<'a> {
-    file: &'a File,
-    at: u64,
-}
-
-impl Read for Positioned<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.file.read_at(buffer, self.at)?;
-        self.at += n as u64;
-        Ok(n)
     }
 }

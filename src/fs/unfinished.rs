@@ -9,8 +9,9 @@ use crate::state::{
     Digest, GiveUpError, Ino, PendingBody, SealedBytes, StateError, Unfinished, lock,
 };
 
+use super::content::{Content, Draft, SealedContent, read_at};
 use super::file::SNIFFED;
-use super::node::{Content, Draft, Inner, Node, SealedContent, read_at};
+use super::node::{Inner, Node};
 use super::save::INLINE_LIMIT;
 use super::{FsError, WorkspaceFs};
 
@@ -65,7 +66,7 @@ impl WorkspaceFs {
                 SealedBytes::Staged(&staged)
             }
             SealedContent::Staged(name, file, _) => {
-                self.store.sync_stage(file)?;
+                self.store.sync_stage(name, file)?;
                 SealedBytes::Staged(name)
             }
             SealedContent::Unchanged => return Ok(false),
@@ -126,7 +127,7 @@ impl WorkspaceFs {
             }
             PendingBody::Staged(stage) => {
                 let mut file = self.store.open_staged(stage)?;
-                self.store.sync_stage(&file)?;
+                self.store.sync_stage(stage, &file)?;
                 let size = file.metadata()?.len().min(SNIFFED as u64);
                 let head = read_at(&file, 0, size as usize)?;
                 Ok((head, Digest::of_reader(&mut file)?))

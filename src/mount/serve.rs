@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 
 use crate::api::{ApiKey, FilesApi, HttpClient, HttpConfig};
-use crate::config::{MountSettings, Source};
+use crate::config::{MountSettings, Source, WRITE_BACK_PACE};
 use crate::control;
 use crate::fs::{FsSettings, WorkspaceFs};
 use crate::fuse::FuseAdapter;
@@ -193,6 +193,9 @@ fn mount(
         let _ = end.send(End::Unmounted);
     })
     .map_err(MountError::System)?;
+    if settings.write_back {
+        workspace.state.coalesce_saves(WRITE_BACK_PACE);
+    }
     if !settings.read_only {
         uploader::start(
             &service.api,
@@ -228,6 +231,7 @@ fn fs_settings(settings: &MountSettings) -> FsSettings {
         quota: settings.quota,
         read_only: settings.read_only,
         xattr: settings.xattr,
+        write_back: settings.write_back,
         mime_overrides: settings.mime_overrides.clone(),
     }
 }

@@ -188,7 +188,7 @@ impl State {
 
     /// A new, empty, local file. Not durable by itself: a file that was never closed was never promised.
     pub fn create(&self, name: &str, mime_type: &str, now: Nanos) -> Result<Arc<Row>, StateError> {
-        let ino = self.write(Durability::Relaxed, |tx| {
+        let ino = self.write("create", Durability::Relaxed, |tx| {
             tx.sql
                 .prepare_cached(
                     "INSERT INTO files (name, filename, mime_type, size, created_at, mtime, ctime, downloadable, own, \
@@ -205,7 +205,7 @@ impl State {
 
     /// Sets a file's times.
     pub fn set_times(&self, ino: Ino, mtime: Nanos, ctime: Nanos) -> Result<(), StateError> {
-        self.write(Durability::Relaxed, |tx| {
+        self.write("set times", Durability::Relaxed, |tx| {
             tx.sql
                 .prepare_cached("UPDATE files SET mtime = ?2, ctime = ?3 WHERE ino = ?1")?
                 .execute(params![ino.0 as i64, mtime, ctime])?;
@@ -217,7 +217,7 @@ impl State {
     /// Brings every commit so far to disk.
     pub fn sync(&self) -> Result<(), StateError> {
         // A durable commit takes all earlier ones along; without a change SQLite writes none.
-        self.write(Durability::Durable, |tx| {
+        self.write("sync", Durability::Durable, |tx| {
             tx.sql.execute(
                 "INSERT INTO facts (key, value) VALUES ('synced', '1') \
                  ON CONFLICT (key) DO UPDATE SET value = 1 - value",
@@ -229,7 +229,7 @@ impl State {
 
     /// Has the service keep the file's present id when its content is replaced.
     pub fn spare(&self, ino: Ino) -> Result<(), StateError> {
-        self.write(Durability::Relaxed, |tx| {
+        self.write("spare", Durability::Relaxed, |tx| {
             tx.sql
                 .execute("UPDATE files SET spared = 1 WHERE ino = ?1", [ino.0 as i64])?;
             tx.touched.push(ino);
@@ -249,7 +249,7 @@ impl State {
 
     /// Remembers a fact about the workspace.
     pub fn set_fact(&self, key: &str, value: &str) -> Result<(), StateError> {
-        self.write(Durability::Relaxed, |tx| {
+        self.write("fact", Durability::Relaxed, |tx| {
             tx.sql.execute(
                 "INSERT INTO facts (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2",
                 [key, value],
@@ -258,13 +258,14 @@ impl State {
         })
     }
 
-    /// A transaction, after which no cached row is older than it.
+    /// A transaction, after which no cached row is older than it. Its beginning and its commit are steps of this name.
     pub(super) fn write<T>(
         &self,
+        name: &'static str,
         durability: Durability,
         write: impl FnOnce(&mut Tx<'_>) -> Result<T, StateError>,
     ) -> Result<T, StateError> {
-        let (value, touched) = self.db.write(durability, write)?;
+        let (value, touched) = self.db.write(name, durability, write)?;
         self.cache.forget(&touched);
         Ok(value)
     }

@@ -159,7 +159,7 @@ impl State {
             claimed.iter().partition(|record| is_doubtful(record));
         let certain: Vec<Seq> = certain.iter().map(|record| record.seq).collect();
         let now = now();
-        let unlisted = self.write(Durability::Durable, |tx| {
+        let unlisted = self.write("try give up", Durability::Durable, |tx| {
             drop_records(tx, &certain)?;
             let mut back = Vec::new();
             for ino in &inodes {

@@ -31,7 +31,7 @@ impl State {
         change: impl FnOnce(&mut Merge<'_, '_>) -> Result<T, StateError>,
     ) -> Result<T, StateError> {
         let entries = self.queue.entries();
-        self.write(Durability::Relaxed, |tx| {
+        self.write("merge", Durability::Relaxed, |tx| {
             change(&mut Merge {
                 tx,
                 entries: &entries,

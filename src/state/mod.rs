@@ -18,6 +18,7 @@ mod progress;
 mod queue;
 mod record;
 mod rows;
+mod schedule;
 mod schema;
 mod transfer;
 mod unfinished;
@@ -39,6 +40,8 @@ pub use record::{Body, Class, Pending, Record, Seq, Ticket, Work};
 pub use transfer::Transfer;
 pub use unfinished::{Unfinished, UnfinishedSeq};
 pub use workspace::{WorkspaceId, Workspaces};
+
+use crate::disk::Disk;
 
 use catalogue::RowCache;
 use db::Db;
@@ -67,7 +70,12 @@ pub struct State {
 impl State {
     /// Opens (and where needed creates or migrates) `state.db` in `dir`.
     pub fn open(dir: &Path) -> Result<Self, StateError> {
-        let db = Db::open(&dir.join("state.db"))?;
+        Self::open_on(&Disk::real(), dir)
+    }
+
+    /// The same on another disk than the real one.
+    pub fn open_on(disk: &Disk, dir: &Path) -> Result<Self, StateError> {
+        let db = Db::open(disk, &dir.join("state.db"))?;
         let queue = Queue::new(db.read(rows::load)?);
         Ok(Self {
             db,

@@ -91,7 +91,7 @@ impl State {
     /// still needs.
     pub fn recover(&self) -> Result<HashSet<String>, StateError> {
         let entries = self.queue.entries();
-        self.write(Durability::Relaxed, |tx| {
+        self.write("recover", Durability::Relaxed, |tx| {
             tx.sql.execute(
                 "DELETE FROM files WHERE id IS NULL AND ino NOT IN (SELECT ino FROM outbox WHERE kind = 'save')",
                 [],
@@ -123,12 +123,12 @@ impl State {
     /// Step 1 of a save. When this returns, the content survives anything and will be sent.
     ///
     /// An earlier record of the same inode that still waits for its handle, its quiet time or, refused and reported, its
-    /// next try is replaced: nobody has seen it and nobody waits for it.
+    /// next try is replaced: nobody has seen it and nobody waits for it. With write-back nobody ever waits.
     pub fn seal(&self, sealed: &Sealed<'_>) -> Result<(Ticket, Cleanup), StateError> {
         let mut entries = self.queue.entries();
         let now = now();
-        let replaced = deferred(&entries, sealed.ino, now);
-        let entry = self.write(Durability::Durable, |tx| {
+        let replaced = entries.replaceable(sealed.ino, now);
+        let mut entry = self.write("seal", Durability::Durable, |tx| {
             drop_records(tx, &replaced)?;
             remember(tx, sealed.ino)?;
             let filename = tx
@@ -150,6 +150,7 @@ impl State {
                 .optional()?
                 .ok_or(StateError::Gone)?;
             tx.touched.push(sealed.ino);
+            let when = entries.paced(sealed.when, &filename, now);
             let (inline, body) = match sealed.bytes {
                 SealedBytes::Inline(bytes) => (Some(bytes), Body::Inline),
                 SealedBytes::Staged(stage) => {
@@ -163,13 +164,18 @@ impl State {
                 digest: Some(sealed.digest),
                 body,
             };
-            insert_save(tx, sealed.ino, &filename, content, inline, sealed.when, now)
+            insert_save(tx, sealed.ino, &filename, content, inline, when, now)
         })?;
+        if entries.is_paced() {
+            entry.takes_the_place_of(replaced.iter().filter_map(|seq| entries.get(*seq)));
+        }
         let cleanup = forget(&mut entries, &replaced);
         // Content of one file goes out in order: who waits for this must not wait for an earlier one's patience.
-        for seq in entries.of_inode(sealed.ino) {
-            if let Some(earlier) = entries.get_mut(seq) {
-                earlier.not_before = 0;
+        if !entries.is_paced() {
+            for seq in entries.of_inode(sealed.ino) {
+                if let Some(earlier) = entries.get_mut(seq) {
+                    earlier.not_before = 0;
+                }
             }
         }
         let ticket = entry.ticket.clone();
@@ -190,7 +196,7 @@ impl State {
         if !entries.of_inode(ino).is_empty() {
             return Ok(false);
         }
-        self.write(Durability::Relaxed, |tx| {
+        self.write("stays", Durability::Relaxed, |tx| {
             let changed = tx.sql.execute(
                 "UPDATE files SET mtime = ?3, ctime = ?4 WHERE ino = ?1 AND id = ?2",
                 params![ino.0 as i64, id.as_str(), mtime, ctime],
@@ -218,7 +224,7 @@ impl State {
         let mut entries = self.queue.entries();
         let now = now();
         let dropped = untouched(&entries, ino);
-        let deletes = self.write(Durability::Durable, |tx| {
+        let deletes = self.write("unlink", Durability::Durable, |tx| {
             drop_records(tx, &dropped)?;
             // A listing may have moved the file since the caller found it.
             let row = row_where(&tx.sql, "ino = ?1", [ino.0 as i64])?.ok_or(StateError::Gone)?;
@@ -249,13 +255,14 @@ impl State {
     }
 
     /// Gives an inode another name, durably, in place of `over` where that is in the way. What is not sent yet goes out
-    /// under the new name; a confirmed file is uploaded again under it and its old id deleted then.
+    /// under the new name; a confirmed file is uploaded again under it and its old id deleted then. `when` says how soon.
     pub fn rename(
         &self,
         ino: Ino,
         name: &str,
         mime_type: &str,
         over: Option<Ino>,
+        when: When,
         ctime: Nanos,
     ) -> Result<Cleanup, StateError> {
         let mut entries = self.queue.entries();
@@ -268,7 +275,7 @@ impl State {
             .last()
             .and_then(|seq| entries.get(*seq))
             .map(|entry| entry.record.digest());
-        let held = self.write(Durability::Durable, |tx| {
+        let held = self.write("rename", Durability::Durable, |tx| {
             if let Some(over) = over {
                 drop_records(tx, &dropped)?;
                 supersede(tx, ino, over)?;
@@ -287,8 +294,8 @@ impl State {
             tx.touched.push(ino);
             for seq in &waiting {
                 tx.sql.execute(
-                    "UPDATE outbox SET name = ?2, mime_type = ?3, not_before = 0 WHERE seq = ?1",
-                    params![seq.0, name, mime_type],
+                    "UPDATE outbox SET name = ?2, mime_type = ?3, not_before = ?4 WHERE seq = ?1",
+                    params![seq.0, name, mime_type, when.not_before(now)],
                 )?;
             }
             let row = row_where(&tx.sql, "ino = ?1", [ino.0 as i64])?;
@@ -300,7 +307,7 @@ impl State {
                         digest: on_its_way.unwrap_or(row.digest),
                         body: Body::Held,
                     };
-                    insert_save(tx, ino, name, content, None, When::Now, now).map(Some)
+                    insert_save(tx, ino, name, content, None, when, now).map(Some)
                 }
                 _ => Ok(None),
             }
@@ -314,7 +321,7 @@ impl State {
                 {
                     mime_type.clone_into(sent);
                 }
-                entry.not_before = 0;
+                entry.not_before = when.not_before(now);
             }
         }
         if let Some(held) = held {
@@ -357,20 +364,9 @@ impl State {
     }
 }
 
-/// The inode's records that wait for a handle or for quiet, and that nobody has seen.
-fn deferred(entries: &EntriesGuard<'_>, ino: Ino, now: Millis) -> Vec<Seq> {
-    filtered(entries, ino, |entry| {
-        entry.is_untouched() && entry.is_deferred(now) && !entry.is_awaited()
-    })
-}
-
 /// The inode's records that the service cannot have seen.
 pub(super) fn untouched(entries: &EntriesGuard<'_>, ino: Ino) -> Vec<Seq> {
-    filtered(entries, ino, Entry::is_untouched)
-}
-
-fn filtered(entries: &EntriesGuard<'_>, ino: Ino, keep: impl Fn(&Entry) -> bool) -> Vec<Seq> {
     let mut seqs = entries.of_inode(ino);
-    seqs.retain(|seq| entries.get(*seq).is_some_and(&keep));
+    seqs.retain(|seq| entries.get(*seq).is_some_and(Entry::is_untouched));
     seqs
 }

@@ -115,6 +115,8 @@ pub struct Pending {
     pub sent: u64,
     /// Whether it waits for an open handle.
     pub on_hold: bool,
+    /// Whether it waits until the service has room for a smaller one.
+    pub waits_for_room: bool,
     /// Why the last try failed.
     pub last_error: Option<String>,
 }
@@ -163,6 +165,15 @@ impl Ticket {
     #[must_use]
     pub fn fate(&self) -> Option<Result<(), ApiError>> {
         lock(&self.0.0).clone()
+    }
+
+    /// Who waited waits no longer: the record counts as reported with `error`, unless its fate is known by now, which
+    /// is returned.
+    pub fn give_up(&self, error: ApiError) -> Result<(), ApiError> {
+        let mut fate = lock(&self.0.0);
+        let fate = fate.get_or_insert(Err(error)).clone();
+        self.0.1.notify_all();
+        fate
     }
 
     pub(super) fn settle(&self, outcome: Result<(), ApiError>) {

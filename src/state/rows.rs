@@ -52,9 +52,13 @@ pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<Entry>> {
                 Some(_) => 0,
                 None => row.get(9)?,
             },
+            is_urgent: false,
+            // So may the reason be why there was no room.
+            wants_room: false,
             in_flight: false,
             is_noted: record.sent_at.is_some(),
             last_error: row.get(12)?,
+            failed_at: None,
             ticket: Ticket::default(),
             record,
         })
@@ -310,9 +314,12 @@ pub(super) fn new_entry(tx: &Tx<'_>, work: Work, name: &str, when: When, now: Mi
         },
         on_hold: when == When::OnHold,
         not_before: when.not_before(now),
+        is_urgent: false,
+        wants_room: false,
         in_flight: false,
         is_noted: when == When::Now,
         last_error: None,
+        failed_at: None,
         ticket: Ticket::default(),
     }
 }

@@ -56,7 +56,7 @@ pub(super) fn forget_draft(tx: &Tx<'_>, stage: &str) -> Result<(), StateError> {
 impl State {
     /// Notes whose bytes a staged file has, for the case that this process dies.
     pub fn note_draft(&self, stage: &str, ino: Ino) -> Result<(), StateError> {
-        self.write(Durability::Relaxed, |tx| {
+        self.write("note draft", Durability::Relaxed, |tx| {
             tx.sql
                 .prepare_cached(
                     "INSERT OR REPLACE INTO drafts (stage, ino, since) VALUES (?1, ?2, ?3)",
@@ -81,7 +81,7 @@ impl State {
         if drafts.is_empty() {
             return Ok(());
         }
-        let dropped = self.write(Durability::Durable, |tx| {
+        let dropped = self.write("keep drafts", Durability::Durable, |tx| {
             let mut dropped = Vec::new();
             for (stage, ino, since) in &drafts {
                 let Some((size, mtime)) = staged.get(stage).filter(|(size, _)| *size > 0) else {
@@ -108,7 +108,7 @@ impl State {
         mtime: Nanos,
     ) -> Result<(), StateError> {
         let mut entries = self.queue.entries();
-        let dropped = self.write(Durability::Durable, |tx| {
+        let dropped = self.write("keep unfinished", Durability::Durable, |tx| {
             if let SealedBytes::Staged(stage) = bytes {
                 forget_draft(tx, stage)?;
             }
@@ -162,7 +162,7 @@ impl State {
 
     /// Drops an unfinished draft; its bytes are elsewhere, or nobody wants them.
     pub fn drop_unfinished(&self, draft: &Unfinished) -> Result<Cleanup, StateError> {
-        self.write(Durability::Durable, |tx| {
+        self.write("drop unfinished", Durability::Durable, |tx| {
             tx.sql
                 .execute("DELETE FROM unfinished WHERE seq = ?1", [draft.seq.0])?;
             Ok(())
@@ -189,7 +189,7 @@ impl State {
         let filename = over.as_ref().map_or(&draft.name, |over| &over.filename);
         let is_suffixed = over.as_ref().is_some_and(|over| over.suffixed);
         let now = now();
-        let entry = self.write(Durability::Durable, |tx| {
+        let entry = self.write("send unfinished", Durability::Durable, |tx| {
             tx.sql.execute(
                 "INSERT INTO files (filename, suffixed, mime_type, size, created_at, mtime, ctime, downloadable, own, \
                  learned_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, 0, 1, ?7)",

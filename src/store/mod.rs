@@ -11,8 +11,8 @@ mod verify;
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sha2::{Digest, Sha256};
 
 use crate::api::FileId;
+use crate::disk::Disk;
 use crate::state::{KeptAs, lock, now};
 
 use std::fmt::Write as _;
@@ -35,6 +36,7 @@ use verify::{Suspects, mtime_of};
 /// The copies of one workspace.
 #[derive(Debug)]
 pub struct Store {
+    disk: Disk,
     kept: PathBuf,
     staged: PathBuf,
     /// The names under `kept/`, so that a directory listing asks the disk nothing.
@@ -69,8 +71,19 @@ impl Store {
     /// Opens the copies under `state_dir` (kept, staged, trash) and `cache_dir` (cached), creating what is missing, for
     /// its owner only.
     pub fn open(state_dir: &Path, cache_dir: &Path, limits: Limits) -> io::Result<Self> {
-        let kept = private_dir(state_dir.join("kept"))?;
-        let staged = private_dir(state_dir.join("staged"))?;
+        Self::open_on(&Disk::real(), state_dir, cache_dir, limits)
+    }
+
+    /// The same on another disk than the real one.
+    pub fn open_on(
+        disk: &Disk,
+        state_dir: &Path,
+        cache_dir: &Path,
+        limits: Limits,
+    ) -> io::Result<Self> {
+        let dir = |path: PathBuf| disk.make_dir(&path).map(|()| path);
+        let kept = dir(state_dir.join("kept"))?;
+        let staged = dir(state_dir.join("staged"))?;
         let last_stage = names_in(&staged)?
             .iter()
             .filter_map(|name| name.parse::<u64>().ok())
@@ -79,15 +92,16 @@ impl Store {
             kept_names: Mutex::new(names_in(&kept)?.into_iter().collect()),
             suspects: Mutex::default(),
             next_stage: AtomicU64::new(last_stage.unwrap_or(0) + 1),
-            cache: Cache::open(private_dir(cache_dir.to_owned())?, limits.cache)?,
+            cache: Cache::open(disk, dir(cache_dir.to_owned())?, limits.cache)?,
             fetches: Fetches::default(),
             trash: if limits.trash {
-                Some(Trash::open(private_dir(state_dir.join("trash"))?, now())?)
+                Some(Trash::open(disk, dir(state_dir.join("trash"))?, now())?)
             } else {
                 None
             },
             kept,
             staged,
+            disk: disk.clone(),
         })
     }
 
@@ -139,13 +153,19 @@ impl Store {
     pub fn stage(&self) -> io::Result<Stage> {
         let number = self.next_stage.fetch_add(1, Ordering::Relaxed);
         let name = number.to_string();
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(self.staged.join(&name))?;
+        let file = self.disk.create(&self.staged.join(&name))?;
         Ok(Stage { name, file })
+    }
+
+    /// Writes to a staged file: all of `data`, or after an error any part of it.
+    pub fn write_stage(&self, name: &str, file: &File, data: &[u8], offset: u64) -> io::Result<()> {
+        self.disk
+            .write_all_at(&self.staged.join(name), file, data, offset)
+    }
+
+    /// Cuts or extends a staged file.
+    pub fn resize_stage(&self, name: &str, file: &File, size: u64) -> io::Result<()> {
+        self.disk.set_len(&self.staged.join(name), file, size)
     }
 
     /// Opens a staged file for reading.
@@ -154,9 +174,9 @@ impl Store {
     }
 
     /// Makes a staged file and its name durable.
-    pub fn sync_stage(&self, file: &File) -> io::Result<()> {
-        file.sync_data()?;
-        sync_dir(&self.staged)
+    pub fn sync_stage(&self, name: &str, file: &File) -> io::Result<()> {
+        self.disk.sync(&self.staged.join(name), file)?;
+        self.disk.sync_dir(&self.staged)
     }
 
     /// Removes staged files that nothing needs any more.
@@ -168,7 +188,7 @@ impl Store {
 
     /// Removes a staged file that nothing needs any more. A leftover is harmless: the next start removes it.
     pub fn drop_stage(&self, name: &str) {
-        if let Err(error) = fs::remove_file(self.staged.join(name)) {
+        if let Err(error) = self.disk.remove_file(&self.staged.join(name)) {
             log::warn!("staged file {name} could not be removed: {error}");
         }
     }
@@ -197,25 +217,36 @@ impl Store {
     /// Keeps a sealed staged file as the bytes of `id`, durably, without copying it. The staged name stays until its
     /// record is gone, so that there is no instant at which neither finds the bytes.
     pub fn keep_staged(&self, name: &str, id: &FileId) -> io::Result<KeptAs> {
-        self.keep(id, |kept| link(&self.staged.join(name), kept))
+        self.keep(id, |kept| self.link(&self.staged.join(name), kept))
     }
 
     /// Keeps the bytes of `old` as those of `new` too: a rename at the service.
     pub fn keep_again(&self, old: &FileId, new: &FileId) -> io::Result<KeptAs> {
-        self.keep(new, |kept| link(&self.kept.join(file_name(old)), kept))
+        self.keep(new, |kept| self.link(&self.kept.join(file_name(old)), kept))
     }
 
     /// Keeps small content as the bytes of `id`, durably.
     pub fn keep_bytes(&self, bytes: &[u8], id: &FileId) -> io::Result<KeptAs> {
         self.keep(id, |kept| {
-            let mut file = tempfile::Builder::new()
-                .prefix(".new-")
-                .tempfile_in(&self.staged)?;
-            file.write_all(bytes)?;
-            file.as_file().sync_data()?;
-            file.persist(kept)?;
-            Ok(())
+            let Stage { name, file } = self.stage()?;
+            let path = self.staged.join(&name);
+            let put = self
+                .write_stage(&name, &file, bytes, 0)
+                .and_then(|()| self.disk.sync(&path, &file))
+                .and_then(|()| self.disk.rename(&path, kept));
+            if put.is_err() {
+                self.drop_stage(&name);
+            }
+            put
         })
+    }
+
+    /// A second name for a file; that it has it already is fine, so that a repeated step is no error.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match self.disk.hard_link(from, to) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            result => result,
+        }
     }
 
     /// Puts a copy in place; what it is known again by.
@@ -223,7 +254,7 @@ impl Store {
         let name = file_name(id);
         let path = self.kept.join(&name);
         put(&path)?;
-        sync_dir(&self.kept)?;
+        self.disk.sync_dir(&self.kept)?;
         let metadata = fs::metadata(&path)?;
         lock(&self.kept_names).insert(name);
         Ok(KeptAs {
@@ -257,7 +288,7 @@ impl Store {
         };
         let stage = self.staged.join(stage);
         let size = fs::metadata(&stage)?.len();
-        trash.put(id, called, size, now(), |to| link(&stage, to))?;
+        trash.put(id, called, size, now(), |to| self.link(&stage, to))?;
         Ok(true)
     }
 
@@ -267,13 +298,9 @@ impl Store {
             return Ok(false);
         };
         trash.put(id, called, bytes.len() as u64, now(), |to| {
-            let mut file = File::options()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(to)?;
-            file.write_all(bytes)?;
-            file.sync_data()
+            let file = self.disk.create(to)?;
+            self.disk.write_all_at(to, &file, bytes, 0)?;
+            self.disk.sync(to, &file)
         })?;
         Ok(true)
     }
@@ -292,7 +319,7 @@ impl Store {
     pub fn forget(&self, id: &FileId) {
         let name = file_name(id);
         if lock(&self.kept_names).remove(&name) {
-            remove(&self.kept.join(&name));
+            remove(&self.disk, &self.kept.join(&name));
         }
         self.cache.forget(&name);
     }
@@ -317,29 +344,13 @@ fn file_name(id: &FileId) -> String {
 }
 
 /// Removes a file that may be in the trash already.
-fn remove(path: &Path) {
-    match fs::remove_file(path) {
+fn remove(disk: &Disk, path: &Path) {
+    match disk.remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             log::warn!("{} could not be removed: {error}", path.display());
         }
         _ => {}
     }
-}
-
-/// A second name for a file; that it has it already is fine, so that a repeated step is no error.
-fn link(from: &Path, to: &Path) -> io::Result<()> {
-    match fs::hard_link(from, to) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        result => result,
-    }
-}
-
-fn private_dir(path: PathBuf) -> io::Result<PathBuf> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&path)?;
-    Ok(path)
 }
 
 fn names_in(dir: &Path) -> io::Result<Vec<String>> {
@@ -350,8 +361,4 @@ fn names_in(dir: &Path) -> io::Result<Vec<String>> {
         }
     }
     Ok(names)
-}
-
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }

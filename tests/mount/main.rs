@@ -3,6 +3,7 @@
 
 mod attributes;
 mod background;
+mod breaker;
 mod copies;
 mod directory;
 mod dropping;
@@ -14,6 +15,7 @@ mod hung;
 mod killed;
 mod life;
 mod names;
+mod provisional;
 mod refresh;
 mod rename;
 mod requests;
@@ -27,3 +29,4 @@ mod unreadable;
 mod views;
 mod whole;
 mod workspace;
+mod write_back;

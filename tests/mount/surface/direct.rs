@@ -64,12 +64,16 @@ impl Direct {
             quota: setup.quota,
             read_only: setup.read_only,
             xattr: false,
+            write_back: setup.write_back.is_some(),
             mime_overrides: setup
                 .mime_types
                 .iter()
                 .map(|rule| rule.parse().expect("a rule"))
                 .collect(),
         };
+        if let Some(pace) = setup.write_back {
+            state.coalesce_saves(pace);
+        }
         if !setup.read_only {
             uploader::start(&api, &state, &store, Duration::from_secs(60)).expect("started");
         }
@@ -131,6 +135,8 @@ impl Direct {
 
     fn finish(&self) -> usize {
         self.refresher.stop();
+        // As `afs unmount` does.
+        self.state.hurry();
         let left = self.state.wait_idle(Instant::now() + PATIENCE);
         self.state.stop();
         left
@@ -183,6 +189,10 @@ impl Surface for Direct {
 
     fn fsync(&self, fd: Fd) -> Answer<()> {
         answer(self.fs.fsync(Fh(fd.0)))
+    }
+
+    fn sync_root(&self) -> Answer<()> {
+        answer(self.fs.fsyncdir())
     }
 
     fn ftruncate(&self, fd: Fd, size: u64) -> Answer<()> {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use afs::config::WRITE_BACK_PACE;
 use afs::control::{ChangeKind, Client, ControlError, DroppedChange, Reply, Request};
 use afs::fs::{Dropped, DroppedKind};
 use rustix::fs::{Access, AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, Timespec, Timestamps};
@@ -43,6 +44,10 @@ impl Mounted {
         ];
         if setup.read_only {
             options.push("--read-only".to_owned());
+        }
+        if let Some(pace) = setup.write_back {
+            assert_eq!(pace, WRITE_BACK_PACE, "a mount has no other");
+            options.push("--write-back".to_owned());
         }
         for rule in setup.mime_types {
             options.extend(["--mime-type".to_owned(), (*rule).to_owned()]);
@@ -124,6 +129,12 @@ impl Surface for Mounted {
 
     fn fsync(&self, fd: Fd) -> Answer<()> {
         answer(rustix::fs::fsync(&*self.file(fd)))
+    }
+
+    fn sync_root(&self) -> Answer<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = answer(rustix::fs::open(self.at(""), flags, Mode::empty()))?;
+        answer(rustix::fs::fsync(directory))
     }
 
     fn ftruncate(&self, fd: Fd, size: u64) -> Answer<()> {
