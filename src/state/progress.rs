@@ -275,6 +275,7 @@ impl State {
             .map(|entry| Pending {
                 record: entry.record.clone(),
                 in_flight: entry.in_flight,
+                sent: self.transfers.sent(entry.record.seq),
                 on_hold: entry.on_hold,
                 waits_for_room: entries.waits_for_room(entry),
                 last_error: entry.last_error.clone(),
