@@ -105,6 +105,9 @@ pub struct MountArguments {
     /// Keep no copies of what is deleted or replaced [default: for 7 days, up to 5G]
     #[arg(long, help_heading = STORAGE)]
     no_trash: bool,
+    /// Refuse to write when less than this is free on the disk of the state [default: 2G, or 1% of that disk]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = STORAGE)]
+    min_free: Option<u64>,
     #[arg(long, help_heading = STORAGE,
         help = "Let close() return when the file is safe on this disk and upload it later, a name every 10s at most; \
                 failures show in afs pending only")]
@@ -142,6 +145,7 @@ impl MountArguments {
             cache_dir: self.cache_dir,
             cache_size: self.cache_size,
             no_trash: self.no_trash,
+            min_free: self.min_free,
             write_back: self.write_back,
             refresh: self.refresh,
             read_only: self.read_only,

@@ -6,6 +6,7 @@
 
 mod cache;
 mod fetch;
+mod space;
 mod trash;
 mod verify;
 
@@ -30,6 +31,7 @@ pub use verify::{Findings, Print};
 
 use cache::Cache;
 use fetch::Fetches;
+use space::Space;
 use trash::Trash;
 use verify::{Suspects, mtime_of};
 
@@ -47,6 +49,7 @@ pub struct Store {
     fetches: Fetches,
     /// `None`: what is deleted is gone at once.
     trash: Option<Trash>,
+    space: Space,
 }
 
 /// How much may lie around here.
@@ -56,6 +59,8 @@ pub struct Limits {
     pub cache: u64,
     /// Whether what is deleted stays in the trash for a while.
     pub trash: bool,
+    /// Bytes that stay free on the disk of the state directory; `None`: the usual.
+    pub min_free: Option<u64>,
 }
 
 /// A file that is being written, under a name of its own in `staged/`.
@@ -99,10 +104,17 @@ impl Store {
             } else {
                 None
             },
+            space: Space::new(state_dir, limits.min_free)?,
             kept,
             staged,
             disk: disk.clone(),
         })
+    }
+
+    /// Fails with `StorageFull` where so little is free on the disk that no new content is taken in, be it into memory:
+    /// it will have to be stored some time.
+    pub fn must_have_room(&self, growth: u64) -> io::Result<()> {
+        self.space.take(growth)
     }
 
     /// Whether the id's bytes are here. Asks no disk.

@@ -20,6 +20,7 @@ mod refresh;
 mod rename;
 mod requests;
 mod saving;
+mod space;
 mod streaming;
 mod surface;
 mod trash;

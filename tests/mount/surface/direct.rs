@@ -42,6 +42,7 @@ impl Direct {
                 Limits {
                     cache: 1 << 30,
                     trash: true,
+                    min_free: setup.min_free,
                 },
             )
             .expect("a store"),
