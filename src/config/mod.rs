@@ -75,6 +75,8 @@ pub struct MountSettings {
     pub write_back: bool,
     /// How many bytes stay free on the disk of the state; `None`: the usual.
     pub min_free: Option<u64>,
+    /// How many bytes of own uploads are kept to be read; `None`: all.
+    pub keep_limit: Option<u64>,
     /// How old the listing may be before it is asked for again.
     pub refresh: Duration,
     /// Whether every change is refused.
@@ -130,6 +132,8 @@ pub struct MountRequest {
     pub write_back: bool,
     /// How much stays free on the disk of the state.
     pub min_free: Option<u64>,
+    /// How much of own uploads is kept.
+    pub keep_limit: Option<u64>,
     /// How old the listing may be.
     pub refresh: Option<Duration>,
     /// Whether every change is refused.
@@ -236,6 +240,7 @@ impl MountRequest {
             cache_size: self.cache_size.unwrap_or(DEFAULT_CACHE_SIZE),
             trash: !self.no_trash,
             min_free: self.min_free,
+            keep_limit: self.keep_limit,
             write_back: self.write_back,
             refresh: self.refresh.unwrap_or(DEFAULT_REFRESH),
             read_only: self.read_only || words.read_only == Some(true),

@@ -159,6 +159,18 @@ impl State {
         })
     }
 
+    /// Ids whose bytes pending work may need: of files that are saved or renamed, and of what goes to the trash.
+    pub fn needed_ids(&self) -> Result<Vec<FileId>, StateError> {
+        self.db.read(|sql| {
+            let mut statement = sql.prepare_cached(
+                "SELECT id FROM files WHERE id IS NOT NULL AND ino IN (SELECT ino FROM outbox WHERE ino IS NOT NULL) \
+                 UNION SELECT id FROM outbox WHERE id IS NOT NULL UNION SELECT id FROM superseded",
+            )?;
+            let ids = statement.query_map([], |row| row.get::<_, String>(0).map(FileId::new))?;
+            ids.collect()
+        })
+    }
+
     /// How many files the directory shows, and their bytes.
     pub fn totals(&self) -> Result<(u64, u64), StateError> {
         self.db.read(|sql| {

@@ -12,6 +12,7 @@ mod failing;
 mod files;
 mod harness;
 mod hung;
+mod keep_limit;
 mod killed;
 mod life;
 mod names;

@@ -43,6 +43,7 @@ impl Direct {
                     cache: 1 << 30,
                     trash: true,
                     min_free: setup.min_free,
+                    kept: setup.keep_limit,
                 },
             )
             .expect("a store"),
@@ -51,6 +52,7 @@ impl Direct {
         state.keep_drafts(&staged).expect("kept");
         let wanted = state.recover().expect("recovered");
         store.drop_stages_but(&wanted).expect("cleaned");
+        store.evict_kept(&state).expect("evicted");
         let refresher = Refresher::new(Arc::clone(&api), Arc::clone(&state), setup.refresh);
         if !refresher.is_known().expect("readable") {
             refresher.list_all(None, &mut |_| {}).expect("listed");

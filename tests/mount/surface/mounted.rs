@@ -52,6 +52,9 @@ impl Mounted {
         if let Some(limit) = setup.min_free {
             options.extend(["--min-free".to_owned(), limit.to_string()]);
         }
+        if let Some(limit) = setup.keep_limit {
+            options.extend(["--keep-limit".to_owned(), limit.to_string()]);
+        }
         for rule in setup.mime_types {
             options.extend(["--mime-type".to_owned(), (*rule).to_owned()]);
         }
