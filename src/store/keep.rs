@@ -130,9 +130,9 @@ impl Store {
         }
         if !chosen.is_empty() {
             log::info!(
-                "kept copies removed, for there were more than --keep-limit allows: {}. Those files can't be read here any \
-                 more",
-                chosen.join(", ")
+                "removed from what is kept, for it was more than --keep-limit allows: {} of the files least recently \
+                 used. They can't be read here any more",
+                chosen.len()
             );
         }
         Ok(())

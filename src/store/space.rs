@@ -30,17 +30,24 @@ pub(super) struct Space {
 }
 
 /// The last look at the disk.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Look {
     at: Option<Instant>,
-    is_full: bool,
+    /// Bytes that were free.
+    free: u64,
     /// Bytes taken in since.
     since: u64,
+    /// What did not fit, while it does not.
+    refused: Option<u64>,
 }
 
 impl Look {
     fn is_stale(&self, now: Instant) -> bool {
-        let lasts = if self.is_full { FULL_LASTS } else { LASTS };
+        let lasts = if self.refused.is_some() {
+            FULL_LASTS
+        } else {
+            LASTS
+        };
         self.since >= LASTS_FOR
             || self
                 .at
@@ -58,11 +65,7 @@ impl Space {
         Ok(Self {
             dir: dir.to_owned(),
             limit,
-            look: Mutex::new(Look {
-                at: None,
-                is_full: false,
-                since: 0,
-            }),
+            look: Mutex::default(),
         })
     }
 
@@ -73,36 +76,36 @@ impl Space {
         }
         let now = Instant::now();
         let mut look = lock(&self.look);
-        look.since += growth;
         if look.is_stale(now) {
-            let was_full = look.is_full;
-            *look = Look {
-                at: Some(now),
-                is_full: sizes(&self.dir)?.0 < self.limit.saturating_add(growth),
-                since: growth,
-            };
-            self.tell(was_full, look.is_full);
+            look.free = sizes(&self.dir)?.0;
+            look.at = Some(now);
+            look.since = 0;
         }
-        if look.is_full {
+        let fits = |growth: u64| look.free >= self.limit.saturating_add(growth);
+        if !fits(growth) {
+            if look.refused.replace(growth).is_none() {
+                self.tell_full();
+            }
             return Err(io::ErrorKind::StorageFull.into());
         }
-        Ok(())
-    }
-
-    fn tell(&self, was_full: bool, is_full: bool) {
-        if is_full && !was_full {
-            log::error!(
-                "writing is refused: less than {} bytes are free on the disk of {}; remove something there, or mount \
-                 with a smaller --min-free. Reading, deleting and uploading go on",
-                self.limit,
-                self.dir.display()
-            );
-        } else if was_full && !is_full {
+        if look.refused.is_some_and(fits) {
+            look.refused = None;
             log::info!(
                 "there is room again on the disk of {}: writing goes on",
                 self.dir.display()
             );
         }
+        look.since += growth;
+        Ok(())
+    }
+
+    fn tell_full(&self) {
+        log::error!(
+            "writing is refused: less than {} bytes would stay free on the disk of {}; remove something there, or mount \
+             with a smaller --min-free. Reading, deleting and uploading go on",
+            self.limit,
+            self.dir.display()
+        );
     }
 }
 
@@ -139,19 +142,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_too_large_leaves_room_for_what_is_small() {
+        let dir = tempfile::tempdir().unwrap();
+        let space = Space::new(dir.path(), Some(1)).unwrap();
+        space.take(u64::MAX).unwrap_err();
+        space.take(1).unwrap();
+    }
+
+    #[test]
     fn a_look_counts_for_a_while_and_for_some_bytes() {
         let at = Instant::now();
-        let look = |is_full, since| Look {
+        let look = |refused, since| Look {
             at: Some(at),
-            is_full,
+            free: 0,
             since,
+            refused,
         };
         for (look, after_ms, is_stale) in [
-            (look(false, 0), 999, false),
-            (look(false, 0), 1000, true),
-            (look(true, 0), 99, false),
-            (look(true, 0), 100, true),
-            (look(false, LASTS_FOR), 0, true),
+            (look(None, 0), 999, false),
+            (look(None, 0), 1000, true),
+            (look(Some(1), 0), 99, false),
+            (look(Some(1), 0), 100, true),
+            (look(None, LASTS_FOR), 0, true),
         ] {
             let now = at + Duration::from_millis(after_ms);
             assert_eq!(look.is_stale(now), is_stale, "{look:?} {after_ms}");
