@@ -238,6 +238,7 @@ impl State {
             insert_deletes(tx, &doomed, name, false, now)
         })?;
         let cleanup = forget(&mut entries, &dropped);
+        entries.needs_no_room(ino);
         for entry in deletes {
             entries.insert_delete(entry);
         }
@@ -326,6 +327,9 @@ impl State {
         }
         if let Some(held) = held {
             entries.insert(held);
+        }
+        if let Some(over) = over {
+            entries.needs_no_room(over);
         }
         Ok(forget(&mut entries, &dropped))
     }

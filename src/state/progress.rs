@@ -8,9 +8,10 @@ use crate::api::{ApiError, ErrorKind, FileId, FileMetadata};
 
 use super::catalogue::row_where;
 use super::db::Durability;
-use super::queue::{Entry, now};
+use super::queue::{EntriesGuard, Entry, now};
 use super::rows::{
-    adopt, drop_records, forget, forget_former, insert_deletes, remember_confirmed, take_superseded,
+    adopt, drop_records, forget, forget_former, insert_deletes, remember_confirmed, supersede_id,
+    take_superseded,
 };
 use super::{Body, Class, Cleanup, KeptAs, Millis, Pending, Record, Seq, State, StateError, Work};
 
@@ -108,6 +109,8 @@ impl State {
                     )?);
                 }
                 None if spared => {}
+                // Removed, or replaced by a rename: what took its name first.
+                None if supersede_id(tx, file)? => {}
                 None => {
                     let doomed = [file.id.clone()];
                     deletes.extend(insert_deletes(tx, &doomed, &file.filename, false, now())?);
@@ -165,6 +168,13 @@ impl State {
         report: bool,
     ) -> Result<(), StateError> {
         let mut entries = self.queue.entries();
+        let is_full = error.kind == ErrorKind::StorageFull;
+        let is_removed = self.is_removed(&entries, seq)?;
+        let not_before = if is_full && (is_removed || entries.has_missed_room(seq)) {
+            now()
+        } else {
+            not_before
+        };
         if let Some(entry) = entries.get_mut(seq) {
             let now = now();
             let since = entry.failed_at.replace(now).or(entry.record.tried_at);
@@ -172,7 +182,7 @@ impl State {
                 self.queue.save_failed(error, since.unwrap_or(now));
             }
             entry.in_flight = false;
-            entry.wants_room = error.kind == ErrorKind::StorageFull;
+            entry.wants_room = is_full && !is_removed;
             entry.not_before = not_before;
             entry.record.tries += 1;
             if error.may_have_happened() {
@@ -196,6 +206,14 @@ impl State {
             )?;
             Ok(())
         })
+    }
+
+    /// Whether the record's file was removed while it was on its way: then there is nothing to wait for.
+    fn is_removed(&self, entries: &EntriesGuard<'_>, seq: Seq) -> Result<bool, StateError> {
+        match entries.get(seq).and_then(|entry| entry.record.ino()) {
+            Some(ino) => Ok(self.row(ino)?.is_none()),
+            None => Ok(false),
+        }
     }
 
     /// Why saves fail at present: the error of the last one that was reported as failed for a passing trouble, until

@@ -55,6 +55,7 @@ pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<Entry>> {
             is_urgent: false,
             // So may the reason be why there was no room.
             wants_room: false,
+            room: 0,
             in_flight: false,
             is_noted: record.sent_at.is_some(),
             last_error: row.get(12)?,
@@ -148,6 +149,22 @@ pub(super) fn supersede(tx: &mut Tx<'_>, ino: Ino, over: Ino) -> Result<(), Stat
         .execute("DELETE FROM files WHERE ino = ?1", [over.0 as i64])?;
     tx.touched.push(over);
     Ok(())
+}
+
+/// Makes `file`, which has no place in the directory any more, go when the file that has its name now is confirmed; false
+/// where nothing of that name is on its way.
+pub(super) fn supersede_id(tx: &mut Tx<'_>, file: &FileMetadata) -> Result<bool, StateError> {
+    let changed = tx.sql.execute(
+        "INSERT OR IGNORE INTO superseded (ino, id)
+         SELECT ino, ?2 FROM files
+         WHERE filename = ?1 AND name IS NOT NULL AND ino IN (SELECT ino FROM outbox WHERE kind = 'save')
+         ORDER BY ino DESC LIMIT 1",
+        [file.filename.as_str(), file.id.as_str()],
+    )?;
+    if changed > 0 {
+        hide(tx, &file.id)?;
+    }
+    Ok(changed > 0)
 }
 
 pub(super) fn take_superseded(tx: &mut Tx<'_>, ino: Ino) -> Result<Vec<FileId>, StateError> {
@@ -316,6 +333,7 @@ pub(super) fn new_entry(tx: &Tx<'_>, work: Work, name: &str, when: When, now: Mi
         not_before: when.not_before(now),
         is_urgent: false,
         wants_room: false,
+        room: 0,
         in_flight: false,
         is_noted: when == When::Now,
         last_error: None,

@@ -174,6 +174,7 @@ mod tests {
             not_before,
             is_urgent: false,
             wants_room: false,
+            room: 0,
             in_flight: false,
             is_noted: false,
             last_error: None,
