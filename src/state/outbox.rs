@@ -150,8 +150,8 @@ impl State {
             };
             insert_save(tx, sealed.ino, &filename, sealed.size, sealed.mime_type, body, inline, when, now)
         })?;
-        if entries.is_paced() {
-            entry.takes_the_place_of(replaced.iter().filter_map(|seq| entries.get(*seq)));
+        for old in replaced.iter().filter_map(|seq| entries.get(*seq)) {
+            entry.takes_the_place_of(old, !entries.is_paced());
         }
         let cleanup = forget(&mut entries, &replaced);
         // Content of one file goes out in order: who waits for this must not wait for an earlier one's patience.
@@ -261,8 +261,14 @@ impl State {
                 _ => Ok(None),
             }
         })?;
+        let oldest = dropped
+            .iter()
+            .filter_map(|seq| entries.get(*seq))
+            .map(|over| over.stands_for)
+            .min();
         for seq in waiting {
             if let Some(entry) = entries.get_mut(seq) {
+                entry.stands_for = oldest.map_or(entry.stands_for, |seq| seq.min(entry.stands_for));
                 name.clone_into(&mut entry.record.name);
                 if let Work::Save {
                     mime_type: sent, ..

@@ -156,7 +156,9 @@ impl State {
                 self.queue.save_failed(error, since.unwrap_or(now));
             }
             entry.in_flight = false;
-            entry.wants_room = is_full && !is_removed;
+            // A service that is away says nothing about its room.
+            entry.wants_room &= error.is_transient();
+            entry.wants_room |= is_full && !is_removed;
             entry.not_before = not_before;
             entry.record.tries += 1;
             if error.may_have_happened() {
@@ -222,6 +224,13 @@ impl State {
         self.make_due(false, |_| true);
     }
 
+    /// Makes newer content due now that has taken the place of what was hurried as record `last` or before it.
+    pub fn hurry_successors(&self, last: Seq) {
+        self.make_due(false, |entry| {
+            entry.record.seq > last && entry.stands_for <= last && entry.record.tries == 0
+        });
+    }
+
     fn make_due(&self, finds_room: bool, is_meant: impl Fn(&Entry) -> bool) -> usize {
         let mut entries = self.queue.entries();
         let meant: Vec<Seq> = entries
@@ -243,13 +252,15 @@ impl State {
     #[must_use]
     pub fn pending(&self) -> Vec<Pending> {
         let entries = self.queue.entries();
+        let rules = entries.rules();
         entries
             .all()
             .map(|entry| Pending {
                 record: entry.record.clone(),
+                stands_for: entry.stands_for,
                 in_flight: entry.in_flight,
                 on_hold: entry.on_hold,
-                waits_for_room: entries.waits_for_room(entry),
+                waits_for_room: rules.waits_for_room(entry),
                 last_error: entry.last_error.clone(),
             })
             .collect()

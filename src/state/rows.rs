@@ -42,6 +42,7 @@ pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<Entry>> {
             tried_at: None,
         };
         Ok(Entry {
+            stands_for: record.seq,
             // Whatever held a record at the last run is gone.
             on_hold: false,
             // So is the reason why a failed try was not repeated at once, perhaps: another key, another network.
@@ -242,9 +243,11 @@ pub(super) fn insert_save(
 }
 
 pub(super) fn new_entry(tx: &Tx<'_>, work: Work, name: &str, when: When, now: Millis) -> Entry {
+    let seq = Seq(tx.sql.last_insert_rowid());
     Entry {
+        stands_for: seq,
         record: Record {
-            seq: Seq(tx.sql.last_insert_rowid()),
+            seq,
             work,
             name: name.to_owned(),
             tries: 0,

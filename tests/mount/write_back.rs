@@ -1,13 +1,14 @@
 //! `--write-back`: a close returns when the content is safe on this disk, nothing waits for an upload, and of many
 //! saves of one name a few are sent. Also what `fsync` and `sync DIRECTORY` mean, in both modes.
 
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use afs::config::WRITE_BACK_PACE;
 use afs::emulator::{FaultAction, FaultAnswer, FaultRule, LoggedCall};
 
-use super::harness::{Calls, World, eventually};
+use super::harness::{Calls, World, eventually, pattern, start};
 use super::surface::{NEW, On, Setup, Surface, calls_by_the_end, on_both};
 
 on_both! {
@@ -38,7 +39,7 @@ fn nothing_waits_for_an_upload(on: On) {
         fs.put("f", format!("version {n}").as_bytes()).unwrap();
     }
     fs.append("f", b", more").unwrap();
-    fs.put("large", &[7; 1_500_000]).unwrap();
+    fs.put("large", &pattern(1_500_000)).unwrap();
     fs.rename("f", "g", 0).unwrap();
     fs.put("removed", b"x").unwrap();
     fs.unlink("removed").unwrap();
@@ -126,7 +127,7 @@ fn a_closed_file_survives_a_kill(on: On) {
     fs.put("f", b"first").unwrap();
     eventually("the first is sent", || !world.all_stored("f").is_empty());
     fs.put("f", b"second").unwrap();
-    fs.put("large", &[7; 1_500_000]).unwrap();
+    fs.put("large", &pattern(1_500_000)).unwrap();
     fs.kill();
     let fs = on.start_with(&world, Setup::write_back());
     assert_eq!(fs.get("f").unwrap(), b"second");
@@ -209,6 +210,30 @@ fn a_flush_sends_at_once_what_waits_for_its_turn() {
     assert!(flushed.success());
     assert_eq!(world.stored_bytes("f"), b"two\n");
     assert_eq!(world.stored_bytes(".f.aB3dE9"), b"three\n");
+}
+
+/// What is saved meanwhile does not wait for its turn either: the flush would wait with it, again and again.
+#[test]
+fn a_flush_ends_soon_though_saves_go_on() {
+    let world = World::new();
+    let mount = world.mount_with(&["--write-back"]);
+    mount.sh("echo 0 > f");
+    eventually("the first is sent", || !world.all_stored("f").is_empty());
+    let mut writer = Command::new("bash");
+    writer
+        .args(["-c", "for n in {1..400}; do echo $n > f; sleep 0.02; done"])
+        .current_dir(mount.path());
+    let mut writer = start(&mut writer);
+    eventually("it is saved again", || {
+        std::fs::read(mount.at("f")).is_ok_and(|bytes| bytes.len() > 2)
+    });
+    let begun = Instant::now();
+    let flushed = world.afs().arg("flush").arg(mount.path()).status().unwrap();
+    let took = begun.elapsed();
+    let is_going_on = writer.try_wait().unwrap().is_none();
+    assert!(writer.wait().unwrap().success());
+    assert!(flushed.success());
+    assert!(is_going_on, "the flush took {took:?}");
 }
 
 #[test]
