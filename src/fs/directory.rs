@@ -7,7 +7,8 @@ use crate::api::mime_type_of;
 use crate::names;
 use crate::state::{Ino, Row};
 
-use super::node::{Content, Inner};
+use super::content::Content;
+use super::node::Inner;
 use super::save::when_quiet;
 use super::{DirEntry, Entry, FsError, Kind, ROOT, RenameMode, WorkspaceFs, now, views};
 
@@ -201,7 +202,7 @@ impl WorkspaceFs {
     }
 
     /// Bytes that only the service has and somebody has open are deleted there after their last close.
-    fn hold_what_is_read(&self, inner: &mut Inner) {
+    pub(super) fn hold_what_is_read(&self, inner: &mut Inner) {
         if let Content::Remote(id) = &inner.content {
             self.state.hold_delete(id);
             inner.deleted_at_close = Some(id.clone());

@@ -17,9 +17,11 @@ use super::catalogue::{row_where, taken};
 use super::db::Durability;
 use super::queue::{EntriesGuard, Entry, now};
 use super::rows::{
-    deletable_id, drop_records, forget, insert_deletes, insert_save, supersede, take_superseded,
+    Content, deletable_id, drop_records, forget, insert_deletes, insert_save, remember, supersede,
+    take_superseded,
 };
-use super::{Body, Ino, Millis, Nanos, Seq, State, StateError, Ticket, Work};
+use super::unfinished::forget_draft;
+use super::{Body, Digest, Ino, Millis, Nanos, Seq, State, StateError, Ticket, Work};
 
 /// Content that will not change any more, on its way into the outbox.
 #[derive(Debug)]
@@ -30,6 +32,8 @@ pub struct Sealed<'a> {
     pub size: u64,
     /// Under which media type.
     pub mime_type: &'a str,
+    /// The content's digest.
+    pub digest: Digest,
     /// Where the bytes are; a staged file must be synced already.
     pub bytes: SealedBytes<'a>,
     /// Last change of content.
@@ -87,7 +91,7 @@ impl State {
     /// still needs.
     pub fn recover(&self) -> Result<HashSet<String>, StateError> {
         let entries = self.queue.entries();
-        self.write(Durability::Relaxed, |tx| {
+        self.write("recover", Durability::Relaxed, |tx| {
             tx.sql.execute(
                 "DELETE FROM files WHERE id IS NULL AND ino NOT IN (SELECT ino FROM outbox WHERE kind = 'save')",
                 [],
@@ -101,7 +105,9 @@ impl State {
             } => Some(stage.clone()),
             Work::Save { .. } | Work::Delete { .. } => None,
         });
-        Ok(stages.collect())
+        let mut wanted: HashSet<String> = stages.collect();
+        wanted.extend(self.unfinished_stages()?);
+        Ok(wanted)
     }
 
     /// From now on the inode is being written: no listing takes it from its name until [`State::end_writing`].
@@ -122,8 +128,9 @@ impl State {
         let mut entries = self.queue.entries();
         let now = now();
         let replaced = entries.replaceable(sealed.ino, now);
-        let mut entry = self.write(Durability::Durable, |tx| {
+        let mut entry = self.write("seal", Durability::Durable, |tx| {
             drop_records(tx, &replaced)?;
+            remember(tx, sealed.ino)?;
             let filename = tx
                 .sql
                 .prepare_cached(
@@ -146,9 +153,18 @@ impl State {
             let when = entries.paced(sealed.when, &filename, now);
             let (inline, body) = match sealed.bytes {
                 SealedBytes::Inline(bytes) => (Some(bytes), Body::Inline),
-                SealedBytes::Staged(stage) => (None, Body::Staged(stage.to_owned())),
+                SealedBytes::Staged(stage) => {
+                    forget_draft(tx, stage)?;
+                    (None, Body::Staged(stage.to_owned()))
+                }
             };
-            insert_save(tx, sealed.ino, &filename, sealed.size, sealed.mime_type, body, inline, when, now)
+            let content = Content {
+                size: sealed.size,
+                mime_type: sealed.mime_type,
+                digest: Some(sealed.digest),
+                body,
+            };
+            insert_save(tx, sealed.ino, &filename, content, inline, when, now)
         })?;
         for old in replaced.iter().filter_map(|seq| entries.get(*seq)) {
             entry.takes_the_place_of(old, !entries.is_paced());
@@ -165,6 +181,29 @@ impl State {
         let ticket = entry.ticket.clone();
         entries.insert(entry);
         Ok((ticket, cleanup))
+    }
+
+    /// The end of a save that changed nothing: the service has the same bytes as `id` already, and only the times are
+    /// new. `false`, and nothing is done, when the inode is not what `id` is any more or has anything pending.
+    pub fn stays(
+        &self,
+        ino: Ino,
+        id: &FileId,
+        mtime: Nanos,
+        ctime: Nanos,
+    ) -> Result<bool, StateError> {
+        let entries = self.queue.entries();
+        if !entries.of_inode(ino).is_empty() {
+            return Ok(false);
+        }
+        self.write("stays", Durability::Relaxed, |tx| {
+            let changed = tx.sql.execute(
+                "UPDATE files SET mtime = ?3, ctime = ?4 WHERE ino = ?1 AND id = ?2",
+                params![ino.0 as i64, id.as_str(), mtime, ctime],
+            )?;
+            tx.touched.push(ino);
+            Ok(changed > 0)
+        })
     }
 
     /// Lets a record go that waited for the inode's open handle.
@@ -185,13 +224,14 @@ impl State {
         let mut entries = self.queue.entries();
         let now = now();
         let dropped = untouched(&entries, ino);
-        let deletes = self.write(Durability::Durable, |tx| {
+        let deletes = self.write("unlink", Durability::Durable, |tx| {
             drop_records(tx, &dropped)?;
             // A listing may have moved the file since the caller found it.
             let row = row_where(&tx.sql, "ino = ?1", [ino.0 as i64])?.ok_or(StateError::Gone)?;
             let mut doomed = take_superseded(tx, ino)?;
             let name = row.filename.as_str();
             doomed.extend(deletable_id(&row));
+            remember(tx, ino)?;
             tx.sql
                 .execute("DELETE FROM files WHERE ino = ?1", [ino.0 as i64])?;
             tx.touched.push(ino);
@@ -230,12 +270,18 @@ impl State {
         let now = now();
         let waiting = untouched(&entries, ino);
         let dropped = over.map_or_else(Vec::new, |over| untouched(&entries, over));
-        let any = !entries.of_inode(ino).is_empty();
-        let held = self.write(Durability::Durable, |tx| {
+        // What is on its way will be what the confirmed id has when the record of this rename is sent.
+        let on_its_way = entries
+            .of_inode(ino)
+            .last()
+            .and_then(|seq| entries.get(*seq))
+            .map(|entry| entry.record.digest());
+        let held = self.write("rename", Durability::Durable, |tx| {
             if let Some(over) = over {
                 drop_records(tx, &dropped)?;
                 supersede(tx, ino, over)?;
             }
+            remember(tx, ino)?;
             let changed = tx
                 .sql
                 .execute(
@@ -255,8 +301,14 @@ impl State {
             }
             let row = row_where(&tx.sql, "ino = ?1", [ino.0 as i64])?;
             match row {
-                Some(row) if waiting.is_empty() && (row.id.is_some() || any) => {
-                    insert_save(tx, ino, name, row.size, mime_type, Body::Held, None, when, now).map(Some)
+                Some(row) if waiting.is_empty() && (row.id.is_some() || on_its_way.is_some()) => {
+                    let content = Content {
+                        size: row.size,
+                        mime_type,
+                        digest: on_its_way.unwrap_or(row.digest),
+                        body: Body::Held,
+                    };
+                    insert_save(tx, ino, name, content, None, when, now).map(Some)
                 }
                 _ => Ok(None),
             }
@@ -323,7 +375,7 @@ impl State {
 }
 
 /// The inode's records that the service cannot have seen.
-fn untouched(entries: &EntriesGuard<'_>, ino: Ino) -> Vec<Seq> {
+pub(super) fn untouched(entries: &EntriesGuard<'_>, ino: Ino) -> Vec<Seq> {
     let mut seqs = entries.of_inode(ino);
     seqs.retain(|seq| entries.get(*seq).is_some_and(Entry::is_untouched));
     seqs

@@ -9,8 +9,22 @@ use crate::api::{ApiError, ErrorKind, FileId, FileMetadata};
 use super::catalogue::row_where;
 use super::db::Durability;
 use super::queue::{EntriesGuard, Entry, now};
-use super::rows::{adopt, drop_records, forget, insert_deletes, take_superseded};
-use super::{Body, Class, Cleanup, Millis, Pending, Record, Seq, State, StateError, Work};
+use super::rows::{
+    adopt, drop_records, forget, forget_former, insert_deletes, remember_confirmed, supersede_id,
+    take_superseded,
+};
+use super::{Body, Class, Cleanup, KeptAs, Millis, Pending, Record, Seq, State, StateError, Work};
+
+/// A save's end.
+#[derive(Debug, Clone, Copy)]
+pub struct Confirmed<'a> {
+    /// What the service has for it.
+    pub file: &'a FileMetadata,
+    /// Whether that it is ours is a guess: then it is never deleted.
+    pub spared: bool,
+    /// The copy kept here, where one is.
+    pub kept: Option<KeptAs>,
+}
 
 impl State {
     /// The next record for a worker of `class`; blocks, `None` when the outbox stops.
@@ -45,7 +59,7 @@ impl State {
             return Ok(());
         };
         entry.is_noted = true;
-        self.write(Durability::Durable, |tx| {
+        self.write("sending", Durability::Durable, |tx| {
             tx.sql.execute(
                 "UPDATE outbox SET sent_at = ?2 WHERE seq = ?1",
                 params![seq.0, now()],
@@ -54,31 +68,38 @@ impl State {
         })
     }
 
-    /// The end of a save: the service has `file` for the record, and its bytes are kept here. Who waits is told. A file
-    /// that was removed while it was on its way is deleted again, unless it is `spared`: that it is ours is a guess.
-    pub fn confirm(
-        &self,
-        seq: Seq,
-        file: &FileMetadata,
-        spared: bool,
-    ) -> Result<Cleanup, StateError> {
+    /// The end of a save: the service has its file, and its bytes are kept here. Who waits is told. A file that was
+    /// removed while it was on its way is deleted again, unless it is spared.
+    pub fn confirm(&self, seq: Seq, confirmed: &Confirmed<'_>) -> Result<Cleanup, StateError> {
+        let Confirmed { file, spared, .. } = *confirmed;
         let mut entries = self.queue.entries();
-        let Some((ino, renamed)) = entries.get(seq).and_then(|entry| match &entry.record.work {
-            Work::Save { ino, body, .. } => Some((*ino, *body == Body::Held)),
-            Work::Delete { .. } => None,
-        }) else {
+        let Some((ino, renamed, digest)) =
+            entries.get(seq).and_then(|entry| match &entry.record.work {
+                Work::Save {
+                    ino, body, digest, ..
+                } => Some((*ino, *body == Body::Held, *digest)),
+                Work::Delete { .. } => None,
+            })
+        else {
             return Ok(Cleanup::new());
         };
         self.queue.save_confirmed();
         entries.had_room_for(file.size_bytes);
         // What a rename put this inode in place of goes when its last content is there, not an earlier one.
         let is_last = entries.of_inode(ino).last() == Some(&seq);
-        let deletes = self.write(Durability::Durable, |tx| {
+        let deletes = self.write("confirm", Durability::Durable, |tx| {
             drop_records(tx, &[seq])?;
             let mut deletes = Vec::new();
             match row_where(&tx.sql, "ino = ?1", [ino.0 as i64])? {
                 Some(row) => {
-                    let replaced = adopt(tx, &row, file, spared, now())?;
+                    let replaced = adopt(tx, &row, digest, confirmed, now())?;
+                    if let (Some(id), []) = (&row.id, &replaced[..]) {
+                        // It stays at the service beside its successor, as a file of its own.
+                        forget_former(tx, id)?;
+                    }
+                    if !is_last {
+                        remember_confirmed(tx, ino, file)?;
+                    }
                     deletes.extend(insert_deletes(
                         tx,
                         &replaced,
@@ -88,6 +109,8 @@ impl State {
                     )?);
                 }
                 None if spared => {}
+                // Removed, or replaced by a rename: what took its name first.
+                None if supersede_id(tx, file)? => {}
                 None => {
                     let doomed = [file.id.clone()];
                     deletes.extend(insert_deletes(tx, &doomed, &file.filename, false, now())?);
@@ -114,18 +137,21 @@ impl State {
     /// The end of a save whose file was removed before the service had it.
     pub fn abandon(&self, seq: Seq) -> Result<Cleanup, StateError> {
         let mut entries = self.queue.entries();
-        self.write(Durability::Relaxed, |tx| drop_records(tx, &[seq]))?;
+        self.write("abandon", Durability::Relaxed, |tx| {
+            drop_records(tx, &[seq])
+        })?;
         Ok(forget(&mut entries, &[seq]))
     }
 
     /// The end of a deletion.
     pub fn deleted(&self, seq: Seq, id: &FileId) -> Result<(), StateError> {
         let mut entries = self.queue.entries();
-        self.write(Durability::Relaxed, |tx| {
+        self.write("deleted", Durability::Relaxed, |tx| {
             tx.sql.execute(
                 "UPDATE hidden SET deleted_at = ?2 WHERE id = ?1",
                 params![id.as_str(), now()],
             )?;
+            forget_former(tx, id)?;
             drop_records(tx, &[seq])
         })?;
         forget(&mut entries, &[seq]);
@@ -175,7 +201,7 @@ impl State {
             }
         }
         let sent_at = entries.get(seq).and_then(|entry| entry.record.sent_at);
-        self.write(Durability::Relaxed, |tx| {
+        self.write("postpone", Durability::Relaxed, |tx| {
             tx.sql.execute(
                 "UPDATE outbox SET tries = tries + 1, not_before = ?2, last_error = ?3, sent_at = ?4 WHERE seq = ?1",
                 params![seq.0, not_before, error.to_string(), sent_at],
@@ -202,9 +228,10 @@ impl State {
     /// Gives a deletion up that the service refuses for good: the id may be listed again.
     pub fn give_up_delete(&self, seq: Seq, id: &FileId) -> Result<(), StateError> {
         let mut entries = self.queue.entries();
-        self.write(Durability::Durable, |tx| {
+        self.write("give up a deletion", Durability::Durable, |tx| {
             tx.sql
                 .execute("DELETE FROM hidden WHERE id = ?1", [id.as_str()])?;
+            forget_former(tx, id)?;
             drop_records(tx, &[seq])
         })?;
         entries.remove(seq);

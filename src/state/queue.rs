@@ -450,6 +450,11 @@ impl EntriesGuard<'_> {
         }
     }
 
+    /// Whether the inode is open for writing.
+    pub(super) fn is_being_written(&self, ino: Ino) -> bool {
+        self.inner.writing.contains_key(&ino)
+    }
+
     /// Whether the inode has content here that the service has not confirmed, or is about to.
     pub(super) fn is_changing(&self, ino: Ino) -> bool {
         self.inner.of_inode.contains_key(&ino) || self.inner.writing.contains_key(&ino)

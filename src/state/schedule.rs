@@ -151,6 +151,7 @@ mod tests {
                 ino: Ino(ino),
                 size: 0,
                 mime_type: String::new(),
+                digest: None,
                 body: Body::Inline,
             },
             None => Work::Delete {

@@ -8,12 +8,11 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use afs::emulator::{
-    Config, Emulator, FaultAction, FaultAnswer, FaultMoment, FaultRule, LoggedCall,
-};
+use afs::emulator::{Config, FaultAction, FaultAnswer, FaultMoment, FaultRule, LoggedCall};
 
 use super::harness::{Calls, World, errno, eventually, pattern, within};
 use super::hung::{close_of, mount_has_confirmed};
+use super::versions::Service;
 
 fn once(call: LoggedCall, when: FaultMoment, action: FaultAction) -> FaultRule {
     FaultRule {
@@ -277,11 +276,10 @@ fn without_a_server_what_is_here_is_served_and_saves_arrive_when_it_is_back() {
     // Names can be changed without anybody to ask.
     mount.sh("rm removed; mv kept moved");
 
-    world.emulator = Emulator::start(Config {
+    world.emulator = Service::start(Config {
         listen: address,
         ..config
-    })
-    .unwrap();
+    });
     eventually("everything arrives", || {
         let mut names: Vec<_> = world.emulator.files().unwrap();
         names.sort_by(|a, b| a.filename.cmp(&b.filename));

@@ -8,6 +8,7 @@ mod mounted;
 use std::time::Duration;
 
 use afs::config::WRITE_BACK_PACE;
+use afs::fs::Dropped;
 use mounted::Mounted;
 pub(crate) use mounted::read_names;
 
@@ -59,6 +60,14 @@ pub(crate) trait Surface {
     fn rename(&self, from: &str, to: &str, flags: u32) -> Answer<()>;
     /// Names and inode numbers as the directory lists them, without dots.
     fn list(&self, path: &str) -> Answer<Vec<(String, u64)>>;
+    /// Gives up what is pending under a name, as `afs pending --drop NAME` does; why not, as a sentence.
+    fn drop_pending(&self, name: &str) -> Result<Vec<Dropped>, String>;
+    /// Has a draft that was never closed sent, as `afs pending --retry NAME` does; how much is tried again.
+    fn retry(&self, name: Option<&str>) -> Result<usize, String>;
+    /// Drafts that were never closed: names and sizes.
+    fn unfinished(&self) -> Vec<(String, u64)>;
+    /// Ends in good order while files are open, as SIGTERM does.
+    fn terminate(self: Box<Self>);
     /// Ends without a chance to finish anything, as `kill -9` does.
     fn kill(self: Box<Self>);
     /// Unmounts cleanly: what is due at the service has been done.

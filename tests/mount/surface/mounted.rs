@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use afs::config::WRITE_BACK_PACE;
+use afs::control::{ChangeKind, Client, ControlError, DroppedChange, Reply, Request};
+use afs::fs::{Dropped, DroppedKind};
 use rustix::fs::{Access, AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
@@ -20,6 +22,7 @@ pub(super) struct Mounted {
     open: Mutex<OpenFiles>,
     mount: Mount,
     next: AtomicU64,
+    state_dir: PathBuf,
 }
 
 #[derive(Default)]
@@ -54,6 +57,7 @@ impl Mounted {
             mount: world.mount_with(&options),
             open: Mutex::default(),
             next: AtomicU64::new(1),
+            state_dir: world.state_dir(),
         }
     }
 
@@ -63,6 +67,15 @@ impl Mounted {
         at.push("/");
         at.push(path);
         at.into()
+    }
+
+    /// Over the control socket: a program that is started has a copy of every open file for a moment.
+    fn ask(&self, request: &Request) -> Result<Reply, String> {
+        let mut client = Client::connect(&self.state_dir).expect("a mount that answers");
+        match client.ask(request) {
+            Err(ControlError::Refused(why)) => Err(why),
+            reply => Ok(reply.expect("an answer")),
+        }
     }
 
     fn file(&self, fd: Fd) -> Arc<File> {
@@ -180,6 +193,39 @@ impl Surface for Mounted {
         read_names(&mut answer(Dir::new(directory))?)
     }
 
+    fn drop_pending(&self, name: &str) -> Result<Vec<Dropped>, String> {
+        let name = name.to_owned();
+        match self.ask(&Request::Drop { name })? {
+            Reply::Dropped { changes } => Ok(changes.into_iter().map(dropped).collect()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn retry(&self, name: Option<&str>) -> Result<usize, String> {
+        let name = name.map(str::to_owned);
+        match self.ask(&Request::Retry { name })? {
+            Reply::Retried { count } => Ok(count),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn unfinished(&self) -> Vec<(String, u64)> {
+        match self.ask(&Request::Pending) {
+            Ok(Reply::Pending { changes }) => changes
+                .into_iter()
+                .filter(|change| change.kind == ChangeKind::Unfinished)
+                .map(|change| (change.name, change.size))
+                .collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn terminate(self: Box<Self>) {
+        self.mount.signal("TERM");
+        // Its files are open until the process is gone.
+        assert_eq!(self.mount.wait(), Some(0));
+    }
+
     fn kill(self: Box<Self>) {
         self.mount.signal("KILL");
         drop(self.open);
@@ -221,6 +267,20 @@ fn times(mtime: i64) -> Timestamps {
     Timestamps {
         last_access: time,
         last_modification: time,
+    }
+}
+
+fn dropped(change: DroppedChange) -> Dropped {
+    Dropped {
+        kind: match change.kind {
+            ChangeKind::Save => DroppedKind::Save,
+            ChangeKind::Delete => DroppedKind::Delete,
+            ChangeKind::Unfinished => DroppedKind::Unfinished,
+        },
+        name: change.name,
+        size: change.size,
+        in_trash: change.in_trash,
+        may_have_arrived: change.may_have_arrived,
     }
 }
 
