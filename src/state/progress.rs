@@ -286,6 +286,7 @@ impl State {
                 record: entry.record.clone(),
                 stands_for: entry.stands_for,
                 in_flight: entry.in_flight,
+                sent: self.transfers.sent(entry.record.seq),
                 on_hold: entry.on_hold,
                 waits_for_room: rules.waits_for_room(entry),
                 last_error: entry.last_error.clone(),

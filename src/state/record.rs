@@ -113,6 +113,8 @@ pub struct Pending {
     pub stands_for: Seq,
     /// Whether a worker has it.
     pub in_flight: bool,
+    /// Bytes of it that are sent.
+    pub sent: u64,
     /// Whether it waits for an open handle.
     pub on_hold: bool,
     /// Whether it waits until the service has room for a smaller one.

@@ -210,7 +210,7 @@ impl Worker {
             filename: record.name.clone(),
             mime_type: save.mime_type.to_owned(),
             size: save.size,
-            body: bytes,
+            body: Box::new(self.state.count_transfer(record.seq, bytes)),
         })?;
         if file.size_bytes != save.size {
             return Err(self.disown(&file, save.size).into());

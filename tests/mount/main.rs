@@ -8,6 +8,7 @@ mod campaign;
 mod copies;
 mod directory;
 mod dropping;
+mod ending;
 mod failing;
 mod files;
 mod harness;
