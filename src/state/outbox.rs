@@ -18,7 +18,7 @@ use super::db::Durability;
 use super::queue::{EntriesGuard, Entry, now};
 use super::rows::{
     Content, deletable_id, drop_records, forget, insert_deletes, insert_save, remember, supersede,
-    take_superseded,
+    supersede_moved, take_superseded,
 };
 use super::unfinished::forget_draft;
 use super::{Body, Digest, Ino, Millis, Nanos, Seq, State, StateError, Ticket, Work};
@@ -235,7 +235,13 @@ impl State {
             tx.sql
                 .execute("DELETE FROM files WHERE ino = ?1", [ino.0 as i64])?;
             tx.touched.push(ino);
-            insert_deletes(tx, &doomed, name, false, now)
+            let mut gone = Vec::new();
+            for id in doomed {
+                if !supersede_moved(tx, &id, name)? {
+                    gone.push(id);
+                }
+            }
+            insert_deletes(tx, &gone, name, false, now)
         })?;
         let cleanup = forget(&mut entries, &dropped);
         entries.needs_no_room(ino);

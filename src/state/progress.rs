@@ -169,7 +169,7 @@ impl State {
     ) -> Result<(), StateError> {
         let mut entries = self.queue.entries();
         let is_full = error.kind == ErrorKind::StorageFull;
-        let is_removed = self.is_removed(&entries, seq)?;
+        let is_removed = self.is_removed(&entries, seq);
         let not_before = if is_full && (is_removed || entries.has_missed_room(seq)) {
             now()
         } else {
@@ -211,11 +211,10 @@ impl State {
     }
 
     /// Whether the record's file was removed while it was on its way: then there is nothing to wait for.
-    fn is_removed(&self, entries: &EntriesGuard<'_>, seq: Seq) -> Result<bool, StateError> {
-        match entries.get(seq).and_then(|entry| entry.record.ino()) {
-            Some(ino) => Ok(self.row(ino)?.is_none()),
-            None => Ok(false),
-        }
+    fn is_removed(&self, entries: &EntriesGuard<'_>, seq: Seq) -> bool {
+        let ino = entries.get(seq).and_then(|entry| entry.record.ino());
+        // A database that can't be read must not keep the record from its next try.
+        ino.is_some_and(|ino| self.row(ino).is_ok_and(|row| row.is_none()))
     }
 
     /// Why saves fail at present: the error of the last one that was reported as failed for a passing trouble, until
