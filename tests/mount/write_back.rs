@@ -18,7 +18,6 @@ on_both! {
     many_saves_by_remove_and_create_are_the_first_and_the_newest
     what_replaces_a_slow_upload_is_sent_once_after_it
     a_file_removed_before_its_turn_is_never_sent
-    a_closed_file_survives_a_kill
     what_was_synced_is_durable_at_once_in_both_modes
 }
 
@@ -124,21 +123,6 @@ fn a_file_removed_before_its_turn_is_never_sent(on: On) {
     assert!(world.emulator.files().unwrap().is_empty());
 }
 
-fn a_closed_file_survives_a_kill(on: On) {
-    let world = World::new();
-    let fs = on.start_with(&world, Setup::write_back());
-    fs.put("f", b"first").unwrap();
-    eventually("the first is sent", || !world.all_stored("f").is_empty());
-    fs.put("f", b"second").unwrap();
-    fs.put("large", &pattern(1_500_000)).unwrap();
-    fs.kill();
-    let fs = on.start_with(&world, Setup::write_back());
-    assert_eq!(fs.get("f").unwrap(), b"second");
-    fs.end();
-    assert_eq!(world.stored_bytes("f"), b"second");
-    assert_eq!(world.stored("large").size_bytes, 1_500_000);
-}
-
 fn what_was_synced_is_durable_at_once_in_both_modes(on: On) {
     for setup in [Setup::default(), Setup::write_back()] {
         let world = World::new();
@@ -213,6 +197,22 @@ fn a_flush_sends_at_once_what_waits_for_its_turn() {
     assert!(flushed.success());
     assert_eq!(world.stored_bytes("f"), b"two\n");
     assert_eq!(world.stored_bytes(".f.aB3dE9"), b"three\n");
+}
+
+#[test]
+fn a_closed_file_survives_a_kill() {
+    let world = World::new();
+    let fs = On::Mounted.start_with(&world, Setup::write_back());
+    fs.put("f", b"first").unwrap();
+    eventually("the first is sent", || !world.all_stored("f").is_empty());
+    fs.put("f", b"second").unwrap();
+    fs.put("large", &pattern(1_500_000)).unwrap();
+    fs.kill();
+    let fs = On::Mounted.start_with(&world, Setup::write_back());
+    assert_eq!(fs.get("f").unwrap(), b"second");
+    fs.end();
+    assert_eq!(world.stored_bytes("f"), b"second");
+    assert_eq!(world.stored("large").size_bytes, 1_500_000);
 }
 
 /// What is saved meanwhile does not wait for its turn either: the flush would wait with it, again and again.
