@@ -21,7 +21,7 @@ use super::rows::{
     supersede_moved, take_superseded,
 };
 use super::unfinished::forget_draft;
-use super::{Body, Digest, Ino, Millis, Nanos, Seq, State, StateError, Ticket, Work};
+use super::{Body, Digest, Doom, Ino, Millis, Nanos, Seq, State, StateError, Ticket, Work};
 
 /// Content that will not change any more, on its way into the outbox.
 #[derive(Debug)]
@@ -241,7 +241,7 @@ impl State {
                     gone.push(id);
                 }
             }
-            insert_deletes(tx, &gone, name, false, now)
+            insert_deletes(tx, &gone, name, Doom::Removed, now)
         })?;
         let cleanup = forget(&mut entries, &dropped);
         entries.needs_no_room(ino);
