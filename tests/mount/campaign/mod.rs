@@ -247,7 +247,7 @@ impl Lane {
     /// Waits for the writers, who have no mount any more.
     fn wait_for(&self, writers: &mut [Writer]) {
         let deadline = Instant::now() + STUCK;
-        while writers.iter_mut().any(|writer| writer.is_running()) {
+        while writers.iter_mut().any(Writer::is_running) {
             if Instant::now() > deadline {
                 abort(&self.world);
                 panic!(

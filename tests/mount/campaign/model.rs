@@ -3,6 +3,7 @@
 //! the contents that could have been renamed to it last.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use super::plan::{Operation, SHARED, Version};
 
@@ -167,7 +168,7 @@ fn told(
     for name in names {
         let (is, before, after) = (own.get(name), before.get(name), after.get(name));
         if is != before || is != after {
-            text += &format!("\n  {name} is {is:?}, may be {before:?} or {after:?}");
+            let _ = write!(text, "\n  {name} is {is:?}, may be {before:?} or {after:?}");
         }
     }
     text
