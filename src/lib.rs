@@ -3,6 +3,7 @@
 //! This file is the map. Each room imports only the rooms above it (`tests/house.rs` holds that):
 //!
 //! - [`api`]: the service as a trait of five calls, its types, its errors, and the HTTP client behind it
+//! - [`disk`]: changes to the local disk, each a step that can be watched and made to fail
 //! - [`state`]: one database a workspace: the catalogue of known files and the outbox of unconfirmed work
 //! - [`store`]: bytes on disk by file id: kept, cached, staged
 //! - [`names`]: what the service calls a file <-> what its directory entry is called, pure functions
@@ -20,6 +21,7 @@ pub mod api;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod disk;
 pub mod emulator;
 pub mod fs;
 pub mod fuse;

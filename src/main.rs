@@ -11,6 +11,7 @@ fn main() -> ExitCode {
         Command::Status(arguments) => cli::status::status(&arguments),
         Command::Pending(arguments) => cli::status::show_pending(&arguments),
         Command::Flush(arguments) => cli::status::flush(&arguments),
+        Command::Cache(arguments) => cli::cache::run(&arguments),
         Command::Emulator(arguments) => cli::emulator::run(arguments),
     }
 }

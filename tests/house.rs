@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// The rooms from top to bottom, as in the map in `src/lib.rs`.
-const ROOMS: [&str; 13] = [
-    "api", "state", "store", "names", "sync", "fs", "uploader", "fuse", "control", "emulator",
-    "config", "mount", "cli",
+const ROOMS: [&str; 14] = [
+    "api", "disk", "state", "store", "names", "sync", "fs", "uploader", "fuse", "control",
+    "emulator", "config", "mount", "cli",
 ];
 
 /// Rooms that see less of the house than their place would allow.

@@ -3,6 +3,7 @@
 //! Arguments are not settings: each command turns what was typed into a plain request and hands it on. Exit codes: 0 done,
 //! 1 failed, 2 typed wrongly.
 
+pub mod cache;
 pub mod emulator;
 mod logging;
 pub mod mount;
@@ -59,6 +60,8 @@ pub enum Command {
     Pending(status::PendingArguments),
     /// Wait until the service has everything
     Flush(status::FlushArguments),
+    /// Look after the copies on this machine
+    Cache(cache::CacheArguments),
     /// Serve the Files API on this machine, for tests and demos
     Emulator(emulator::EmulatorArguments),
 }

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::{HumanBytes, HumanDuration, ProgressBar};
 
-use super::failed;
-use super::talk::{Reached, reach, unexpected};
-use crate::control::{Change, ChangeKind, Client, ControlError, Progress, Reply, Request, Status};
+use super::talk::{NOTHING_MOUNTED, Reached, printable, reach, unexpected};
+use super::{failed, typed_wrongly};
+use crate::control::{
+    Change, ChangeKind, Client, ControlError, DroppedChange, Progress, Reply, Request, Status,
+};
 
 /// What is done within this needs no words.
 const FIRST_WORD: Duration = Duration::from_secs(2);
@@ -17,9 +19,8 @@ const FIRST_WORD: Duration = Duration::from_secs(2);
 /// Between two lines of progress where they don't overwrite each other.
 const PLAIN_PACE: Duration = Duration::from_secs(10);
 
-/// What is said where nobody could be asked. That nothing is pending would be a guess: an earlier mount may have left
-/// changes to the next one.
-const NOTHING_MOUNTED: &str = "nothing is mounted; to mount: afs mount ~/claude-files";
+/// What to do about a file that was never closed.
+const UNFINISHED: &str = "never closed by its program; send it with afs pending --retry NAME, or give it up with --drop NAME";
 
 /// What can be typed after `afs status`.
 #[derive(Debug, Args)]
@@ -44,6 +45,7 @@ Examples:
   afs pending --retry report.pdf  try that one again now
   afs pending ~/claude-files --retry
                                   try everything of this mount again now
+  afs pending --drop report.pdf   don't send that one: what the service has stays
   afs pending --json              for scripts")]
 pub struct PendingArguments {
     /// Where it is mounted; every mount where none is named
@@ -55,6 +57,9 @@ pub struct PendingArguments {
     /// Try again now what failed: the file of this name, or everything
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
     retry: Option<String>,
+    /// Give up what is pending under this name; bytes that were not sent go to the trash
+    #[arg(long, value_name = "NAME", conflicts_with = "retry")]
+    drop: Option<String>,
 }
 
 /// What can be typed after `afs flush`.
@@ -139,6 +144,22 @@ fn listing(status: &Status) -> String {
 }
 
 fn pending(status: &Status) -> String {
+    let changes = pending_changes(status);
+    match status.unfinished {
+        0 => changes,
+        count => format!(
+            "{changes}; {} never closed by {}: afs pending",
+            files(count),
+            if count == 1 {
+                "its program"
+            } else {
+                "their programs"
+            }
+        ),
+    }
+}
+
+fn pending_changes(status: &Status) -> String {
     match (status.pending, status.failed) {
         (0, _) => "nothing".to_owned(),
         (pending, 0) => changes(pending),
@@ -161,6 +182,11 @@ pub fn show_pending(arguments: &PendingArguments) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let several = reached.len() > 1;
+    if several && arguments.drop.is_some() {
+        return typed_wrongly(
+            &"several workspaces are mounted; say in which: afs pending MOUNTPOINT --drop NAME",
+        );
+    }
     let mut all_well = true;
     let mut known = Vec::new();
     for mount in reached {
@@ -215,6 +241,16 @@ fn pending_of(
             other => return Err(unexpected(&other)),
         }
     }
+    if let Some(name) = arguments.drop.clone() {
+        match client.ask(&Request::Drop { name })? {
+            Reply::Dropped { changes } => {
+                for change in &changes {
+                    eprintln!("{}", what_was_dropped(change));
+                }
+            }
+            other => return Err(unexpected(&other)),
+        }
+    }
     match client.ask(&Request::Pending)? {
         Reply::Pending { changes } => Ok(changes),
         other => Err(unexpected(&other)),
@@ -225,8 +261,10 @@ fn print_change(change: &Change) {
     let what = match change.kind {
         ChangeKind::Save => format!("save   {}", HumanBytes(change.size)),
         ChangeKind::Delete => "delete".to_owned(),
+        ChangeKind::Unfinished => format!("unfinished   {}", HumanBytes(change.size)),
     };
     let state = match (&change.last_error, change.in_flight, change.waits_for_close) {
+        _ if change.kind == ChangeKind::Unfinished => UNFINISHED.to_owned(),
         (_, true, _) => "on its way".to_owned(),
         (_, _, true) => "waits until it is closed".to_owned(),
         (Some(error), ..) => format!("tried {} times: {error}", change.tries),
@@ -235,11 +273,21 @@ fn print_change(change: &Change) {
     println!("{what:<20} {:<40} {state}", printable(&change.name));
 }
 
-/// A name as it may go to a terminal: without anything that could steer it.
-fn printable(name: &str) -> String {
-    name.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
+/// What was given up, as a sentence.
+fn what_was_dropped(change: &DroppedChange) -> String {
+    let name = printable(&change.name);
+    let mut said = match (change.kind, change.in_trash) {
+        (ChangeKind::Delete, _) => format!("{name} is not deleted: it stays at the service"),
+        (ChangeKind::Save | ChangeKind::Unfinished, true) => format!(
+            "{name} is not sent; its {} are in the trash",
+            HumanBytes(change.size)
+        ),
+        (ChangeKind::Save | ChangeKind::Unfinished, false) => format!("{name} is not sent"),
+    };
+    if change.may_have_arrived {
+        said += "; an earlier try may have arrived: afs looks for it and deletes it at the service";
+    }
+    said
 }
 
 /// Waits until the service has everything.
@@ -317,6 +365,13 @@ fn changes(count: usize) -> String {
     match count {
         1 => "1 change".to_owned(),
         count => format!("{count} changes"),
+    }
+}
+
+pub(super) fn files(count: usize) -> String {
+    match count {
+        1 => "1 file".to_owned(),
+        count => format!("{count} files"),
     }
 }
 

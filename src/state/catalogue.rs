@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::api::{FileId, FileMetadata};
 
 use super::db::{Durability, Tx};
-use super::{Ino, Nanos, State, StateError, lock};
+use super::{Digest, Ino, Millis, Nanos, State, StateError, lock};
 
 /// What is known of one inode.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +46,21 @@ pub struct Row {
     /// Whether its id is never deleted from here: that it is ours was a guess among several, or who replaced it was killed
     /// in the middle.
     pub spared: bool,
+    /// The digest of the confirmed content, where it was saved here.
+    pub digest: Option<Digest>,
+    /// What its kept copy is known by.
+    pub kept: Option<KeptAs>,
+    /// When its id was first known here, milliseconds.
+    pub learned_at: Millis,
+}
+
+/// What a kept copy was when it was put in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeptAs {
+    /// Bytes.
+    pub size: u64,
+    /// Its modification time.
+    pub mtime: Nanos,
 }
 
 /// A row to be: a file seen at the service.
@@ -62,7 +77,7 @@ pub struct NewRow<'a> {
 }
 
 pub(super) const COLUMNS: &str = "ino, name, suffixed, id, filename, mime_type, size, created_at, mtime, ctime, \
-     downloadable, scope, own, spared";
+     downloadable, scope, own, spared, sha256, kept_size, kept_mtime, learned_at";
 
 impl Row {
     pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
@@ -81,6 +96,15 @@ impl Row {
             scope: row.get(11)?,
             own: row.get(12)?,
             spared: row.get(13)?,
+            digest: Digest::from_column(row.get(14)?),
+            kept: match (row.get::<_, Option<i64>>(15)?, row.get(16)?) {
+                (Some(size), Some(mtime)) => Some(KeptAs {
+                    size: size as u64,
+                    mtime,
+                }),
+                _ => None,
+            },
+            learned_at: row.get(17)?,
         })
     }
 }
@@ -124,6 +148,17 @@ impl State {
         })
     }
 
+    /// Files saved through this machine and confirmed, in the order of their numbers, after `after`.
+    pub fn own_files(&self, after: Ino, limit: usize) -> Result<Vec<Row>, StateError> {
+        self.db.read(|sql| {
+            let mut statement = sql.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM files WHERE ino > ?1 AND own = 1 AND id IS NOT NULL ORDER BY ino LIMIT ?2"
+            ))?;
+            let rows = statement.query_map(params![after.0 as i64, limit as i64], Row::read)?;
+            rows.collect()
+        })
+    }
+
     /// How many files the directory shows, and their bytes.
     pub fn totals(&self) -> Result<(u64, u64), StateError> {
         self.db.read(|sql| {
@@ -153,7 +188,7 @@ impl State {
 
     /// A new, empty, local file. Not durable by itself: a file that was never closed was never promised.
     pub fn create(&self, name: &str, mime_type: &str, now: Nanos) -> Result<Arc<Row>, StateError> {
-        let ino = self.write(Durability::Relaxed, |tx| {
+        let ino = self.write("create", Durability::Relaxed, |tx| {
             tx.sql
                 .prepare_cached(
                     "INSERT INTO files (name, filename, mime_type, size, created_at, mtime, ctime, downloadable, own, \
@@ -170,7 +205,7 @@ impl State {
 
     /// Sets a file's times.
     pub fn set_times(&self, ino: Ino, mtime: Nanos, ctime: Nanos) -> Result<(), StateError> {
-        self.write(Durability::Relaxed, |tx| {
+        self.write("set times", Durability::Relaxed, |tx| {
             tx.sql
                 .prepare_cached("UPDATE files SET mtime = ?2, ctime = ?3 WHERE ino = ?1")?
                 .execute(params![ino.0 as i64, mtime, ctime])?;
@@ -182,7 +217,7 @@ impl State {
     /// Brings every commit so far to disk.
     pub fn sync(&self) -> Result<(), StateError> {
         // A durable commit takes all earlier ones along; without a change SQLite writes none.
-        self.write(Durability::Durable, |tx| {
+        self.write("sync", Durability::Durable, |tx| {
             tx.sql.execute(
                 "INSERT INTO facts (key, value) VALUES ('synced', '1') \
                  ON CONFLICT (key) DO UPDATE SET value = 1 - value",
@@ -194,7 +229,7 @@ impl State {
 
     /// Has the service keep the file's present id when its content is replaced.
     pub fn spare(&self, ino: Ino) -> Result<(), StateError> {
-        self.write(Durability::Relaxed, |tx| {
+        self.write("spare", Durability::Relaxed, |tx| {
             tx.sql
                 .execute("UPDATE files SET spared = 1 WHERE ino = ?1", [ino.0 as i64])?;
             tx.touched.push(ino);
@@ -214,7 +249,7 @@ impl State {
 
     /// Remembers a fact about the workspace.
     pub fn set_fact(&self, key: &str, value: &str) -> Result<(), StateError> {
-        self.write(Durability::Relaxed, |tx| {
+        self.write("fact", Durability::Relaxed, |tx| {
             tx.sql.execute(
                 "INSERT INTO facts (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2",
                 [key, value],
@@ -223,13 +258,14 @@ impl State {
         })
     }
 
-    /// A transaction, after which no cached row is older than it.
+    /// A transaction, after which no cached row is older than it. Its beginning and its commit are steps of this name.
     pub(super) fn write<T>(
         &self,
+        name: &'static str,
         durability: Durability,
         write: impl FnOnce(&mut Tx<'_>) -> Result<T, StateError>,
     ) -> Result<T, StateError> {
-        let (value, touched) = self.db.write(durability, write)?;
+        let (value, touched) = self.db.write(name, durability, write)?;
         self.cache.forget(&touched);
         Ok(value)
     }

@@ -2,12 +2,15 @@
 
 use std::fmt;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use crate::disk::{Disk, Step};
 
 use super::{Ino, lock, schema::MIGRATIONS};
 
@@ -58,6 +61,36 @@ impl From<rusqlite::Error> for StateError {
     }
 }
 
+/// Why a step of the database failed.
+enum Failed {
+    Disk(std::io::Error),
+    Sql(rusqlite::Error),
+}
+
+impl From<std::io::Error> for Failed {
+    fn from(error: std::io::Error) -> Self {
+        Self::Disk(error)
+    }
+}
+
+impl From<rusqlite::Error> for Failed {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl Failed {
+    fn of(self, path: &Path) -> StateError {
+        match self {
+            Self::Disk(error) => match error.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StateError::Full,
+                _ => StateError::Io(path.to_owned(), error),
+            },
+            Self::Sql(error) => error.into(),
+        }
+    }
+}
+
 /// Whether a commit returns before or after the disk has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Durability {
@@ -74,6 +107,7 @@ pub(super) struct Tx<'a> {
 }
 
 pub(super) struct Db {
+    disk: Disk,
     path: PathBuf,
     writer: Mutex<Connection>,
     idle_readers: Mutex<Vec<Connection>>,
@@ -88,7 +122,7 @@ impl fmt::Debug for Db {
 }
 
 impl Db {
-    pub(super) fn open(path: &Path) -> Result<Self, StateError> {
+    pub(super) fn open(disk: &Disk, path: &Path) -> Result<Self, StateError> {
         // SQLite makes files that others may read, and gives its log and index the mode the database has.
         File::options()
             .create(true)
@@ -101,6 +135,7 @@ impl Db {
         writer.busy_timeout(Duration::from_secs(5))?;
         writer.set_prepared_statement_cache_capacity(64);
         let mut db = Self {
+            disk: disk.clone(),
             path: path.to_owned(),
             writer: Mutex::new(writer),
             idle_readers: Mutex::new(Vec::new()),
@@ -120,10 +155,17 @@ impl Db {
             return Err(StateError::Newer { found });
         }
         for (version, script) in MIGRATIONS.iter().enumerate().skip(found) {
-            let tx = writer.transaction()?;
-            tx.execute_batch(script)?;
-            tx.pragma_update(None, "user_version", version as u32 + 1)?;
-            tx.commit()?;
+            let step = Step::Commit {
+                name: "migrate",
+                is_durable: true,
+            };
+            let migrated = self.disk.step(step, || -> Result<(), Failed> {
+                let tx = writer.transaction()?;
+                tx.execute_batch(script)?;
+                tx.pragma_update(None, "user_version", version as u32 + 1)?;
+                Ok(tx.commit()?)
+            });
+            migrated.map_err(|failed| failed.of(&self.path))?;
         }
         Ok(())
     }
@@ -151,9 +193,20 @@ impl Db {
         Ok(connection)
     }
 
+    /// Takes a step of the database.
+    fn step<T>(
+        &self,
+        step: Step<'_>,
+        act: impl FnOnce() -> rusqlite::Result<T>,
+    ) -> Result<T, StateError> {
+        let taken = self.disk.step(step, || act().map_err(Failed::Sql));
+        taken.map_err(|failed| failed.of(&self.path))
+    }
+
     /// Runs `write` in a transaction: all of it or nothing. Returns its result and the rows it touched.
     pub(super) fn write<T>(
         &self,
+        name: &'static str,
         durability: Durability,
         write: impl FnOnce(&mut Tx<'_>) -> Result<T, StateError>,
     ) -> Result<(T, Vec<Ino>), StateError> {
@@ -165,12 +218,20 @@ impl Db {
             Durability::Durable => "FULL",
         };
         writer.pragma_update(None, "synchronous", level)?;
+        let sql = self.step(Step::Begin(name), || {
+            writer.transaction_with_behavior(TransactionBehavior::Immediate)
+        })?;
         let mut tx = Tx {
-            sql: writer.transaction_with_behavior(TransactionBehavior::Immediate)?,
+            sql,
             touched: Vec::new(),
         };
         let value = write(&mut tx)?;
-        tx.sql.commit()?;
-        Ok((value, tx.touched))
+        let Tx { sql, touched } = tx;
+        let commit = Step::Commit {
+            name,
+            is_durable: durability == Durability::Durable,
+        };
+        self.step(commit, || sql.commit())?;
+        Ok((value, touched))
     }
 }

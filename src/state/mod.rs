@@ -10,25 +10,36 @@
 
 mod catalogue;
 mod db;
+mod digest;
+mod giving_up;
 mod merge;
 mod outbox;
 mod progress;
 mod queue;
 mod record;
 mod rows;
+mod schedule;
 mod schema;
+mod unfinished;
 mod workspace;
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, SystemTime};
 
-pub use catalogue::{NewRow, Row};
+pub use catalogue::{KeptAs, NewRow, Row};
 pub use db::StateError;
+pub use digest::{Digest, Digester, Verified};
+pub use giving_up::{GiveUpError, GivenUp};
 pub use merge::Merge;
 pub use outbox::{Cleanup, PendingBody, Sealed, SealedBytes, When};
+pub use progress::Confirmed;
 pub use queue::now;
 pub use record::{Body, Class, Pending, Record, Seq, Ticket, Work};
+pub use unfinished::{Unfinished, UnfinishedSeq};
 pub use workspace::{WorkspaceId, Workspaces};
+
+use crate::disk::Disk;
 
 use catalogue::RowCache;
 use db::Db;
@@ -55,13 +66,29 @@ pub struct State {
 impl State {
     /// Opens (and where needed creates or migrates) `state.db` in `dir`.
     pub fn open(dir: &Path) -> Result<Self, StateError> {
-        let db = Db::open(&dir.join("state.db"))?;
+        Self::open_on(&Disk::real(), dir)
+    }
+
+    /// The same on another disk than the real one.
+    pub fn open_on(disk: &Disk, dir: &Path) -> Result<Self, StateError> {
+        let db = Db::open(disk, &dir.join("state.db"))?;
         let queue = Queue::new(db.read(rows::load)?);
         Ok(Self {
             db,
             cache: RowCache::new(),
             queue,
         })
+    }
+}
+
+/// A file time as the system has it.
+#[must_use]
+pub fn system_time(nanos: Nanos) -> SystemTime {
+    let distance = Duration::from_nanos(nanos.unsigned_abs());
+    if nanos < 0 {
+        SystemTime::UNIX_EPOCH - distance
+    } else {
+        SystemTime::UNIX_EPOCH + distance
     }
 }
 

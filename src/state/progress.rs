@@ -1,22 +1,43 @@
 //! What becomes of records: the uploader takes them, and says how they ended.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::params;
 
-use crate::api::{ApiError, FileId, FileMetadata};
+use crate::api::{ApiError, ErrorKind, FileId, FileMetadata};
 
 use super::catalogue::row_where;
 use super::db::Durability;
 use super::queue::{Entry, now};
-use super::rows::{adopt, drop_records, forget, insert_deletes, supersede_id, take_superseded};
-use super::{Body, Class, Cleanup, Millis, Pending, Record, Seq, State, StateError, Work};
+use super::rows::{
+    adopt, drop_records, forget, forget_former, insert_deletes, remember_confirmed, supersede_id,
+    take_superseded,
+};
+use super::{Body, Class, Cleanup, KeptAs, Millis, Pending, Record, Seq, State, StateError, Work};
+
+/// A save's end.
+#[derive(Debug, Clone, Copy)]
+pub struct Confirmed<'a> {
+    /// What the service has for it.
+    pub file: &'a FileMetadata,
+    /// Whether that it is ours is a guess: then it is never deleted.
+    pub spared: bool,
+    /// The copy kept here, where one is.
+    pub kept: Option<KeptAs>,
+}
 
 impl State {
     /// The next record for a worker of `class`; blocks, `None` when the outbox stops.
     #[must_use]
     pub fn next_record(&self, class: Class) -> Option<Record> {
         self.queue.next(class)
+    }
+
+    /// From now on nobody waits for saves (write-back), and those of one name are sent `interval` apart at least: each
+    /// time only the newest content. What is hurried goes out at once all the same.
+    pub fn coalesce_saves(&self, interval: Duration) {
+        let interval = Millis::try_from(interval.as_millis()).unwrap_or(Millis::MAX / 2);
+        self.queue.pace(interval);
     }
 
     /// Ends all waiting of workers.
@@ -38,7 +59,7 @@ impl State {
             return Ok(());
         };
         entry.is_noted = true;
-        self.write(Durability::Durable, |tx| {
+        self.write("sending", Durability::Durable, |tx| {
             tx.sql.execute(
                 "UPDATE outbox SET sent_at = ?2 WHERE seq = ?1",
                 params![seq.0, now()],
@@ -47,29 +68,38 @@ impl State {
         })
     }
 
-    /// The end of a save: the service has `file` for the record, and its bytes are kept here. Who waits is told. A file
-    /// that was removed while it was on its way is deleted again, unless it is `spared`: that it is ours is a guess.
-    pub fn confirm(
-        &self,
-        seq: Seq,
-        file: &FileMetadata,
-        spared: bool,
-    ) -> Result<Cleanup, StateError> {
+    /// The end of a save: the service has its file, and its bytes are kept here. Who waits is told. A file that was
+    /// removed while it was on its way is deleted again, unless it is spared.
+    pub fn confirm(&self, seq: Seq, confirmed: &Confirmed<'_>) -> Result<Cleanup, StateError> {
+        let Confirmed { file, spared, .. } = *confirmed;
         let mut entries = self.queue.entries();
-        let Some((ino, renamed)) = entries.get(seq).and_then(|entry| match &entry.record.work {
-            Work::Save { ino, body, .. } => Some((*ino, *body == Body::Held)),
-            Work::Delete { .. } => None,
-        }) else {
+        let Some((ino, renamed, digest)) =
+            entries.get(seq).and_then(|entry| match &entry.record.work {
+                Work::Save {
+                    ino, body, digest, ..
+                } => Some((*ino, *body == Body::Held, *digest)),
+                Work::Delete { .. } => None,
+            })
+        else {
             return Ok(Cleanup::new());
         };
+        self.queue.save_confirmed();
+        entries.had_room_for(file.size_bytes);
         // What a rename put this inode in place of goes when its last content is there, not an earlier one.
         let is_last = entries.of_inode(ino).last() == Some(&seq);
-        let deletes = self.write(Durability::Durable, |tx| {
+        let deletes = self.write("confirm", Durability::Durable, |tx| {
             drop_records(tx, &[seq])?;
             let mut deletes = Vec::new();
             match row_where(&tx.sql, "ino = ?1", [ino.0 as i64])? {
                 Some(row) => {
-                    let replaced = adopt(tx, &row, file, spared, now())?;
+                    let replaced = adopt(tx, &row, digest, confirmed, now())?;
+                    if let (Some(id), []) = (&row.id, &replaced[..]) {
+                        // It stays at the service beside its successor, as a file of its own.
+                        forget_former(tx, id)?;
+                    }
+                    if !is_last {
+                        remember_confirmed(tx, ino, file)?;
+                    }
                     deletes.extend(insert_deletes(
                         tx,
                         &replaced,
@@ -107,21 +137,25 @@ impl State {
     /// The end of a save whose file was removed before the service had it.
     pub fn abandon(&self, seq: Seq) -> Result<Cleanup, StateError> {
         let mut entries = self.queue.entries();
-        self.write(Durability::Relaxed, |tx| drop_records(tx, &[seq]))?;
+        self.write("abandon", Durability::Relaxed, |tx| {
+            drop_records(tx, &[seq])
+        })?;
         Ok(forget(&mut entries, &[seq]))
     }
 
     /// The end of a deletion.
     pub fn deleted(&self, seq: Seq, id: &FileId) -> Result<(), StateError> {
         let mut entries = self.queue.entries();
-        self.write(Durability::Relaxed, |tx| {
+        self.write("deleted", Durability::Relaxed, |tx| {
             tx.sql.execute(
                 "UPDATE hidden SET deleted_at = ?2 WHERE id = ?1",
                 params![id.as_str(), now()],
             )?;
+            forget_former(tx, id)?;
             drop_records(tx, &[seq])
         })?;
         forget(&mut entries, &[seq]);
+        entries.may_have_room();
         Ok(())
     }
 
@@ -135,7 +169,13 @@ impl State {
     ) -> Result<(), StateError> {
         let mut entries = self.queue.entries();
         if let Some(entry) = entries.get_mut(seq) {
+            let now = now();
+            let since = entry.failed_at.replace(now).or(entry.record.tried_at);
+            if report && entry.record.class() == Class::Saves {
+                self.queue.save_failed(error, since.unwrap_or(now));
+            }
             entry.in_flight = false;
+            entry.wants_room = error.kind == ErrorKind::StorageFull;
             entry.not_before = not_before;
             entry.record.tries += 1;
             if error.may_have_happened() {
@@ -152,7 +192,7 @@ impl State {
             }
         }
         let sent_at = entries.get(seq).and_then(|entry| entry.record.sent_at);
-        self.write(Durability::Relaxed, |tx| {
+        self.write("postpone", Durability::Relaxed, |tx| {
             tx.sql.execute(
                 "UPDATE outbox SET tries = tries + 1, not_before = ?2, last_error = ?3, sent_at = ?4 WHERE seq = ?1",
                 params![seq.0, not_before, error.to_string(), sent_at],
@@ -161,31 +201,40 @@ impl State {
         })
     }
 
+    /// Why saves fail at present: the error of the last one that was reported as failed for a passing trouble, until
+    /// one is confirmed again.
+    #[must_use]
+    pub fn away(&self) -> Option<ApiError> {
+        self.queue.away()
+    }
+
     /// Gives a deletion up that the service refuses for good: the id may be listed again.
     pub fn give_up_delete(&self, seq: Seq, id: &FileId) -> Result<(), StateError> {
         let mut entries = self.queue.entries();
-        self.write(Durability::Durable, |tx| {
+        self.write("give up a deletion", Durability::Durable, |tx| {
             tx.sql
                 .execute("DELETE FROM hidden WHERE id = ?1", [id.as_str()])?;
+            forget_former(tx, id)?;
             drop_records(tx, &[seq])
         })?;
         entries.remove(seq);
         Ok(())
     }
 
-    /// Makes failed work due now: that of `name`, or all; how much it is.
+    /// Makes failed work due now: that of `name`, or all; how much it is. What the service had no room for is tried
+    /// where it is named, else the smallest of it is.
     pub fn retry(&self, name: Option<&str>) -> usize {
-        self.make_due(|entry| {
+        self.make_due(name.is_some(), |entry| {
             entry.last_error.is_some() && name.is_none_or(|name| entry.record.name == name)
         })
     }
 
-    /// Makes everything due now that waits for its quiet time or its next try.
+    /// Makes everything due now that waits for its quiet time, its name's pace or its next try.
     pub fn hurry(&self) {
-        self.make_due(|_| true);
+        self.make_due(false, |_| true);
     }
 
-    fn make_due(&self, is_meant: impl Fn(&Entry) -> bool) -> usize {
+    fn make_due(&self, finds_room: bool, is_meant: impl Fn(&Entry) -> bool) -> usize {
         let mut entries = self.queue.entries();
         let meant: Vec<Seq> = entries
             .all()
@@ -195,6 +244,8 @@ impl State {
         for seq in &meant {
             if let Some(entry) = entries.get_mut(*seq) {
                 entry.not_before = 0;
+                entry.is_urgent = true;
+                entry.wants_room &= !finds_room;
             }
         }
         meant.len()
@@ -210,6 +261,7 @@ impl State {
                 record: entry.record.clone(),
                 in_flight: entry.in_flight,
                 on_hold: entry.on_hold,
+                waits_for_room: entries.waits_for_room(entry),
                 last_error: entry.last_error.clone(),
             })
             .collect()

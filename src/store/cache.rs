@@ -9,10 +9,13 @@ use std::time::SystemTime;
 
 use lru::LruCache;
 
+use crate::disk::{Disk, Step};
+
 use super::lock;
 
 #[derive(Debug)]
 pub(super) struct Cache {
+    disk: Disk,
     dir: PathBuf,
     limit: u64,
     copies: Mutex<Copies>,
@@ -29,7 +32,7 @@ struct Copies {
 pub(super) const PARTIAL: &str = ".part-";
 
 impl Cache {
-    pub(super) fn open(dir: PathBuf, limit: u64) -> io::Result<Self> {
+    pub(super) fn open(disk: &Disk, dir: PathBuf, limit: u64) -> io::Result<Self> {
         let mut found = Vec::new();
         for entry in fs::read_dir(&dir)? {
             let entry = entry?;
@@ -38,7 +41,7 @@ impl Cache {
             };
             if name.starts_with(PARTIAL) {
                 // Left by a process that died; without Range there is nothing to gain from it.
-                fs::remove_file(entry.path())?;
+                disk.remove_file(&entry.path())?;
                 continue;
             }
             let metadata = entry.metadata()?;
@@ -54,6 +57,7 @@ impl Cache {
             copies.sizes.put(name, size);
         }
         let cache = Self {
+            disk: disk.clone(),
             dir,
             limit,
             copies: Mutex::new(copies),
@@ -101,7 +105,14 @@ impl Cache {
     /// Takes a complete, synced download in as the copy `name`.
     pub(super) fn add(&self, partial: tempfile::NamedTempFile, name: &str) -> io::Result<File> {
         let size = partial.as_file().metadata()?.len();
-        let file = partial.persist(self.dir.join(name))?;
+        let (from, to) = (partial.path().to_owned(), self.dir.join(name));
+        let step = Step::Rename {
+            from: &from,
+            to: &to,
+        };
+        let file = self
+            .disk
+            .step(step, || partial.persist(&to).map_err(io::Error::from))?;
         let mut copies = lock(&self.copies);
         let replaced = copies.sizes.put(name.to_owned(), size).unwrap_or(0);
         copies.total = copies.total + size - replaced;
@@ -129,6 +140,6 @@ impl Cache {
     }
 
     fn remove(&self, name: &str) {
-        super::remove(&self.dir.join(name));
+        super::remove(&self.disk, &self.dir.join(name));
     }
 }

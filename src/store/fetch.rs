@@ -4,12 +4,13 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use crate::api::{ApiError, Download, FileId};
+use crate::disk::Step;
 
 use super::cache::PARTIAL;
 use super::{Store, file_name, lock};
@@ -154,7 +155,7 @@ impl Store {
         download: impl FnOnce() -> Result<Download, ApiError>,
     ) -> Result<Arc<File>, FetchError> {
         // Looked for again under the claim: the fetch before may just have ended.
-        match self.open_copy(id, size) {
+        match self.open_cached(id, size) {
             Ok(Some(file)) => Ok(Arc::new(file)),
             Ok(None) => self.download_whole(id, size, download).map(Arc::new),
             Err(error) => Err(disk(error)),
@@ -176,9 +177,12 @@ impl Store {
                 got: length,
             });
         }
-        let mut partial = tempfile::Builder::new()
-            .prefix(PARTIAL)
-            .tempfile_in(self.cache.dir())
+        let dir = self.cache.dir();
+        let partial = self
+            .disk
+            .step(Step::Create(&dir.join(PARTIAL)), || {
+                tempfile::Builder::new().prefix(PARTIAL).tempfile_in(dir)
+            })
             .map_err(disk)?;
         let mut buffer = vec![0; 256 * 1024];
         let mut got = 0;
@@ -189,11 +193,14 @@ impl Store {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(FetchError::Cut(error.to_string())),
             };
+            let at = got;
             got += n as u64;
             if got > size {
                 break;
             }
-            partial.write_all(&buffer[..n]).map_err(disk)?;
+            self.disk
+                .write_all_at(partial.path(), partial.as_file(), &buffer[..n], at)
+                .map_err(disk)?;
         }
         if got != size {
             return Err(FetchError::WrongLength {
@@ -201,7 +208,9 @@ impl Store {
                 got,
             });
         }
-        partial.as_file().sync_data().map_err(disk)?;
+        self.disk
+            .sync(partial.path(), partial.as_file())
+            .map_err(disk)?;
         self.cache.add(partial, &file_name(id)).map_err(disk)
     }
 }

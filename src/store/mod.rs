@@ -7,11 +7,12 @@
 mod cache;
 mod fetch;
 mod trash;
+mod verify;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,23 +20,28 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sha2::{Digest, Sha256};
 
 use crate::api::FileId;
-use crate::state::{lock, now};
+use crate::disk::Disk;
+use crate::state::{KeptAs, lock, now};
 
 use std::fmt::Write as _;
 
 pub use fetch::FetchError;
+pub use verify::{Findings, Print};
 
 use cache::Cache;
 use fetch::Fetches;
 use trash::Trash;
+use verify::{Suspects, mtime_of};
 
 /// The copies of one workspace.
 #[derive(Debug)]
 pub struct Store {
+    disk: Disk,
     kept: PathBuf,
     staged: PathBuf,
     /// The names under `kept/`, so that a directory listing asks the disk nothing.
     kept_names: Mutex<HashSet<String>>,
+    suspects: Mutex<Suspects>,
     next_stage: AtomicU64,
     cache: Cache,
     fetches: Fetches,
@@ -65,24 +71,37 @@ impl Store {
     /// Opens the copies under `state_dir` (kept, staged, trash) and `cache_dir` (cached), creating what is missing, for
     /// its owner only.
     pub fn open(state_dir: &Path, cache_dir: &Path, limits: Limits) -> io::Result<Self> {
-        let kept = private_dir(state_dir.join("kept"))?;
-        let staged = private_dir(state_dir.join("staged"))?;
+        Self::open_on(&Disk::real(), state_dir, cache_dir, limits)
+    }
+
+    /// The same on another disk than the real one.
+    pub fn open_on(
+        disk: &Disk,
+        state_dir: &Path,
+        cache_dir: &Path,
+        limits: Limits,
+    ) -> io::Result<Self> {
+        let dir = |path: PathBuf| disk.make_dir(&path).map(|()| path);
+        let kept = dir(state_dir.join("kept"))?;
+        let staged = dir(state_dir.join("staged"))?;
         let last_stage = names_in(&staged)?
             .iter()
             .filter_map(|name| name.parse::<u64>().ok())
             .max();
         Ok(Self {
             kept_names: Mutex::new(names_in(&kept)?.into_iter().collect()),
+            suspects: Mutex::default(),
             next_stage: AtomicU64::new(last_stage.unwrap_or(0) + 1),
-            cache: Cache::open(private_dir(cache_dir.to_owned())?, limits.cache)?,
+            cache: Cache::open(disk, dir(cache_dir.to_owned())?, limits.cache)?,
             fetches: Fetches::default(),
             trash: if limits.trash {
-                Some(Trash::open(private_dir(state_dir.join("trash"))?, now())?)
+                Some(Trash::open(disk, dir(state_dir.join("trash"))?, now())?)
             } else {
                 None
             },
             kept,
             staged,
+            disk: disk.clone(),
         })
     }
 
@@ -116,38 +135,37 @@ impl Store {
         self.cache.bytes()
     }
 
-    /// The local copy of an id, if there is one and it has its `size`. A damaged copy is worse than none: a cached one
-    /// is dropped and had again, a kept one stays for a person to look at.
-    pub fn open_copy(&self, id: &FileId, size: u64) -> io::Result<Option<File>> {
-        let name = file_name(id);
-        if lock(&self.kept_names).contains(&name) {
-            let path = self.kept.join(&name);
-            let file = File::open(&path)?;
-            if file.metadata()?.len() == size {
-                return Ok(Some(file));
-            }
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!(
-                    "{} does not have the {size} bytes it was saved with",
-                    path.display()
-                ),
-            ));
+    /// The local copy of an id of `size` bytes, if there is one and it is what it should be. A damaged copy is worse than none: a cached
+    /// one is dropped and had again, a kept one stays for a person to look at.
+    pub fn open_copy(&self, id: &FileId, size: u64, print: &Print) -> io::Result<Option<File>> {
+        if self.is_kept(id) {
+            return self.open_kept(id, print).map(Some);
         }
-        self.cache.open_copy(&name, size)
+        self.open_cached(id, size)
+    }
+
+    /// The cached copy of an id, if there is one and it has its `size`.
+    fn open_cached(&self, id: &FileId, size: u64) -> io::Result<Option<File>> {
+        self.cache.open_copy(&file_name(id), size)
     }
 
     /// A new empty staged file.
     pub fn stage(&self) -> io::Result<Stage> {
         let number = self.next_stage.fetch_add(1, Ordering::Relaxed);
         let name = number.to_string();
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(self.staged.join(&name))?;
+        let file = self.disk.create(&self.staged.join(&name))?;
         Ok(Stage { name, file })
+    }
+
+    /// Writes to a staged file: all of `data`, or after an error any part of it.
+    pub fn write_stage(&self, name: &str, file: &File, data: &[u8], offset: u64) -> io::Result<()> {
+        self.disk
+            .write_all_at(&self.staged.join(name), file, data, offset)
+    }
+
+    /// Cuts or extends a staged file.
+    pub fn resize_stage(&self, name: &str, file: &File, size: u64) -> io::Result<()> {
+        self.disk.set_len(&self.staged.join(name), file, size)
     }
 
     /// Opens a staged file for reading.
@@ -156,9 +174,9 @@ impl Store {
     }
 
     /// Makes a staged file and its name durable.
-    pub fn sync_stage(&self, file: &File) -> io::Result<()> {
-        file.sync_data()?;
-        sync_dir(&self.staged)
+    pub fn sync_stage(&self, name: &str, file: &File) -> io::Result<()> {
+        self.disk.sync(&self.staged.join(name), file)?;
+        self.disk.sync_dir(&self.staged)
     }
 
     /// Removes staged files that nothing needs any more.
@@ -170,9 +188,20 @@ impl Store {
 
     /// Removes a staged file that nothing needs any more. A leftover is harmless: the next start removes it.
     pub fn drop_stage(&self, name: &str) {
-        if let Err(error) = fs::remove_file(self.staged.join(name)) {
+        if let Err(error) = self.disk.remove_file(&self.staged.join(name)) {
             log::warn!("staged file {name} could not be removed: {error}");
         }
+    }
+
+    /// The staged files: their sizes and when they were changed last, nanoseconds since 1970.
+    pub fn staged(&self) -> io::Result<HashMap<String, (u64, i64)>> {
+        let mut found = HashMap::new();
+        for name in names_in(&self.staged)? {
+            let metadata = fs::metadata(self.staged.join(&name))?;
+            let changed = metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec();
+            found.insert(name, (metadata.len(), changed));
+        }
+        Ok(found)
     }
 
     /// Removes staged files that no record names: what a process that died had not sealed.
@@ -187,39 +216,51 @@ impl Store {
 
     /// Keeps a sealed staged file as the bytes of `id`, durably, without copying it. The staged name stays until its
     /// record is gone, so that there is no instant at which neither finds the bytes.
-    pub fn keep_staged(&self, name: &str, id: &FileId) -> io::Result<()> {
-        self.keep(id, |kept| link(&self.staged.join(name), kept))
+    pub fn keep_staged(&self, name: &str, id: &FileId) -> io::Result<KeptAs> {
+        self.keep(id, |kept| self.link(&self.staged.join(name), kept))
     }
 
     /// Keeps the bytes of `old` as those of `new` too: a rename at the service.
-    pub fn keep_again(&self, old: &FileId, new: &FileId) -> io::Result<()> {
-        self.keep(new, |kept| link(&self.kept.join(file_name(old)), kept))
+    pub fn keep_again(&self, old: &FileId, new: &FileId) -> io::Result<KeptAs> {
+        self.keep(new, |kept| self.link(&self.kept.join(file_name(old)), kept))
     }
 
     /// Keeps small content as the bytes of `id`, durably.
-    pub fn keep_bytes(&self, bytes: &[u8], id: &FileId) -> io::Result<()> {
+    pub fn keep_bytes(&self, bytes: &[u8], id: &FileId) -> io::Result<KeptAs> {
         self.keep(id, |kept| {
-            let mut file = tempfile::Builder::new()
-                .prefix(".new-")
-                .tempfile_in(&self.staged)?;
-            file.write_all(bytes)?;
-            file.as_file().sync_data()?;
-            file.persist(kept)?;
-            Ok(())
+            let Stage { name, file } = self.stage()?;
+            let path = self.staged.join(&name);
+            let put = self
+                .write_stage(&name, &file, bytes, 0)
+                .and_then(|()| self.disk.sync(&path, &file))
+                .and_then(|()| self.disk.rename(&path, kept));
+            if put.is_err() {
+                self.drop_stage(&name);
+            }
+            put
         })
     }
 
-    fn keep(&self, id: &FileId, put: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
-        let name = file_name(id);
-        put(&self.kept.join(&name))?;
-        sync_dir(&self.kept)?;
-        lock(&self.kept_names).insert(name);
-        Ok(())
+    /// A second name for a file; that it has it already is fine, so that a repeated step is no error.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match self.disk.hard_link(from, to) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            result => result,
+        }
     }
 
-    /// The kept bytes of an id, for sending them again.
-    pub fn open_kept(&self, id: &FileId) -> io::Result<File> {
-        File::open(self.kept.join(file_name(id)))
+    /// Puts a copy in place; what it is known again by.
+    fn keep(&self, id: &FileId, put: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<KeptAs> {
+        let name = file_name(id);
+        let path = self.kept.join(&name);
+        put(&path)?;
+        self.disk.sync_dir(&self.kept)?;
+        let metadata = fs::metadata(&path)?;
+        lock(&self.kept_names).insert(name);
+        Ok(KeptAs {
+            size: metadata.len(),
+            mtime: mtime_of(&metadata),
+        })
     }
 
     /// Brings the copies of an id to the trash that is about to be deleted at the service; `called` is what people know
@@ -239,6 +280,31 @@ impl Store {
         trash.take(&copy, &name, called, now())
     }
 
+    /// Brings a staged file to the trash, by a second name: its own stays until its record is gone. `id` is unlike any
+    /// other's. Whether there is a trash.
+    pub fn throw_away_staged(&self, stage: &str, id: &str, called: &str) -> io::Result<bool> {
+        let Some(trash) = &self.trash else {
+            return Ok(false);
+        };
+        let stage = self.staged.join(stage);
+        let size = fs::metadata(&stage)?.len();
+        trash.put(id, called, size, now(), |to| self.link(&stage, to))?;
+        Ok(true)
+    }
+
+    /// Brings bytes to the trash that are in no file; as [`Store::throw_away_staged`].
+    pub fn throw_away_bytes(&self, bytes: &[u8], id: &str, called: &str) -> io::Result<bool> {
+        let Some(trash) = &self.trash else {
+            return Ok(false);
+        };
+        trash.put(id, called, bytes.len() as u64, now(), |to| {
+            let file = self.disk.create(to)?;
+            self.disk.write_all_at(to, &file, bytes, 0)?;
+            self.disk.sync(to, &file)
+        })?;
+        Ok(true)
+    }
+
     /// Takes the copies of an id back that the service refuses to delete.
     pub fn take_back(&self, id: &FileId) -> io::Result<()> {
         let name = file_name(id);
@@ -253,7 +319,7 @@ impl Store {
     pub fn forget(&self, id: &FileId) {
         let name = file_name(id);
         if lock(&self.kept_names).remove(&name) {
-            remove(&self.kept.join(&name));
+            remove(&self.disk, &self.kept.join(&name));
         }
         self.cache.forget(&name);
     }
@@ -278,29 +344,13 @@ fn file_name(id: &FileId) -> String {
 }
 
 /// Removes a file that may be in the trash already.
-fn remove(path: &Path) {
-    match fs::remove_file(path) {
+fn remove(disk: &Disk, path: &Path) {
+    match disk.remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             log::warn!("{} could not be removed: {error}", path.display());
         }
         _ => {}
     }
-}
-
-/// A second name for a file; that it has it already is fine, so that a repeated step is no error.
-fn link(from: &Path, to: &Path) -> io::Result<()> {
-    match fs::hard_link(from, to) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        result => result,
-    }
-}
-
-fn private_dir(path: PathBuf) -> io::Result<PathBuf> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&path)?;
-    Ok(path)
 }
 
 fn names_in(dir: &Path) -> io::Result<Vec<String>> {
@@ -311,8 +361,4 @@ fn names_in(dir: &Path) -> io::Result<Vec<String>> {
         }
     }
     Ok(names)
-}
-
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }

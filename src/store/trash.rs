@@ -8,6 +8,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use crate::disk::{Disk, Step};
+
 use super::{lock, names_in};
 
 /// How long things stay.
@@ -18,6 +20,7 @@ const LIMIT: u64 = 5 << 30;
 
 #[derive(Debug)]
 pub(super) struct Trash {
+    disk: Disk,
     dir: PathBuf,
     things: Mutex<Things>,
 }
@@ -38,7 +41,7 @@ struct Thing {
 }
 
 impl Trash {
-    pub(super) fn open(dir: PathBuf, now: i64) -> io::Result<Self> {
+    pub(super) fn open(disk: &Disk, dir: PathBuf, now: i64) -> io::Result<Self> {
         let mut found: Vec<Thing> = names_in(&dir)?
             .into_iter()
             .map(|name| Thing {
@@ -53,6 +56,7 @@ impl Trash {
             .collect();
         found.sort();
         let trash = Self {
+            disk: disk.clone(),
             dir,
             things: Mutex::new(Things {
                 total: found.iter().map(|thing| thing.size).sum(),
@@ -70,14 +74,31 @@ impl Trash {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
+        self.put(id, name, metadata.len(), now, |to| self.move_file(copy, to))
+    }
+
+    /// Has `place` put `size` bytes in, under the name people know them by.
+    pub(super) fn put(
+        &self,
+        id: &str,
+        name: &str,
+        size: u64,
+        now: i64,
+        place: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> io::Result<()> {
         let thing = Thing {
             thrown_at: now,
             name: format!("{now}-{id}"),
-            size: metadata.len(),
+            size,
         };
         let dir = self.dir.join(&thing.name);
-        fs::DirBuilder::new().mode(0o700).create(&dir)?;
-        move_file(copy, &dir.join(name))?;
+        self.disk.step(Step::MakeDir(&dir), || {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&dir)
+        })?;
+        place(&dir.join(name))?;
         let mut things = lock(&self.things);
         things.total += thing.size;
         things.order.push_back(thing);
@@ -103,9 +124,9 @@ impl Trash {
         things.total -= thing.size;
         let dir = self.dir.join(&thing.name);
         for name in names_in(&dir)? {
-            move_file(&dir.join(name), copy)?;
+            self.move_file(&dir.join(name), copy)?;
         }
-        fs::remove_dir(dir)
+        self.disk.step(Step::Remove(&dir), || fs::remove_dir(&dir))
     }
 
     fn purge(&self, now: i64) {
@@ -118,7 +139,7 @@ impl Trash {
                 return;
             };
             things.total -= oldest.size;
-            if let Err(error) = fs::remove_dir_all(self.dir.join(&oldest.name)) {
+            if let Err(error) = self.disk.remove_dir_all(&self.dir.join(&oldest.name)) {
                 log::warn!(
                     "{} could not be removed from the trash: {error}",
                     oldest.name
@@ -126,16 +147,16 @@ impl Trash {
             }
         }
     }
-}
 
-/// By rename; the cache may be on another file system than the state, and then it is a copy.
-fn move_file(from: &Path, to: &Path) -> io::Result<()> {
-    match fs::rename(from, to) {
-        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-            fs::copy(from, to)?;
-            fs::remove_file(from)
+    /// By rename; the cache may be on another file system than the state, and then it is a copy.
+    fn move_file(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match self.disk.rename(from, to) {
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                self.disk.step(Step::Create(to), || fs::copy(from, to))?;
+                self.disk.remove_file(from)
+            }
+            result => result,
         }
-        result => result,
     }
 }
 
@@ -156,7 +177,7 @@ mod tests {
     fn trash(now: i64, dir: &Path) -> Trash {
         let path = dir.join("trash");
         fs::create_dir_all(&path).unwrap();
-        Trash::open(path, now).unwrap()
+        Trash::open(&Disk::real(), path, now).unwrap()
     }
 
     fn copy(dir: &Path, name: &str) -> PathBuf {

@@ -113,6 +113,17 @@ impl World {
         self.dir.path().join("state")
     }
 
+    /// The one workspace's state directory.
+    pub(crate) fn state_dir(&self) -> PathBuf {
+        let mut found = fs::read_dir(self.state_root())
+            .expect("a state directory")
+            .map(|entry| entry.expect("an entry").path())
+            .filter(|path| path.is_dir());
+        let only = found.next().expect("a workspace");
+        assert_eq!(found.next(), None, "a second workspace");
+        only
+    }
+
     /// Mounts with the usual options.
     pub(crate) fn mount(&self) -> Mount {
         self.mount_with(&[])

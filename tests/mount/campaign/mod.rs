@@ -31,6 +31,14 @@ const ROUNDS: usize = 20;
 /// Worlds at a time.
 const LANES: usize = 4;
 
+/// How they are mounted.
+const OPTIONS: [&[&str]; LANES] = [
+    &[],
+    &["--refresh", "100ms"],
+    &["--write-back"],
+    &["--write-back", "--refresh", "100ms"],
+];
+
 const WRITERS: usize = 3;
 
 /// More than a writer gets done in a round.
@@ -136,8 +144,8 @@ struct Lane {
 impl Lane {
     fn new(seed: u64, lane: usize) -> Self {
         let world = World::new();
-        // Some lanes list again all the time, and so merge while much is on its way.
-        let options: &[&str] = [&[][..], &["--refresh", "100ms"]][lane % 2];
+        // Some list again all the time, and so merge while much is on its way; some acknowledge what is only here.
+        let options = OPTIONS[lane % OPTIONS.len()];
         Self {
             name: lane,
             random: Random(seed.wrapping_mul(1000).wrapping_add(lane as u64)),
