@@ -61,6 +61,17 @@ impl Model {
         self.own[writer].keys().cloned().collect()
     }
 
+    /// All files.
+    pub(super) fn files(&self) -> Files {
+        let shared = self.shared.map(|version| (SHARED.to_owned(), version));
+        self.own
+            .iter()
+            .flatten()
+            .map(|(name, version)| (name.clone(), *version))
+            .chain(shared)
+            .collect()
+    }
+
     /// Compares what is there with what may be; if it may, it is what is known from now on.
     pub(super) fn settle(&mut self, round: &[Steps], there: &Files) -> Result<(), String> {
         let mut next = Self::new(self.own.len());
