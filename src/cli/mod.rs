@@ -5,6 +5,7 @@
 
 pub mod cache;
 pub mod emulator;
+pub mod flush;
 mod logging;
 pub mod mount;
 pub mod status;
@@ -59,7 +60,7 @@ pub enum Command {
     /// Show what has not reached the service yet, and why
     Pending(status::PendingArguments),
     /// Wait until the service has everything
-    Flush(status::FlushArguments),
+    Flush(flush::FlushArguments),
     /// Look after the copies on this machine
     Cache(cache::CacheArguments),
     /// Serve the Files API on this machine, for tests and demos

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{ArgAction, Args};
+use clap::{ArgAction, Args, ValueEnum};
 
 use super::{failed, logging, typed_wrongly};
 use crate::api::MimeOverride;
@@ -37,6 +37,16 @@ Examples:
 
 Sizes: 64K, 500M, 10G, 1T or plain bytes. Times: 500ms, 10s, 5m, 2h, 7d.
 The command returns when the mount answers. To end it: afs unmount ~/claude-files";
+
+/// What becomes of what is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Replaced {
+    /// It is deleted once the new one is confirmed
+    #[default]
+    Delete,
+    /// It stays, under a name with a suffix
+    Keep,
+}
 
 /// What can be typed after `afs mount`.
 #[derive(Debug, Args)]
@@ -105,6 +115,9 @@ pub struct MountArguments {
     /// Keep no copies of what is deleted or replaced [default: for 7 days, up to 5G]
     #[arg(long, help_heading = STORAGE)]
     no_trash: bool,
+    /// What becomes of the old version at the service when a file is replaced
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t, help_heading = STORAGE)]
+    replaced: Replaced,
     #[arg(long, help_heading = STORAGE,
         help = "Let close() return when the file is safe on this disk and upload it later, a name every 10s at most; \
                 failures show in afs pending only")]
@@ -142,6 +155,7 @@ impl MountArguments {
             cache_dir: self.cache_dir,
             cache_size: self.cache_size,
             no_trash: self.no_trash,
+            keeps_replaced: self.replaced == Replaced::Keep,
             write_back: self.write_back,
             refresh: self.refresh,
             read_only: self.read_only,

@@ -1,23 +1,17 @@
-//! `afs status`, `afs pending` and `afs flush`: how a mount is, what has not reached the service, and sending it.
+//! `afs status` and `afs pending`: how a mount is, and what has not reached the service.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
-use indicatif::{HumanBytes, HumanDuration, ProgressBar};
+use indicatif::{HumanBytes, HumanDuration};
 
 use super::talk::{NOTHING_MOUNTED, Reached, printable, reach, unexpected};
 use super::{failed, typed_wrongly};
 use crate::control::{
-    Change, ChangeKind, Client, ControlError, DroppedChange, Progress, Reply, Request, Status,
+    Change, ChangeKind, Client, ControlError, DroppedChange, Reply, Request, Status,
 };
-
-/// What is done within this needs no words.
-const FIRST_WORD: Duration = Duration::from_secs(2);
-
-/// Between two lines of progress where they don't overwrite each other.
-const PLAIN_PACE: Duration = Duration::from_secs(10);
 
 /// What to do about a file that was never closed.
 const UNFINISHED: &str = "never closed by its program; send it with afs pending --retry NAME, or give it up with --drop NAME";
@@ -60,17 +54,6 @@ pub struct PendingArguments {
     /// Give up what is pending under this name; bytes that were not sent go to the trash
     #[arg(long, value_name = "NAME", conflicts_with = "retry")]
     drop: Option<String>,
-}
-
-/// What can be typed after `afs flush`.
-#[derive(Debug, Args)]
-#[command(after_long_help = "\
-Examples:
-  afs flush ~/claude-files        returns when the service has confirmed everything")]
-pub struct FlushArguments {
-    /// Where it is mounted
-    #[arg(value_name = "MOUNTPOINT")]
-    mountpoint: PathBuf,
 }
 
 /// Prints how the mounts are.
@@ -265,6 +248,7 @@ fn print_change(change: &Change) {
     };
     let state = match (&change.last_error, change.in_flight, change.waits_for_close) {
         _ if change.kind == ChangeKind::Unfinished => UNFINISHED.to_owned(),
+        (_, true, _) if change.sent > 0 => format!("on its way, {} sent", HumanBytes(change.sent)),
         (_, true, _) => "on its way".to_owned(),
         (_, _, true) => "waits until it is closed".to_owned(),
         (Some(error), ..) => format!("tried {} times: {error}", change.tries),
@@ -290,78 +274,7 @@ fn what_was_dropped(change: &DroppedChange) -> String {
     said
 }
 
-/// Waits until the service has everything.
-#[must_use]
-pub fn flush(arguments: &FlushArguments) -> ExitCode {
-    let reached = match reach(Some(&arguments.mountpoint)) {
-        Ok(reached) => reached,
-        Err(why) => return failed(&why),
-    };
-    for mount in reached {
-        let drained = mount
-            .client
-            .and_then(|mut client| drain(&mut client).map_err(|error| error.to_string()));
-        match drained {
-            Ok(left) if left.is_empty() => {}
-            Ok(left) => return failed(&what_is_left(&left)),
-            Err(why) => return failed(&why),
-        }
-    }
-    ExitCode::SUCCESS
-}
-
-/// Has everything sent and shows how far it is: on a terminal in one line that changes, elsewhere in a line now and
-/// then.
-pub(super) fn drain(client: &mut Client) -> Result<Vec<Change>, ControlError> {
-    let bar = ProgressBar::new_spinner();
-    let mut speaks_at = Instant::now() + FIRST_WORD;
-    let mut reply = client.ask(&Request::Flush)?;
-    loop {
-        match reply {
-            Reply::Progress(left) => {
-                bar.set_message(left_to_send(&left));
-                bar.tick();
-                if bar.is_hidden() && Instant::now() >= speaks_at {
-                    eprintln!("{}", left_to_send(&left));
-                    speaks_at = Instant::now() + PLAIN_PACE;
-                }
-            }
-            Reply::Flushed { left } => {
-                bar.finish_and_clear();
-                return Ok(left);
-            }
-            other => return Err(unexpected(&other)),
-        }
-        reply = client.hear()?;
-    }
-}
-
-/// What could not be sent, as a sentence.
-pub(super) fn what_is_left(left: &[Change]) -> String {
-    let first = left.first().map_or_else(String::new, |change| {
-        let why = change.last_error.as_deref().unwrap_or("not tried yet");
-        format!(" ({}: {why})", printable(&change.name))
-    });
-    format!(
-        "{} could not be sent{first}; nothing is lost: it stays on this machine and is tried again, also by the next \
-         mount",
-        changes(left.len())
-    )
-}
-
-fn left_to_send(left: &Progress) -> String {
-    let failed = match left.failed {
-        0 => String::new(),
-        failed => format!(", {failed} failed and tried again"),
-    };
-    format!(
-        "{} to send, {}{failed}",
-        changes(left.changes),
-        HumanBytes(left.bytes)
-    )
-}
-
-fn changes(count: usize) -> String {
+pub(super) fn changes(count: usize) -> String {
     match count {
         1 => "1 change".to_owned(),
         count => format!("{count} changes"),

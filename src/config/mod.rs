@@ -73,6 +73,8 @@ pub struct MountSettings {
     pub trash: bool,
     /// Whether close(2) leaves the upload to later.
     pub write_back: bool,
+    /// Whether what is replaced stays at the service.
+    pub keeps_replaced: bool,
     /// How old the listing may be before it is asked for again.
     pub refresh: Duration,
     /// Whether every change is refused.
@@ -126,6 +128,8 @@ pub struct MountRequest {
     pub no_trash: bool,
     /// Whether close(2) leaves the upload to later.
     pub write_back: bool,
+    /// Whether what is replaced stays at the service.
+    pub keeps_replaced: bool,
     /// How old the listing may be.
     pub refresh: Option<Duration>,
     /// Whether every change is refused.
@@ -231,6 +235,7 @@ impl MountRequest {
             cache_root,
             cache_size: self.cache_size.unwrap_or(DEFAULT_CACHE_SIZE),
             trash: !self.no_trash,
+            keeps_replaced: self.keeps_replaced,
             write_back: self.write_back,
             refresh: self.refresh.unwrap_or(DEFAULT_REFRESH),
             read_only: self.read_only || words.read_only == Some(true),

@@ -131,6 +131,9 @@ pub struct Change {
     pub tries: u32,
     /// Whether it is being sent now.
     pub in_flight: bool,
+    /// Bytes of it that are sent.
+    #[serde(default)]
+    pub sent: u64,
     /// Whether it waits for an open file.
     pub waits_for_close: bool,
     /// Why the last try failed.
@@ -166,8 +169,11 @@ pub struct Copies {
 pub struct Progress {
     /// Changes left.
     pub changes: usize,
-    /// Bytes left to be confirmed.
+    /// Their bytes.
     pub bytes: u64,
+    /// Bytes of these that are sent and wait for their confirmation.
+    #[serde(default)]
+    pub sent: u64,
     /// Changes whose last try failed.
     pub failed: usize,
 }

@@ -262,6 +262,7 @@ fn progress(due: &[Pending]) -> Progress {
     Progress {
         changes: due.len(),
         bytes: due.iter().map(size_of).sum(),
+        sent: due.iter().map(|change| change.sent).sum(),
         failed: due.iter().filter(|change| has_failed(change)).count(),
     }
 }
@@ -284,6 +285,7 @@ fn change(pending: &Pending) -> Change {
         since: pending.record.since,
         tries: pending.record.tries,
         in_flight: pending.in_flight,
+        sent: pending.sent,
         waits_for_close: pending.on_hold,
         last_error: pending.last_error.clone(),
     }
@@ -297,6 +299,7 @@ fn unfinished(draft: &Unfinished) -> Change {
         since: draft.since,
         tries: 0,
         in_flight: false,
+        sent: 0,
         waits_for_close: false,
         last_error: None,
     }

@@ -124,6 +124,26 @@ impl Place<'_> {
     }
 }
 
+/// What a mount that has ended leaves to the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leftovers {
+    /// Changes that have not reached the service.
+    pub pending: usize,
+    /// Files that were never closed.
+    pub unfinished: usize,
+}
+
+/// What the mount left whose state is in `dir`; `None` when another one serves it already, or it can't be read.
+#[must_use]
+pub fn left_behind(dir: &Path) -> Option<Leftovers> {
+    let _lock = lock(dir).ok()?;
+    let state = State::open(dir).ok()?;
+    Some(Leftovers {
+        pending: state.pending().len(),
+        unfinished: state.unfinished().ok()?.len(),
+    })
+}
+
 /// What stands for a key in the index of workspaces: enough to know it again, nothing to use it with.
 fn fingerprint(base_url: &str, key: &ApiKey) -> String {
     let digest = Sha256::new()

@@ -20,6 +20,7 @@ mod record;
 mod rows;
 mod schedule;
 mod schema;
+mod transfer;
 mod unfinished;
 mod workspace;
 
@@ -35,7 +36,8 @@ pub use merge::Merge;
 pub use outbox::{Cleanup, PendingBody, Sealed, SealedBytes, When};
 pub use progress::Confirmed;
 pub use queue::now;
-pub use record::{Body, Class, Pending, Record, Seq, Ticket, Work};
+pub use record::{Body, Class, Doom, Pending, Record, Seq, Ticket, Work};
+pub use transfer::Transfer;
 pub use unfinished::{Unfinished, UnfinishedSeq};
 pub use workspace::{WorkspaceId, Workspaces};
 
@@ -44,6 +46,7 @@ use crate::disk::Disk;
 use catalogue::RowCache;
 use db::Db;
 use queue::Queue;
+use transfer::Transfers;
 
 /// An inode number: a row's id in the catalogue, never given out twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,6 +64,7 @@ pub struct State {
     db: Db,
     cache: RowCache,
     queue: Queue,
+    transfers: Transfers,
 }
 
 impl State {
@@ -77,6 +81,7 @@ impl State {
             db,
             cache: RowCache::new(),
             queue,
+            transfers: Transfers::default(),
         })
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Entry {
     pub(super) is_urgent: bool,
     /// The service had no room for it.
     pub(super) wants_room: bool,
+    /// How many deletions had made room when its last try began.
+    pub(super) room: u64,
     pub(super) in_flight: bool,
     /// Whether the database says that it may have been sent.
     pub(super) is_noted: bool,
@@ -82,6 +84,8 @@ struct Inner {
     /// Ids that somebody reads whose bytes are at the service only: their deletions wait.
     read: HashSet<FileId>,
     pacing: Pacing,
+    /// How many deletions have made room at the service.
+    room: u64,
     stopped: bool,
 }
 
@@ -223,9 +227,11 @@ impl Queue {
             inner = match inner.rules().pick(entries, now) {
                 Next::Do(seq) => {
                     let inner = &mut *inner;
+                    let room = inner.room;
                     let entry = inner.class(class).get_mut(&seq)?;
                     entry.in_flight = true;
                     entry.record.tried_at.get_or_insert(now);
+                    entry.room = room;
                     let record = entry.record.clone();
                     if class == Class::Saves {
                         inner.pacing.begins(&record.name, now);
@@ -374,8 +380,26 @@ impl EntriesGuard<'_> {
         }
     }
 
+    /// The inode was removed: what is left of it in here needs no room any more.
+    pub(super) fn needs_no_room(&mut self, ino: Ino) {
+        for seq in self.of_inode(ino) {
+            if let Some(entry) = self.get_mut(seq)
+                && std::mem::take(&mut entry.wants_room)
+            {
+                entry.not_before = 0;
+            }
+        }
+    }
+
+    /// Whether room was made since the record's last try began.
+    pub(super) fn has_missed_room(&self, seq: Seq) -> bool {
+        self.get(seq)
+            .is_some_and(|entry| entry.room < self.inner.room)
+    }
+
     /// The service may have room again: the smallest of what waits for it is tried now.
     pub(super) fn may_have_room(&mut self) {
+        self.inner.room += 1;
         if let Some(seq) = probe(&self.inner.saves).map(|entry| entry.record.seq)
             && let Some(entry) = self.get_mut(seq)
         {

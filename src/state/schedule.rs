@@ -156,7 +156,7 @@ mod tests {
             },
             None => Work::Delete {
                 id: FileId::new("file_x"),
-                renamed: false,
+                doom: super::super::Doom::Removed,
             },
         };
         let record = Record {
@@ -174,6 +174,7 @@ mod tests {
             not_before,
             is_urgent: false,
             wants_room: false,
+            room: 0,
             in_flight: false,
             is_noted: false,
             last_error: None,
