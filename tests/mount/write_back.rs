@@ -53,10 +53,9 @@ fn nothing_waits_for_an_upload(on: On) {
 }
 
 /// Saves `f` once, which is sent at once, and then many times in a way of its own.
-fn saved_often(on: On, save: impl Fn(&dyn Surface, &[u8])) {
+fn saved_often(world: &World, on: On, save: impl Fn(&dyn Surface, &[u8])) {
     const TIMES: usize = 12;
-    let world = World::new();
-    let fs = on.start_with(&world, Setup::write_back());
+    let fs = on.start_with(world, Setup::write_back());
     let begun = Instant::now();
     fs.put("f", b"first").unwrap();
     eventually("the first is sent at once", || {
@@ -68,7 +67,7 @@ fn saved_often(on: On, save: impl Fn(&dyn Surface, &[u8])) {
         save(&*fs, content.as_bytes());
         assert_eq!(fs.get("f").unwrap(), content.as_bytes());
     }
-    let calls = calls_by_the_end(&world, fs);
+    let calls = calls_by_the_end(world, fs);
     assert_eq!(world.stored_bytes("f"), content.as_bytes());
     assert_eq!(world.emulator.files().unwrap().len(), 1);
     // The first and the newest, and one more for every interval that a busy machine takes for all this.
@@ -78,18 +77,22 @@ fn saved_often(on: On, save: impl Fn(&dyn Surface, &[u8])) {
 }
 
 fn many_saves_of_one_name_are_the_first_and_the_newest(on: On) {
-    saved_often(on, |fs, content| fs.put("f", content).unwrap());
+    saved_often(&World::new(), on, |fs, content| {
+        fs.put("f", content).unwrap()
+    });
 }
 
 fn many_saves_by_temporary_files_are_the_first_and_the_newest(on: On) {
-    saved_often(on, |fs, content| {
+    saved_often(&World::new(), on, |fs, content| {
         fs.put(".f.aB3dE9", content).unwrap();
         fs.rename(".f.aB3dE9", "f", 0).unwrap();
     });
 }
 
 fn many_saves_by_remove_and_create_are_the_first_and_the_newest(on: On) {
-    saved_often(on, |fs, content| {
+    let world = World::new();
+    world.removes("f");
+    saved_often(&world, on, |fs, content| {
         fs.unlink("f").unwrap();
         fs.put("f", content).unwrap();
     });
