@@ -117,12 +117,13 @@ impl Daemon {
         directories(uid)
             .iter()
             .filter(|directory| is_private(directory, uid))
-            .find_map(|directory| Self::find_in(directory, entry.minor))
+            .find_map(|directory| Self::find_in(directory, entry.minor, &entry.mountpoint))
     }
 
-    fn find_in(directory: &Path, minor: u32) -> Option<Self> {
+    fn find_in(directory: &Path, minor: u32, mountpoint: &Path) -> Option<Self> {
         // The kernel gives a minor number out again as soon as its mount is gone, even while the old process is still
-        // finishing its work. Of several that are alive the last to come is the one that serves.
+        // finishing its work. Where the new mount's process was killed, the old one of another mount point must not pass
+        // for it; of several of one mount point that are alive the last to come is the one that serves.
         candidates(directory, minor)
             .into_iter()
             .filter_map(|path| {
@@ -133,8 +134,8 @@ impl Daemon {
                 }
                 let mut text = String::new();
                 (&file).take(64 << 10).read_to_string(&mut text).ok()?;
-                let registered = serde_json::from_str(&text).ok()?;
-                Some((born, Self { registered, file }))
+                let registered: Registered = serde_json::from_str(&text).ok()?;
+                (registered.mountpoint == mountpoint).then_some((born, Self { registered, file }))
             })
             .max_by_key(|(born, _)| *born)
             .map(|(_, daemon)| daemon)
@@ -232,9 +233,13 @@ mod tests {
     fn content(pid: u32) -> Registered {
         Registered {
             pid,
-            mountpoint: "/mnt/a b".into(),
+            mountpoint: at().into(),
             state_dir: "/state/w".into(),
         }
+    }
+
+    fn at() -> &'static Path {
+        Path::new("/mnt/a b")
     }
 
     fn private() -> tempfile::TempDir {
@@ -248,12 +253,12 @@ mod tests {
     fn a_living_process_is_found_and_waited_for() {
         let dir = private();
         let registration = Registration::write_in(dir.path(), 53, &content(77)).unwrap();
-        let daemon = Daemon::find_in(dir.path(), 53).unwrap();
+        let daemon = Daemon::find_in(dir.path(), 53, at()).unwrap();
         assert_eq!(daemon.registered, content(77));
         assert!(!daemon.wait_until_gone(Duration::ZERO));
         drop(registration);
         assert!(daemon.wait_until_gone(Duration::from_secs(60)));
-        assert!(Daemon::find_in(dir.path(), 53).is_none());
+        assert!(Daemon::find_in(dir.path(), 53, at()).is_none());
         assert_eq!(json_files(dir.path()).count(), 0);
     }
 
@@ -261,8 +266,8 @@ mod tests {
     fn another_mount_is_not_mistaken_for_it() {
         let dir = private();
         let _other = Registration::write_in(dir.path(), 153, &content(77)).unwrap();
-        assert!(Daemon::find_in(dir.path(), 53).is_none());
-        assert!(Daemon::find_in(dir.path(), 15).is_none());
+        assert!(Daemon::find_in(dir.path(), 53, at()).is_none());
+        assert!(Daemon::find_in(dir.path(), 15, at()).is_none());
     }
 
     #[test]
@@ -270,7 +275,7 @@ mod tests {
         let dir = private();
         let leftover = dir.path().join("53-77.json");
         std::fs::write(&leftover, serde_json::to_vec(&content(77)).unwrap()).unwrap();
-        assert!(Daemon::find_in(dir.path(), 53).is_none());
+        assert!(Daemon::find_in(dir.path(), 53, at()).is_none());
         let _next = Registration::write_in(dir.path(), 54, &content(78)).unwrap();
         assert!(!leftover.exists());
     }
@@ -282,8 +287,17 @@ mod tests {
         let _serving = Registration::write_in(dir.path(), 53, &content(78)).unwrap();
         let past = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1);
         finishing.locked.set_modified(past).unwrap();
-        let daemon = Daemon::find_in(dir.path(), 53).unwrap();
+        let daemon = Daemon::find_in(dir.path(), 53, at()).unwrap();
         assert_eq!(daemon.registered.pid, 78);
+    }
+
+    /// A mount whose process had been killed passed for alive: another mount had ended with that number a moment ago, and
+    /// its process was still finishing.
+    #[test]
+    fn one_that_finishes_after_another_mount_is_not_mistaken_for_it() {
+        let dir = private();
+        let _finishing = Registration::write_in(dir.path(), 53, &content(77)).unwrap();
+        assert!(Daemon::find_in(dir.path(), 53, Path::new("/mnt/b")).is_none());
     }
 
     #[test]
@@ -302,6 +316,6 @@ mod tests {
         std::fs::write(&path, "nonsense").unwrap();
         let file = File::open(&path).unwrap();
         file.lock().unwrap();
-        assert!(Daemon::find_in(dir.path(), 53).is_none());
+        assert!(Daemon::find_in(dir.path(), 53, at()).is_none());
     }
 }

@@ -3,6 +3,7 @@
 //! the contents that could have been renamed to it last.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use super::plan::{Operation, SHARED, Version};
 
@@ -58,6 +59,17 @@ impl Model {
     /// The names that a writer has.
     pub(super) fn names_of(&self, writer: usize) -> BTreeSet<String> {
         self.own[writer].keys().cloned().collect()
+    }
+
+    /// All files.
+    pub(super) fn files(&self) -> Files {
+        let shared = self.shared.map(|version| (SHARED.to_owned(), version));
+        self.own
+            .iter()
+            .flatten()
+            .map(|(name, version)| (name.clone(), *version))
+            .chain(shared)
+            .collect()
     }
 
     /// Compares what is there with what may be; if it may, it is what is known from now on.
@@ -167,7 +179,7 @@ fn told(
     for name in names {
         let (is, before, after) = (own.get(name), before.get(name), after.get(name));
         if is != before || is != after {
-            text += &format!("\n  {name} is {is:?}, may be {before:?} or {after:?}");
+            let _ = write!(text, "\n  {name} is {is:?}, may be {before:?} or {after:?}");
         }
     }
     text
