@@ -34,17 +34,20 @@ impl State {
     /// arrived before it sends again.
     pub fn sending(&self, seq: Seq) -> Result<(), StateError> {
         let mut entries = self.queue.entries();
-        let Some(entry) = entries.get_mut(seq).filter(|entry| !entry.is_noted) else {
+        if entries.get(seq).is_none_or(|entry| entry.is_noted) {
             return Ok(());
-        };
-        entry.is_noted = true;
+        }
         self.write("sending", Durability::Durable, |tx| {
             tx.sql.execute(
                 "UPDATE outbox SET sent_at = ?2 WHERE seq = ?1",
                 params![seq.0, now()],
             )?;
             Ok(())
-        })
+        })?;
+        if let Some(entry) = entries.get_mut(seq) {
+            entry.is_noted = true;
+        }
+        Ok(())
     }
 
     /// The end of a save: the service has `file` for the record, and its bytes are kept here. Who waits is told. A file
@@ -141,7 +144,6 @@ impl State {
             if error.may_have_happened() {
                 entry.record.sent_at = entry.record.sent_at.or(entry.record.tried_at);
             }
-            entry.is_noted = entry.record.sent_at.is_some();
             entry.last_error = Some(error.to_string());
         }
         if report {
@@ -158,7 +160,12 @@ impl State {
                 params![seq.0, not_before, error.to_string(), sent_at],
             )?;
             Ok(())
-        })
+        })?;
+        // Where this was not written down, what was noted before still is; or it is noted again before the next try.
+        if let Some(entry) = entries.get_mut(seq) {
+            entry.is_noted = sent_at.is_some();
+        }
+        Ok(())
     }
 
     /// Gives a deletion up that the service refuses for good: the id may be listed again.

@@ -4,6 +4,7 @@
 mod attributes;
 mod background;
 mod directory;
+mod disk;
 mod failing;
 mod files;
 mod harness;

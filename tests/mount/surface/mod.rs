@@ -7,6 +7,7 @@ mod mounted;
 
 use std::time::Duration;
 
+pub(crate) use direct::{Direct, Ground};
 use mounted::Mounted;
 pub(crate) use mounted::read_names;
 
@@ -110,7 +111,7 @@ impl On {
 
     pub(crate) fn start_with(self, world: &World, setup: Setup) -> Box<dyn Surface> {
         match self {
-            Self::Direct => Box::new(direct::Direct::start(world, &setup)),
+            Self::Direct => Box::new(Direct::start(world, &setup)),
             Self::Mounted => Box::new(Mounted::start(world, &setup)),
         }
     }
