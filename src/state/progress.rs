@@ -1,5 +1,6 @@
 //! What becomes of records: the uploader takes them, and says how they ended.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use rusqlite::params;
@@ -8,7 +9,7 @@ use crate::api::{ApiError, FileId, FileMetadata};
 
 use super::catalogue::row_where;
 use super::db::Durability;
-use super::queue::{Entry, now};
+use super::queue::{EntriesGuard, Entry, now};
 use super::rows::{adopt, drop_records, forget, insert_deletes, take_superseded};
 use super::{Body, Class, Cleanup, Millis, Pending, Record, Seq, State, StateError, Work};
 
@@ -147,9 +148,8 @@ impl State {
             entry.last_error = Some(error.to_string());
         }
         if report {
-            // Later content of the same file waits behind this one; its closers are told as well.
-            let ino = entries.get(seq).and_then(|entry| entry.record.ino());
-            for waiting in ino.map_or_else(Vec::new, |ino| entries.of_inode(ino)) {
+            // What waits for its turn behind this one waits as long; its closers are told as well.
+            for waiting in behind(&entries, seq) {
                 entries.settle(waiting, Err(error.clone()));
             }
         }
@@ -240,4 +240,24 @@ impl State {
             })
             .collect()
     }
+}
+
+/// The record, and those that can't be sent before it is: later ones of its inode and of its name, and what waits
+/// behind these.
+fn behind(entries: &EntriesGuard<'_>, seq: Seq) -> Vec<Seq> {
+    let mut waiting = vec![seq];
+    let (mut inodes, mut names) = (HashSet::new(), HashSet::new());
+    for record in entries.all().map(|entry| &entry.record) {
+        let Some(ino) = record.ino() else { continue };
+        let name = record.name.as_str();
+        let is_behind = record.seq > seq && (inodes.contains(&ino) || names.contains(name));
+        if record.seq == seq || is_behind {
+            inodes.insert(ino);
+            names.insert(name);
+        }
+        if is_behind {
+            waiting.push(record.seq);
+        }
+    }
+    waiting
 }

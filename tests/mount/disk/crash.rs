@@ -121,13 +121,13 @@ impl FilesApi for Mortal {
 }
 
 /// Has failed work tried again at once, as `afs pending --retry` does: nobody has to sit through pauses.
-struct Hurry {
+pub(super) struct Hurry {
     is_over: Arc<AtomicBool>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Hurry {
-    fn start(state: &Arc<State>) -> Self {
+    pub(super) fn start(state: &Arc<State>) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
         let (state, over) = (Arc::clone(state), Arc::clone(&is_over));
         let thread = thread::spawn(move || {
@@ -273,19 +273,6 @@ impl<'a> Run<'a> {
         files
     }
 
-    fn at_the_service(&self) -> Vec<(String, Vec<u8>)> {
-        let files = self.world.emulator.files().unwrap();
-        let mut files: Vec<_> = files
-            .into_iter()
-            .map(|file| {
-                let bytes = self.world.emulator.content(&file.id).unwrap().unwrap();
-                (file.filename, bytes)
-            })
-            .collect();
-        files.sort();
-        files
-    }
-
     /// Compares what two recoveries find with what may be found.
     fn check(&self, state: &Path, progress: &Progress) {
         let files = self.recover(state);
@@ -302,7 +289,11 @@ impl<'a> Run<'a> {
                 .join("\n")
         );
         let once: Vec<_> = files.clone().into_iter().collect();
-        assert!(self.at_the_service() == once, "{:?}", self.at_the_service());
+        assert!(
+            at_the_service(self.world) == once,
+            "{:?}",
+            at_the_service(self.world)
+        );
         eventually("no staged file is left", || {
             names_in(&state.join("staged")).is_empty()
         });
@@ -311,11 +302,24 @@ impl<'a> Run<'a> {
         assert_eq!(summary(&again), summary(&files));
         assert!(again == files);
         assert_eq!(self.world.calls().but_lists(), Calls::NONE);
-        assert!(self.at_the_service() == once);
+        assert!(at_the_service(self.world) == once);
     }
 }
 
-fn names_in(dir: &Path) -> Vec<String> {
+/// Every file of the workspace by name, each as often as it is there.
+pub(super) fn at_the_service(world: &World) -> Vec<(String, Vec<u8>)> {
+    let files = world.emulator.files().unwrap().into_iter();
+    let mut files: Vec<_> = files
+        .map(|file| {
+            let bytes = world.emulator.content(&file.id).unwrap().unwrap();
+            (file.filename, bytes)
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+pub(super) fn names_in(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.collect()
@@ -338,10 +342,6 @@ fn end_at_every_point(end: End) -> usize {
     for service in Service::ALL {
         lives.extend(points(service).into_iter().map(|point| (service, point)));
     }
-    if std::env::var("LOGGED").is_ok() {
-        let _ = env_logger::builder().is_test(false).try_init();
-    }
-    let begun = std::time::Instant::now();
     let (next, missed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     thread::scope(|scope| {
         for _ in 0..AT_ONCE {
@@ -349,9 +349,6 @@ fn end_at_every_point(end: End) -> usize {
                 let world = World::new();
                 while let Some((service, point)) = lives.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let told = Told(format!("{service:?}, {end:?} ends before {point:?}"));
-                    if std::env::var("LOGGED").is_ok() {
-                        eprintln!("BEGIN {}", told.0);
-                    }
                     let run = Run::new(&world);
                     let plan = (point.clone(), Trouble::End(end));
                     let (script, progress) = run.live(*service, Some(plan));
@@ -359,17 +356,6 @@ fn end_at_every_point(end: End) -> usize {
                         run.check(&run.path("remains"), &progress);
                     } else {
                         missed.fetch_add(1, Ordering::Relaxed);
-                    }
-                    if next.load(Ordering::Relaxed) % 50 == 0 {
-                        eprintln!(
-                            "{} of {} after {:?}",
-                            next.load(Ordering::Relaxed),
-                            lives.len(),
-                            begun.elapsed()
-                        );
-                    }
-                    if std::env::var("LOGGED").is_ok() {
-                        eprintln!("DONE {}", told.0);
                     }
                     drop(told);
                 }
@@ -388,7 +374,7 @@ fn end_at_every_point(end: End) -> usize {
 }
 
 /// Says where a life was when its test failed.
-struct Told(String);
+pub(super) struct Told(pub(super) String);
 
 impl Drop for Told {
     fn drop(&mut self) {
@@ -406,44 +392,4 @@ fn a_process_that_ends_at_any_point_loses_and_doubles_nothing() {
 #[test]
 fn a_power_cut_at_any_point_loses_and_doubles_nothing() {
     assert!(end_at_every_point(End::Power) >= 600);
-}
-
-#[test]
-fn debug_point() {
-    let Ok(spec) = std::env::var("POINT") else {
-        return;
-    };
-    let mut parts = spec.split('/');
-    let end = if parts.next() == Some("Power") {
-        End::Power
-    } else {
-        End::Process
-    };
-    let service = match parts.next().unwrap() {
-        "Answers" => Service::Answers,
-        "LosesAnswers" => Service::LosesAnswers,
-        "LosesRequests" => Service::LosesRequests,
-        _ => Service::Breaks,
-    };
-    let point = Point {
-        step: parts.next().unwrap().to_owned(),
-        nth: parts.next().unwrap().parse().unwrap(),
-    };
-    let _ = env_logger::builder().is_test(false).try_init();
-    for _ in 0..std::env::var("ROUNDS").map_or(10, |n| n.parse().unwrap()) {
-        let world = World::new();
-        let run = Run::new(&world);
-        let (script, progress) = run.live(service, Some((point.clone(), Trouble::End(end))));
-        eprintln!(
-            "{:?}",
-            script
-                .points()
-                .iter()
-                .map(|p| format!("{}#{}", p.step, p.nth))
-                .collect::<Vec<_>>()
-                .join(", ")
-        );
-        assert!(script.has_struck());
-        run.check(&run.path("remains"), &progress);
-    }
 }

@@ -4,6 +4,7 @@
 //! done, and the model it is compared with.
 
 mod crash;
+mod faults;
 mod image;
 mod scenario;
 mod watch;

@@ -71,6 +71,7 @@ impl Act {
             Self::PutAs(draft, name, content) => {
                 let mut drafted = before.clone();
                 drafted.insert((*draft).to_owned(), content.clone());
+                after.remove(*draft);
                 after.insert((*name).to_owned(), content.clone());
                 return vec![drafted, after];
             }
@@ -84,6 +85,11 @@ impl Act {
             }
         }
         vec![after]
+    }
+
+    /// Whether it empties a file that has content: no close promises that yet, something may be written next.
+    pub(super) fn is_provisional(&self, before: &Files) -> bool {
+        matches!(self, Self::Put(name, content) if content.is_empty() && before.contains_key(*name))
     }
 
     /// Does it; `reached` is called when a state before the last one is acknowledged.
