@@ -118,7 +118,11 @@ impl WorkspaceFs {
             }
             (inner.seal(), inner.size, inner.mtime, inner.ctime)
         };
-        match self.commit(node, &content, size, (mtime, ctime), when) {
+        let committed = self.commit(node, &content, size, (mtime, ctime), when);
+        if let (Err(_), SealedContent::Staged(name, _)) = (&committed, &content) {
+            node.lock().take_back(&self.store, name);
+        }
+        match committed {
             Ok(ticket) => {
                 node.lock().ticket = Some(ticket.clone());
                 Ok(Some(ticket))
@@ -141,7 +145,7 @@ impl WorkspaceFs {
         when: When,
     ) -> Result<Ticket, StateOrFs> {
         let row = self.state.row(node.ino)?.ok_or(StateError::Gone)?;
-        let staged;
+        let mut staged = String::new();
         let (bytes, head) = match content {
             SealedContent::Bytes(bytes) if size <= INLINE_LIMIT => {
                 let head = &bytes[..bytes.len().min(SNIFFED)];
@@ -160,7 +164,7 @@ impl WorkspaceFs {
             SealedContent::Unchanged => return Err(FsError::Io.into()),
         };
         let mime_type = mime_type_of(&row.filename, &head, &self.settings.mime_overrides);
-        let (ticket, cleanup) = self.state.seal(&Sealed {
+        let sealed = self.state.seal(&Sealed {
             ino: node.ino,
             size,
             mime_type: &mime_type,
@@ -168,7 +172,11 @@ impl WorkspaceFs {
             mtime,
             ctime,
             when,
-        })?;
+        });
+        if sealed.is_err() && !staged.is_empty() {
+            node.lock().take_back(&self.store, &staged);
+        }
+        let (ticket, cleanup) = sealed?;
         self.store.drop_stages(&cleanup);
         Ok(ticket)
     }

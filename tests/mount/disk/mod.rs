@@ -5,6 +5,7 @@
 
 mod crash;
 mod faults;
+mod full;
 mod image;
 mod scenario;
 mod watch;
