@@ -40,28 +40,28 @@ impl Service {
     ];
 
     fn rules(self) -> Vec<FaultRule> {
-        let upload = |when, action, nth| FaultRule {
-            call: Some(LoggedCall::Upload),
-            when,
-            nth,
-            ..FaultRule::new(action)
-        };
-        // The try after a lost one goes well.
-        let every_other = |action: FaultAction| {
-            (1..100)
-                .step_by(2)
-                .map(|nth| upload(FaultMoment::BeforeEffect, action.clone(), Some(nth)))
+        let uploads = |when, action: FaultAction, is_struck: fn(u64) -> bool| {
+            let struck = (1..100).filter(|nth| is_struck(*nth));
+            struck
+                .map(|nth| FaultRule {
+                    call: Some(LoggedCall::Upload),
+                    when,
+                    nth: Some(nth),
+                    ..FaultRule::new(action.clone())
+                })
                 .collect()
         };
+        let (before, after) = (FaultMoment::BeforeEffect, FaultMoment::AfterEffect);
         match self {
             Self::Answers => Vec::new(),
-            Self::LosesAnswers => vec![upload(
-                FaultMoment::AfterEffect,
-                FaultAction::DropAnswer,
-                None,
-            )],
-            Self::LosesRequests => every_other(FaultAction::DropAnswer),
-            Self::Breaks => every_other(FaultAction::Status(FaultAnswer::status(500))),
+            // Some are answered, so that who does not look before sending again comes to an end all the same.
+            Self::LosesAnswers => uploads(after, FaultAction::DropAnswer, |nth| nth % 4 != 0),
+            // The try after a lost one goes well.
+            Self::LosesRequests => uploads(before, FaultAction::DropAnswer, |nth| nth % 2 == 1),
+            Self::Breaks => {
+                let answer = FaultAction::Status(FaultAnswer::status(500));
+                uploads(before, answer, |nth| nth % 2 == 1)
+            }
         }
     }
 }
@@ -206,8 +206,10 @@ impl<'a> Run<'a> {
         for file in world.emulator.files().unwrap() {
             world.emulator.delete(&file.id).unwrap();
         }
-        let dir = tempfile::tempdir_in(world.dir.path()).unwrap();
-        Self { world, dir }
+        Self {
+            world,
+            dir: directory(world),
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -273,8 +275,27 @@ impl<'a> Run<'a> {
         files
     }
 
+    /// Whether the service has the version before or the version after of what was being replaced at the end.
+    fn check_one_version(&self, progress: &Progress) {
+        let Some(Act::Put(name, _) | Act::Append(name, _)) = progress.doing else {
+            return;
+        };
+        let Some(before) = progress.possible[0].get(name) else {
+            return;
+        };
+        let stored = at_the_service(self.world);
+        let has = |bytes: &Vec<u8>| stored.iter().any(|(_, stored)| stored == bytes);
+        let versions = progress.possible.iter().filter_map(|files| files.get(name));
+        assert!(
+            versions.into_iter().any(has),
+            "no version of {name} ({} bytes before) is at the service",
+            before.len()
+        );
+    }
+
     /// Compares what two recoveries find with what may be found.
     fn check(&self, state: &Path, progress: &Progress) {
+        self.check_one_version(progress);
         let files = self.recover(state);
         assert!(
             progress.possible.contains(&files),
@@ -304,6 +325,21 @@ impl<'a> Run<'a> {
         assert_eq!(self.world.calls().but_lists(), Calls::NONE);
         assert!(at_the_service(self.world) == once);
     }
+}
+
+/// A directory in memory, where there is such a thing: what a power cut leaves is the watch's to say, and a thousand
+/// lives on a real disk would wait for it most of the time.
+pub(super) fn directory(world: &World) -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let place = if memory.is_dir() {
+        memory
+    } else {
+        world.dir.path()
+    };
+    tempfile::Builder::new()
+        .prefix("afs-test-")
+        .tempdir_in(place)
+        .unwrap()
 }
 
 /// Every file of the workspace by name, each as often as it is there.

@@ -8,7 +8,7 @@ use std::thread;
 
 use afs::disk::Disk;
 
-use super::crash::{Hurry, Told, at_the_service, names_in};
+use super::crash::{Hurry, Told, at_the_service, directory, names_in};
 use super::scenario::{Act, Files, scenario, shown, summary};
 use super::watch::{Point, Script, Trouble};
 use crate::harness::{Calls, World, eventually};
@@ -26,7 +26,7 @@ impl<'a> Life<'a> {
         for file in world.emulator.files().unwrap() {
             world.emulator.delete(&file.id).unwrap();
         }
-        let dir = tempfile::tempdir_in(world.dir.path()).unwrap();
+        let dir = directory(world);
         fs::create_dir(dir.path().join("state")).unwrap();
         let state = dir.path().join("state");
         let script = Arc::new(Script::new(plan, &state, &dir.path().join("remains")));
