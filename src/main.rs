@@ -10,7 +10,8 @@ fn main() -> ExitCode {
         Command::Unmount(arguments) => cli::unmount::run(&arguments),
         Command::Status(arguments) => cli::status::status(&arguments),
         Command::Pending(arguments) => cli::status::show_pending(&arguments),
-        Command::Flush(arguments) => cli::status::flush(&arguments),
+        Command::Flush(arguments) => cli::flush::run(&arguments),
+        Command::Cache(arguments) => cli::cache::run(&arguments),
         Command::Emulator(arguments) => cli::emulator::run(arguments),
     }
 }

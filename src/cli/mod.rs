@@ -3,7 +3,9 @@
 //! Arguments are not settings: each command turns what was typed into a plain request and hands it on. Exit codes: 0 done,
 //! 1 failed, 2 typed wrongly.
 
+pub mod cache;
 pub mod emulator;
+pub mod flush;
 mod logging;
 pub mod mount;
 pub mod status;
@@ -58,7 +60,9 @@ pub enum Command {
     /// Show what has not reached the service yet, and why
     Pending(status::PendingArguments),
     /// Wait until the service has everything
-    Flush(status::FlushArguments),
+    Flush(flush::FlushArguments),
+    /// Look after the copies on this machine
+    Cache(cache::CacheArguments),
     /// Serve the Files API on this machine, for tests and demos
     Emulator(emulator::EmulatorArguments),
 }

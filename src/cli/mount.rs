@@ -105,6 +105,10 @@ pub struct MountArguments {
     /// Keep no copies of what is deleted or replaced [default: for 7 days, up to 5G]
     #[arg(long, help_heading = STORAGE)]
     no_trash: bool,
+    #[arg(long, help_heading = STORAGE,
+        help = "Let close() return when the file is safe on this disk and upload it later, a name every 10s at most; \
+                failures show in afs pending only")]
+    write_back: bool,
 
     /// Stay in the foreground
     #[arg(short, long, help_heading = RUNNING)]
@@ -138,6 +142,7 @@ impl MountArguments {
             cache_dir: self.cache_dir,
             cache_size: self.cache_size,
             no_trash: self.no_trash,
+            write_back: self.write_back,
             refresh: self.refresh,
             read_only: self.read_only,
             allow_other: self.allow_other,

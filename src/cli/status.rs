@@ -1,25 +1,20 @@
-//! `afs status`, `afs pending` and `afs flush`: how a mount is, what has not reached the service, and sending it.
+//! `afs status` and `afs pending`: how a mount is, and what has not reached the service.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
-use indicatif::{HumanBytes, HumanDuration, ProgressBar};
+use indicatif::{HumanBytes, HumanDuration};
 
-use super::failed;
-use super::talk::{Reached, reach, unexpected};
-use crate::control::{Change, ChangeKind, Client, ControlError, Progress, Reply, Request, Status};
+use super::talk::{NOTHING_MOUNTED, Reached, printable, reach, unexpected};
+use super::{failed, typed_wrongly};
+use crate::control::{
+    Change, ChangeKind, Client, ControlError, DroppedChange, Reply, Request, Status,
+};
 
-/// What is done within this needs no words.
-const FIRST_WORD: Duration = Duration::from_secs(2);
-
-/// Between two lines of progress where they don't overwrite each other.
-const PLAIN_PACE: Duration = Duration::from_secs(10);
-
-/// What is said where nobody could be asked. That nothing is pending would be a guess: an earlier mount may have left
-/// changes to the next one.
-const NOTHING_MOUNTED: &str = "nothing is mounted; to mount: afs mount ~/claude-files";
+/// What to do about a file that was never closed.
+const UNFINISHED: &str = "never closed by its program; send it with afs pending --retry NAME, or give it up with --drop NAME";
 
 /// What can be typed after `afs status`.
 #[derive(Debug, Args)]
@@ -44,6 +39,7 @@ Examples:
   afs pending --retry report.pdf  try that one again now
   afs pending ~/claude-files --retry
                                   try everything of this mount again now
+  afs pending --drop report.pdf   don't send that one: what the service has stays
   afs pending --json              for scripts")]
 pub struct PendingArguments {
     /// Where it is mounted; every mount where none is named
@@ -55,17 +51,9 @@ pub struct PendingArguments {
     /// Try again now what failed: the file of this name, or everything
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
     retry: Option<String>,
-}
-
-/// What can be typed after `afs flush`.
-#[derive(Debug, Args)]
-#[command(after_long_help = "\
-Examples:
-  afs flush ~/claude-files        returns when the service has confirmed everything")]
-pub struct FlushArguments {
-    /// Where it is mounted
-    #[arg(value_name = "MOUNTPOINT")]
-    mountpoint: PathBuf,
+    /// Give up what is pending under this name; bytes that were not sent go to the trash
+    #[arg(long, value_name = "NAME", conflicts_with = "retry")]
+    drop: Option<String>,
 }
 
 /// Prints how the mounts are.
@@ -139,6 +127,22 @@ fn listing(status: &Status) -> String {
 }
 
 fn pending(status: &Status) -> String {
+    let changes = pending_changes(status);
+    match status.unfinished {
+        0 => changes,
+        count => format!(
+            "{changes}; {} never closed by {}: afs pending",
+            files(count),
+            if count == 1 {
+                "its program"
+            } else {
+                "their programs"
+            }
+        ),
+    }
+}
+
+fn pending_changes(status: &Status) -> String {
     match (status.pending, status.failed) {
         (0, _) => "nothing".to_owned(),
         (pending, 0) => changes(pending),
@@ -161,6 +165,11 @@ pub fn show_pending(arguments: &PendingArguments) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let several = reached.len() > 1;
+    if several && arguments.drop.is_some() {
+        return typed_wrongly(
+            &"several workspaces are mounted; say in which: afs pending MOUNTPOINT --drop NAME",
+        );
+    }
     let mut all_well = true;
     let mut known = Vec::new();
     for mount in reached {
@@ -215,6 +224,16 @@ fn pending_of(
             other => return Err(unexpected(&other)),
         }
     }
+    if let Some(name) = arguments.drop.clone() {
+        match client.ask(&Request::Drop { name })? {
+            Reply::Dropped { changes } => {
+                for change in &changes {
+                    eprintln!("{}", what_was_dropped(change));
+                }
+            }
+            other => return Err(unexpected(&other)),
+        }
+    }
     match client.ask(&Request::Pending)? {
         Reply::Pending { changes } => Ok(changes),
         other => Err(unexpected(&other)),
@@ -225,8 +244,11 @@ fn print_change(change: &Change) {
     let what = match change.kind {
         ChangeKind::Save => format!("save   {}", HumanBytes(change.size)),
         ChangeKind::Delete => "delete".to_owned(),
+        ChangeKind::Unfinished => format!("unfinished   {}", HumanBytes(change.size)),
     };
     let state = match (&change.last_error, change.in_flight, change.waits_for_close) {
+        _ if change.kind == ChangeKind::Unfinished => UNFINISHED.to_owned(),
+        (_, true, _) if change.sent > 0 => format!("on its way, {} sent", HumanBytes(change.sent)),
         (_, true, _) => "on its way".to_owned(),
         (_, _, true) => "waits until it is closed".to_owned(),
         (Some(error), ..) => format!("tried {} times: {error}", change.tries),
@@ -235,88 +257,34 @@ fn print_change(change: &Change) {
     println!("{what:<20} {:<40} {state}", printable(&change.name));
 }
 
-/// A name as it may go to a terminal: without anything that could steer it.
-fn printable(name: &str) -> String {
-    name.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
-}
-
-/// Waits until the service has everything.
-#[must_use]
-pub fn flush(arguments: &FlushArguments) -> ExitCode {
-    let reached = match reach(Some(&arguments.mountpoint)) {
-        Ok(reached) => reached,
-        Err(why) => return failed(&why),
+/// What was given up, as a sentence.
+fn what_was_dropped(change: &DroppedChange) -> String {
+    let name = printable(&change.name);
+    let mut said = match (change.kind, change.in_trash) {
+        (ChangeKind::Delete, _) => format!("{name} is not deleted: it stays at the service"),
+        (ChangeKind::Save | ChangeKind::Unfinished, true) => format!(
+            "{name} is not sent; its {} are in the trash",
+            HumanBytes(change.size)
+        ),
+        (ChangeKind::Save | ChangeKind::Unfinished, false) => format!("{name} is not sent"),
     };
-    for mount in reached {
-        let drained = mount
-            .client
-            .and_then(|mut client| drain(&mut client).map_err(|error| error.to_string()));
-        match drained {
-            Ok(left) if left.is_empty() => {}
-            Ok(left) => return failed(&what_is_left(&left)),
-            Err(why) => return failed(&why),
-        }
+    if change.may_have_arrived {
+        said += "; an earlier try may have arrived: afs looks for it and deletes it at the service";
     }
-    ExitCode::SUCCESS
+    said
 }
 
-/// Has everything sent and shows how far it is: on a terminal in one line that changes, elsewhere in a line now and
-/// then.
-pub(super) fn drain(client: &mut Client) -> Result<Vec<Change>, ControlError> {
-    let bar = ProgressBar::new_spinner();
-    let mut speaks_at = Instant::now() + FIRST_WORD;
-    let mut reply = client.ask(&Request::Flush)?;
-    loop {
-        match reply {
-            Reply::Progress(left) => {
-                bar.set_message(left_to_send(&left));
-                bar.tick();
-                if bar.is_hidden() && Instant::now() >= speaks_at {
-                    eprintln!("{}", left_to_send(&left));
-                    speaks_at = Instant::now() + PLAIN_PACE;
-                }
-            }
-            Reply::Flushed { left } => {
-                bar.finish_and_clear();
-                return Ok(left);
-            }
-            other => return Err(unexpected(&other)),
-        }
-        reply = client.hear()?;
-    }
-}
-
-/// What could not be sent, as a sentence.
-pub(super) fn what_is_left(left: &[Change]) -> String {
-    let first = left.first().map_or_else(String::new, |change| {
-        let why = change.last_error.as_deref().unwrap_or("not tried yet");
-        format!(" ({}: {why})", printable(&change.name))
-    });
-    format!(
-        "{} could not be sent{first}; nothing is lost: it stays on this machine and is tried again, also by the next \
-         mount",
-        changes(left.len())
-    )
-}
-
-fn left_to_send(left: &Progress) -> String {
-    let failed = match left.failed {
-        0 => String::new(),
-        failed => format!(", {failed} failed and tried again"),
-    };
-    format!(
-        "{} to send, {}{failed}",
-        changes(left.changes),
-        HumanBytes(left.bytes)
-    )
-}
-
-fn changes(count: usize) -> String {
+pub(super) fn changes(count: usize) -> String {
     match count {
         1 => "1 change".to_owned(),
         count => format!("{count} changes"),
+    }
+}
+
+pub(super) fn files(count: usize) -> String {
+    match count {
+        1 => "1 file".to_owned(),
+        count => format!("{count} files"),
     }
 }
 

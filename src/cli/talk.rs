@@ -7,6 +7,10 @@ use crate::mount::prepare::resolve;
 use crate::mount::registration::Daemon;
 use crate::mount::table::{MountEntry, MountTable};
 
+/// What is said where nobody could be asked. That nothing is pending would be a guess: an earlier mount may have left
+/// changes to the next one.
+pub(super) const NOTHING_MOUNTED: &str = "nothing is mounted; to mount: afs mount ~/claude-files";
+
 /// A mount of ours, and the conversation with it.
 pub(super) struct Reached {
     pub(super) mountpoint: PathBuf,
@@ -39,6 +43,13 @@ fn reached(entry: &MountEntry) -> Reached {
         mountpoint: entry.mountpoint.clone(),
         client,
     }
+}
+
+/// A name as it may go to a terminal: without anything that could steer it.
+pub(super) fn printable(name: &str) -> String {
+    name.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
 }
 
 /// What a mount said instead of what it was asked for.

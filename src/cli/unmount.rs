@@ -6,9 +6,11 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::failed;
-use super::status::{drain, what_is_left};
+use super::flush::{drain, what_is_left};
+use super::status::{changes, files};
 use super::talk::reach;
-use crate::mount::unmount::{UnmountError, must_be_free, unmount};
+use crate::mount::left_behind;
+use crate::mount::unmount::{Holder, UnmountError, must_be_free, named, unmount};
 
 /// What can be typed after `afs unmount`.
 #[derive(Debug, Args)]
@@ -19,8 +21,12 @@ Examples:
   afs unmount --no-wait ~/claude-files
       what has not reached the service is sent by the next mount
 
+  afs unmount --force ~/claude-files
+      also while programs have files open there: what they have not closed is kept, and
+      afs pending shows it when the workspace is mounted again
+
 Waits until the service has everything, then ends the mount and waits for its process. Where somebody
-still uses the mount it says who, and nothing is changed.")]
+still uses the mount it says who, and nothing is changed. What stays on this machine is counted at the end.")]
 pub struct UnmountArguments {
     /// Where it is mounted
     #[arg(value_name = "MOUNTPOINT")]
@@ -28,34 +34,59 @@ pub struct UnmountArguments {
     /// Leave what has not reached the service to the next mount
     #[arg(long)]
     no_wait: bool,
+    /// End it also while programs use it
+    #[arg(long)]
+    force: bool,
 }
 
 /// Ends a mount, after the service has everything.
 #[must_use]
 pub fn run(arguments: &UnmountArguments) -> ExitCode {
-    if !arguments.no_wait
-        && let Err(why) = finish_work(&arguments.mountpoint)
-    {
-        return failed(&why);
-    }
+    let mut holders = match finish_work(arguments) {
+        Ok(holders) => holders,
+        Err(why) => return failed(&why),
+    };
     let waiting = |pid| eprintln!("unmounted; waiting for afs (process {pid}) to finish its work");
-    match unmount(&arguments.mountpoint, &waiting) {
-        Ok(()) => ExitCode::SUCCESS,
+    match unmount(&arguments.mountpoint, arguments.force, &waiting) {
+        Ok(state_dir) => {
+            holders.retain(Holder::is_running);
+            if let Some(named) = named(&holders) {
+                eprintln!(
+                    "afs: {} was in use by {named}: what they have open there fails from now on",
+                    arguments.mountpoint.display()
+                );
+            }
+            if let Some(state_dir) = state_dir {
+                say_what_stays(&state_dir);
+            }
+            ExitCode::SUCCESS
+        }
         Err(error) => failed(&error),
     }
 }
 
-/// Has the mount send everything. One that is in use is not even asked: nobody should wait for an upload only to hear
-/// that they can't unmount. One that does not answer is left to `unmount`, which says what is wrong with it.
-fn finish_work(mountpoint: &Path) -> Result<(), UnmountError> {
-    let Ok(reached) = reach(Some(mountpoint)) else {
-        return Ok(());
+/// Has the mount send everything; who uses it all the same. One that is in use is not even asked, unless it is forced:
+/// nobody should wait for an upload only to hear that they can't unmount. One that does not answer is left to `unmount`,
+/// which says what is wrong with it.
+fn finish_work(arguments: &UnmountArguments) -> Result<Vec<Holder>, UnmountError> {
+    let mut users = Vec::new();
+    let Ok(reached) = reach(Some(&arguments.mountpoint)) else {
+        return Ok(users);
     };
     for mount in reached {
-        must_be_free(&mount.mountpoint)?;
+        match must_be_free(&mount.mountpoint) {
+            Ok(()) => {}
+            Err(UnmountError::Busy { holders, .. }) if arguments.force => users.extend(holders),
+            // The system says so itself, at once.
+            Err(_) if arguments.no_wait => {}
+            Err(error) => return Err(error),
+        }
         let Ok(mut client) = mount.client else {
             continue;
         };
+        if arguments.no_wait {
+            continue;
+        }
         match drain(&mut client) {
             Ok(left) if left.is_empty() => {}
             Ok(left) => eprintln!("afs: {}", what_is_left(&left)),
@@ -64,5 +95,31 @@ fn finish_work(mountpoint: &Path) -> Result<(), UnmountError> {
             ),
         }
     }
-    Ok(())
+    Ok(users)
+}
+
+/// Counts what the mount that has ended leaves to the next one.
+fn say_what_stays(state_dir: &Path) {
+    let Some(left) = left_behind(state_dir) else {
+        return;
+    };
+    if left.pending > 0 {
+        eprintln!(
+            "afs: {} on this machine for the next mount to send",
+            match left.pending {
+                1 => "1 change stays".to_owned(),
+                count => format!("{} stay", changes(count)),
+            }
+        );
+    }
+    if left.unfinished > 0 {
+        eprintln!(
+            "afs: {} never closed by the programs that wrote them; they are kept and not sent: see afs pending after \
+             the next mount",
+            match left.unfinished {
+                1 => "1 file was".to_owned(),
+                count => format!("{} were", files(count)),
+            }
+        );
+    }
 }

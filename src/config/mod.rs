@@ -29,6 +29,8 @@ pub const DEFAULT_CACHE_SIZE: u64 = 10 << 30;
 pub const DEFAULT_REFRESH: Duration = Duration::from_secs(10);
 /// The organisation's storage, for `df`: the service does not say.
 pub const DEFAULT_QUOTA: u64 = 500 << 30;
+/// With write-back, the shortest time between two uploads of one name.
+pub const WRITE_BACK_PACE: Duration = Duration::from_secs(10);
 /// Files 0600, the directory 0700.
 pub const DEFAULT_UMASK: u32 = 0o077;
 /// The environment variable that holds the key.
@@ -69,6 +71,8 @@ pub struct MountSettings {
     pub cache_size: u64,
     /// Whether copies of what is deleted stay in the trash for a while.
     pub trash: bool,
+    /// Whether close(2) leaves the upload to later.
+    pub write_back: bool,
     /// How old the listing may be before it is asked for again.
     pub refresh: Duration,
     /// Whether every change is refused.
@@ -120,6 +124,8 @@ pub struct MountRequest {
     pub cache_size: Option<u64>,
     /// Whether deleted copies go at once.
     pub no_trash: bool,
+    /// Whether close(2) leaves the upload to later.
+    pub write_back: bool,
     /// How old the listing may be.
     pub refresh: Option<Duration>,
     /// Whether every change is refused.
@@ -225,6 +231,7 @@ impl MountRequest {
             cache_root,
             cache_size: self.cache_size.unwrap_or(DEFAULT_CACHE_SIZE),
             trash: !self.no_trash,
+            write_back: self.write_back,
             refresh: self.refresh.unwrap_or(DEFAULT_REFRESH),
             read_only: self.read_only || words.read_only == Some(true),
             allow_other: self.allow_other || words.allow_other,

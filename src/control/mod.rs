@@ -14,7 +14,7 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 pub use client::{Client, ControlError};
-pub use protocol::{Change, ChangeKind, Progress, Reply, Request, Status};
+pub use protocol::{Change, ChangeKind, Copies, DroppedChange, Progress, Reply, Request, Status};
 pub use server::{About, Server, serve};
 
 /// The socket's name in a workspace's state directory.

@@ -10,14 +10,21 @@ pub enum Request {
     Status,
     /// What has not reached the service.
     Pending,
-    /// Try what failed again now: of this name, or all.
+    /// Try what failed again now: of this name, or all. Of this name, a file that was never closed is sent too.
     Retry {
         /// The name.
         name: Option<String>,
     },
+    /// Give what is pending under this name up.
+    Drop {
+        /// The name.
+        name: String,
+    },
     /// Send everything, what waits for its quiet time too, and say how it goes until nothing is left but what was tried
     /// and failed.
     Flush,
+    /// Compare the kept copies with what was saved, and say how far it is.
+    VerifyKept,
 }
 
 /// One line of an answer.
@@ -36,12 +43,26 @@ pub enum Reply {
         /// How many changes are tried now.
         count: usize,
     },
+    /// To [`Request::Drop`]; the end.
+    Dropped {
+        /// What was given up.
+        changes: Vec<DroppedChange>,
+    },
     /// To [`Request::Flush`]; more follow.
     Progress(Progress),
     /// To [`Request::Flush`]; the end.
     Flushed {
         /// What could not be sent now; it is tried again later.
         left: Vec<Change>,
+    },
+    /// To [`Request::VerifyKept`]; more follow.
+    Verifying(Copies),
+    /// To [`Request::VerifyKept`]; the end.
+    Verified {
+        /// What was compared.
+        copies: Copies,
+        /// The names of files whose copies are not what was saved.
+        damaged: Vec<String>,
     },
     /// What was asked for can't be answered; the end.
     Failed {
@@ -75,6 +96,8 @@ pub struct Status {
     pub pending: usize,
     /// Those of them whose last try failed.
     pub failed: usize,
+    /// Files that were never closed by the program that wrote them; they are not among the changes.
+    pub unfinished: usize,
     /// Bytes of own uploads kept on this machine.
     pub kept_bytes: u64,
     /// Bytes of outputs cached on this machine.
@@ -89,6 +112,8 @@ pub enum ChangeKind {
     Save,
     /// A file is deleted.
     Delete,
+    /// Nothing: what a program wrote and never closed is sent by the user's word only.
+    Unfinished,
 }
 
 /// One change that has not reached the service.
@@ -106,10 +131,37 @@ pub struct Change {
     pub tries: u32,
     /// Whether it is being sent now.
     pub in_flight: bool,
+    /// Bytes of it that are sent.
+    #[serde(default)]
+    pub sent: u64,
     /// Whether it waits for an open file.
     pub waits_for_close: bool,
     /// Why the last try failed.
     pub last_error: Option<String>,
+}
+
+/// One change that was given up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DroppedChange {
+    /// What it would have done.
+    pub kind: ChangeKind,
+    /// The file's name.
+    pub name: String,
+    /// Bytes that were not sent.
+    pub size: u64,
+    /// Whether they are in the trash now.
+    pub in_trash: bool,
+    /// Whether the service may have it all the same: then afs looks, and deletes it there.
+    pub may_have_arrived: bool,
+}
+
+/// Copies that were compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Copies {
+    /// How many.
+    pub count: usize,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// How far a flush is.
@@ -117,8 +169,11 @@ pub struct Change {
 pub struct Progress {
     /// Changes left.
     pub changes: usize,
-    /// Bytes left to be confirmed.
+    /// Their bytes.
     pub bytes: u64,
+    /// Bytes of these that are sent and wait for their confirmation.
+    #[serde(default)]
+    pub sent: u64,
     /// Changes whose last try failed.
     pub failed: usize,
 }

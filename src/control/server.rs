@@ -10,11 +10,14 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::state::{Pending, Seq, State, Work};
-use crate::store::Store;
+use crate::fs::{Dropped, DroppedKind, WorkspaceFs};
+use crate::state::{Pending, Seq, State, Unfinished, Work};
+use crate::store::{Findings, Store};
 use crate::sync::Refresher;
 
-use super::protocol::{Change, ChangeKind, Progress, Reply, Request, Status};
+use super::protocol::{
+    Change, ChangeKind, Copies, DroppedChange, Progress, Reply, Request, Status,
+};
 use super::{SOCKET, address};
 
 /// How often a flush says how far it is.
@@ -48,6 +51,8 @@ pub struct Server {
     pub store: Arc<Store>,
     /// Its listing.
     pub refresher: Arc<Refresher>,
+    /// Its files.
+    pub fs: Arc<WorkspaceFs>,
 }
 
 /// Answers from now on, in threads of its own, for as long as the process lives.
@@ -117,25 +122,43 @@ impl Server {
             Request::Status => say(stream, &self.status()),
             Request::Pending => {
                 let mut changes: Vec<Change> = self.state.pending().iter().map(change).collect();
+                match self.state.unfinished() {
+                    Ok(drafts) => changes.extend(drafts.iter().map(unfinished)),
+                    Err(error) => return say(stream, &failed(&error)),
+                }
                 changes.sort_by_key(|change| change.since);
                 say(stream, &Reply::Pending { changes })
             }
-            Request::Retry { name } => {
-                let count = self.state.retry(name.as_deref());
-                say(stream, &Reply::Retried { count })
+            Request::Retry { name } => say(stream, &self.retry(name.as_deref())),
+            Request::Drop { name } => {
+                let reply = match self.fs.drop_pending(name) {
+                    Ok(dropped) => Reply::Dropped {
+                        changes: dropped.into_iter().map(dropped_change).collect(),
+                    },
+                    Err(why) => failed(&format!("{name}: {why}")),
+                };
+                say(stream, &reply)
             }
             Request::Flush => self.flush(stream),
+            Request::VerifyKept => self.verify_kept(stream),
+        }
+    }
+
+    fn retry(&self, name: Option<&str>) -> Reply {
+        let sent = match name.map(|name| self.fs.send_unfinished(name)) {
+            None => 0,
+            Some(Ok(sent)) => sent,
+            Some(Err(why)) => return failed(&format!("{}: {why}", name.unwrap_or_default())),
+        };
+        Reply::Retried {
+            count: sent + self.state.retry(name),
         }
     }
 
     fn status(&self) -> Reply {
-        let (files, bytes) = match self.state.totals() {
-            Ok(totals) => totals,
-            Err(error) => {
-                return Reply::Failed {
-                    why: error.to_string(),
-                };
-            }
+        let ((files, bytes), unfinished) = match (self.state.totals(), self.state.unfinished()) {
+            (Ok(totals), Ok(unfinished)) => (totals, unfinished.len()),
+            (Err(error), _) | (_, Err(error)) => return failed(&error),
         };
         let pending = self.state.pending();
         let listing = self.refresher.health();
@@ -151,6 +174,7 @@ impl Server {
             listing_error: listing.last_error,
             pending: pending.len(),
             failed: pending.iter().filter(|change| has_failed(change)).count(),
+            unfinished,
             kept_bytes: self.store.kept_bytes(),
             cached_bytes: self.store.cached_bytes(),
         }))
@@ -178,6 +202,35 @@ impl Server {
         }
     }
 
+    /// Compares the kept copies, for as long as the client listens.
+    fn verify_kept(&self, stream: &UnixStream) -> io::Result<()> {
+        let mut said = Instant::now();
+        let mut is_heard = Ok(());
+        let found = self.store.verify(&self.state, true, &mut |findings| {
+            if said.elapsed() >= PACE {
+                said = Instant::now();
+                is_heard = say(stream, &Reply::Verifying(copies(findings)));
+            }
+            is_heard.is_ok()
+        });
+        is_heard?;
+        match found {
+            Ok(findings) => say(
+                stream,
+                &Reply::Verified {
+                    copies: copies(&findings),
+                    damaged: findings.damaged,
+                },
+            ),
+            Err(error) => say(
+                stream,
+                &Reply::Failed {
+                    why: error.to_string(),
+                },
+            ),
+        }
+    }
+
     /// What is pending but for what waits for an open file: its close will send it.
     fn due(&self) -> Vec<Pending> {
         let mut pending = self.state.pending();
@@ -191,7 +244,8 @@ fn all_were_tried(due: &[Pending], tried_before: &HashMap<Seq, u32>) -> bool {
     let mut stuck = HashSet::new();
     due.iter().all(|change| {
         let before = tried_before.get(&change.record.seq).copied().unwrap_or(0);
-        let was_tried = !change.in_flight && change.record.tries > before;
+        let was_tried =
+            !change.in_flight && (change.record.tries > before || change.waits_for_room);
         match change.record.work {
             Work::Save { ino, .. } if was_tried => {
                 stuck.insert(ino);
@@ -208,7 +262,15 @@ fn progress(due: &[Pending]) -> Progress {
     Progress {
         changes: due.len(),
         bytes: due.iter().map(size_of).sum(),
+        sent: due.iter().map(|change| change.sent).sum(),
         failed: due.iter().filter(|change| has_failed(change)).count(),
+    }
+}
+
+fn copies(findings: &Findings) -> Copies {
+    Copies {
+        count: findings.copies,
+        bytes: findings.bytes,
     }
 }
 
@@ -223,8 +285,43 @@ fn change(pending: &Pending) -> Change {
         since: pending.record.since,
         tries: pending.record.tries,
         in_flight: pending.in_flight,
+        sent: pending.sent,
         waits_for_close: pending.on_hold,
         last_error: pending.last_error.clone(),
+    }
+}
+
+fn unfinished(draft: &Unfinished) -> Change {
+    Change {
+        kind: ChangeKind::Unfinished,
+        name: draft.name.clone(),
+        size: draft.size,
+        since: draft.since,
+        tries: 0,
+        in_flight: false,
+        sent: 0,
+        waits_for_close: false,
+        last_error: None,
+    }
+}
+
+fn failed(why: &impl ToString) -> Reply {
+    Reply::Failed {
+        why: why.to_string(),
+    }
+}
+
+fn dropped_change(dropped: Dropped) -> DroppedChange {
+    DroppedChange {
+        kind: match dropped.kind {
+            DroppedKind::Save => ChangeKind::Save,
+            DroppedKind::Delete => ChangeKind::Delete,
+            DroppedKind::Unfinished => ChangeKind::Unfinished,
+        },
+        name: dropped.name,
+        size: dropped.size,
+        in_trash: dropped.in_trash,
+        may_have_arrived: dropped.may_have_arrived,
     }
 }
 

@@ -23,6 +23,7 @@ use super::answer::{Answer, WireCutter};
 use super::catalogue::Stored;
 use super::content;
 use super::faults::{Fault, FaultAction, FaultMoment, Target};
+use super::history::Tick;
 use super::http::{Hangup, RequestId, Service, internal};
 use super::log::{LoggedCall, Trace};
 use super::objects::{FileList, FileObject};
@@ -48,6 +49,7 @@ pub(super) async fn call(
             .get::<WireCutter>()
             .cloned()
             .unwrap_or_default(),
+        asked: service.workspace.tick(),
         service,
         call,
         fault: None,
@@ -106,6 +108,8 @@ pub(super) struct Exchange {
     pub(super) service: Arc<Service>,
     pub(super) trace: Trace,
     pub(super) request_id: String,
+    /// When it arrived.
+    pub(super) asked: Tick,
     call: LoggedCall,
     fault: Option<Fault>,
     wire: WireCutter,
@@ -219,10 +223,10 @@ impl Exchange {
     }
 
     async fn delete(&self, file: &Stored) -> Result<Answer, Refusal> {
-        let id = file.id.clone();
+        let (id, asked) = (file.id.clone(), self.asked);
         let removed = self
             .service
-            .change(move |workspace| workspace.remove(&id))
+            .change(move |workspace| workspace.remove(&id, Some(asked)))
             .await?;
         match removed {
             Ok(Some(file)) => Ok(Answer::json(

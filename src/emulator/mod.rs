@@ -11,7 +11,8 @@
 //! - `rules`: what the service refuses and in which words
 //! - `workspace`: the files, made of `catalogue` (which, in what order), `content` (their bytes), `database` (what
 //!   survives) and `ids`
-//! - `side_door`: what the service does not let its users do; `faults`: trouble to order; `log`: what was asked
+//! - `side_door`: what the service does not let its users do; `faults`: trouble to order; `log`: what was asked;
+//!   `history`: what came of it
 //! - `import`, `samples`: files that are there from the start
 
 mod answer;
@@ -22,6 +23,7 @@ mod database;
 mod exchange;
 mod faults;
 mod guard;
+mod history;
 mod http;
 mod ids;
 mod import;
@@ -48,6 +50,7 @@ use tokio::sync::watch;
 
 pub use config::{Config, Switches, UnknownCursor};
 pub use faults::{FaultAction, FaultAnswer, FaultMoment, FaultRule};
+pub use history::{Change, ChangeKind, Tick};
 pub use log::{LoggedCall, LoggedRequest};
 
 use catalogue::Stored;
@@ -286,13 +289,18 @@ impl Emulator {
 
     /// Deletes a file as somebody else would: no request of anybody's is logged. False when there was none.
     pub fn delete(&self, id: &str) -> Result<bool, EmulatorError> {
-        Ok(self.service.workspace.remove(id)?.is_some())
+        Ok(self.service.workspace.remove(id, None)?.is_some())
     }
 
     /// Every API call since the last reset, oldest first.
     #[must_use]
     pub fn requests(&self) -> Vec<LoggedRequest> {
         self.service.log.requests()
+    }
+
+    /// Every change to the workspace since this emulator started, oldest first; [`Self::reset_requests`] leaves it alone.
+    pub fn history(&self) -> Result<Vec<Change>, EmulatorError> {
+        Ok(self.service.workspace.history()?)
     }
 
     /// Empties the request log.
@@ -379,6 +387,7 @@ fn plant_sample(workspace: &Workspace, sample: samples::Sample) -> Result<(), St
         created_us: None,
         received: workspace.shelter().receive_now(sample.content)?,
         quota: None,
+        asked: None,
     })?;
     Ok(())
 }

@@ -95,6 +95,7 @@ impl Plant {
             created_us: self.created_at.map(Timestamp::as_microsecond),
             received,
             quota: None,
+            asked: None,
         })
     }
 }
@@ -231,7 +232,7 @@ fn write_hashed(text: &mut Vec<u8>, service: &Service, file: &Stored) -> std::io
 async fn delete(State(service): Shared, Path(id): Path<String>) -> Result<Response, Refused> {
     let asked = id.clone();
     let removed = service
-        .change(move |workspace| workspace.remove(&asked))
+        .change(move |workspace| workspace.remove(&asked, None))
         .await?;
     match removed.map_err(|error| not_stored(&error, &service))? {
         Some(_) => Ok(StatusCode::NO_CONTENT.into_response()),

@@ -128,6 +128,7 @@ async fn store(exchange: &Exchange, file: FilePart) -> Result<Answer, Refusal> {
         created_us: None,
         received,
         quota: config.quota,
+        asked: Some(exchange.asked),
     };
     let stored = exchange
         .service

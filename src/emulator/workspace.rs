@@ -4,6 +4,7 @@
 //! Lock order: database, then catalogue. Whoever adds or removes holds the database's lock from the choice of the
 //! place to the entry in the catalogue, so that files become visible in the order of their times.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -16,6 +17,7 @@ use super::catalogue::{Catalogue, Page, PageQuery, Place, Range, Stored};
 use super::config::UnknownCursor;
 use super::content::{self, Content, Reader, Received, ReceivedBody, Shelter};
 use super::database::{Database, ImportKey, RowBody};
+use super::history::{Change, ChangeKind, History, Tick};
 use super::ids::{self, Mint};
 
 /// A file that is about to be one.
@@ -32,6 +34,8 @@ pub(super) struct NewFile {
     pub(super) received: Received,
     /// The workspace may not grow beyond this.
     pub(super) quota: Option<u64>,
+    /// When the request arrived that brings it; `None` for the side door.
+    pub(super) asked: Option<Tick>,
 }
 
 /// Why a file was not stored.
@@ -94,6 +98,7 @@ pub(super) struct Workspace {
     catalogue: Mutex<Catalogue>,
     shelter: Arc<Shelter>,
     salt: u64,
+    history: History,
 }
 
 impl Workspace {
@@ -106,6 +111,7 @@ impl Workspace {
             catalogue: Mutex::new(Catalogue::new(Mint::new(salt))),
             shelter: Arc::new(Shelter::temporary()?),
             salt,
+            history: History::default(),
         })
     }
 
@@ -130,6 +136,7 @@ impl Workspace {
             catalogue: Mutex::new(catalogue),
             shelter: Arc::new(shelter),
             salt,
+            history: History::default(),
         })
     }
 
@@ -182,6 +189,7 @@ impl Workspace {
         let mut catalogue = lock(&self.catalogue);
         catalogue.insert(Arc::clone(&file));
         catalogue.reserve(newest);
+        self.note(ChangeKind::Stored, &file, new.asked);
         Ok(file)
     }
 
@@ -286,8 +294,18 @@ impl Workspace {
         Ok(())
     }
 
-    /// Removes a file; `None` when there is none.
-    pub(super) fn remove(&self, id: &str) -> Result<Option<Arc<Stored>>, StoreError> {
+    /// Removes a file, for a request that arrived when `asked` says; `None` when there is none.
+    pub(super) fn remove(
+        &self,
+        id: &str,
+        asked: Option<Tick>,
+    ) -> Result<Option<Arc<Stored>>, StoreError> {
+        if asked.is_some()
+            && let Some(file) = self.get(id)
+        {
+            // For the history, and while the bytes are there. They can be in the database, so its lock is not held yet.
+            self.sha256(&file)?;
+        }
         let database = lock(&self.database);
         let Some(file) = lock(&self.catalogue).get(id) else {
             return Ok(None);
@@ -296,6 +314,7 @@ impl Workspace {
             database.remove(&file)?;
         }
         lock(&self.catalogue).remove(&file);
+        self.note(ChangeKind::Deleted, &file, asked);
         drop(database);
         match &file.content {
             Content::File(path) => std::fs::remove_file(path)?,
@@ -340,6 +359,41 @@ impl Workspace {
         }
         let computed = content::sha256(self.open(file, 0, file.size)?, file.size)?;
         Ok(file.sha256.get_or_init(|| computed).clone())
+    }
+
+    /// Writes a change into the history, under the database's lock.
+    fn note(&self, kind: ChangeKind, file: &Stored, asked: Option<Tick>) {
+        self.history.note(Change {
+            kind,
+            id: file.id.clone(),
+            filename: file.filename.clone(),
+            size_bytes: file.size,
+            sha256: file.sha256.get().cloned(),
+            asked,
+            done: 0,
+        });
+    }
+
+    /// The next tick of the history.
+    pub(super) fn tick(&self) -> Tick {
+        self.history.tick()
+    }
+
+    /// Every change since the start, oldest first.
+    pub(super) fn history(&self) -> io::Result<Vec<Change>> {
+        let mut changes = self.history.changes();
+        let mut known = HashMap::new();
+        for change in &changes {
+            if let Some(sha256) = &change.sha256 {
+                known.insert(change.id.clone(), sha256.clone());
+            } else if let Some(file) = self.get(&change.id) {
+                known.insert(change.id.clone(), self.sha256(&file)?);
+            }
+        }
+        for change in &mut changes {
+            change.sha256 = known.get(&change.id).cloned();
+        }
+        Ok(changes)
     }
 
     /// Whether this is the first time that somebody asks for this to be done once.

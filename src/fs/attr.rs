@@ -2,6 +2,7 @@
 
 use crate::state::{Ino, Row};
 
+use super::node::Node;
 use super::{
     Attr, Caller, Changes, Entry, Fh, FsError, Kind, OpenFlags, ROOT, Space, WorkspaceFs, now,
 };
@@ -67,7 +68,7 @@ impl WorkspaceFs {
             if !handle.flags.write {
                 return Err(FsError::Invalid);
             }
-            return handle.node.lock().truncate(&self.store, size, now());
+            return self.truncate(&handle.node, size);
         }
         // truncate(2) by path: as an open, ftruncate and close would do it, but without waiting for the service.
         let opened = self.open(
@@ -79,13 +80,17 @@ impl WorkspaceFs {
             },
             Caller::NOBODY,
         )?;
-        let result = self
-            .handle(opened)?
-            .node
-            .lock()
-            .truncate(&self.store, size, now());
+        let result = self.truncate(&self.handle(opened)?.node, size);
         self.release(opened);
         result
+    }
+
+    fn truncate(&self, node: &Node, size: u64) -> Result<(), FsError> {
+        let mut inner = node.lock();
+        self.must_go_on()?;
+        inner.truncate(&self.store, size, now())?;
+        self.note_draft(node.ino, &mut inner);
+        Ok(())
     }
 
     fn set_times(&self, ino: Ino, changes: &Changes) -> Result<(), FsError> {

@@ -7,7 +7,9 @@ use crate::api::mime_type_of;
 use crate::names;
 use crate::state::{Ino, Row};
 
-use super::node::{Content, Inner};
+use super::content::Content;
+use super::node::Inner;
+use super::save::when_quiet;
 use super::{DirEntry, Entry, FsError, Kind, ROOT, RenameMode, WorkspaceFs, now, views};
 
 /// How many rows one step of a directory listing reads.
@@ -177,6 +179,7 @@ impl WorkspaceFs {
         }
         self.must_be_renamable(&row)?;
         let mime_type = mime_type_of(new_name, &self.head_of(&row), &self.settings.mime_overrides);
+        let size = node.as_ref().map_or(row.size, |node| node.shown().size);
         let over_node = over.as_ref().and_then(|over| self.node(over.ino));
         // Locked over the change, so that its writers find both their name and their row gone, or neither.
         let mut over_inner = over_node.as_ref().map(|node| node.lock());
@@ -188,6 +191,7 @@ impl WorkspaceFs {
             new_name,
             &mime_type,
             over.as_ref().map(|over| over.ino),
+            when_quiet(new_name, size),
             now(),
         )?;
         if let Some(inner) = &mut over_inner {
@@ -198,7 +202,7 @@ impl WorkspaceFs {
     }
 
     /// Bytes that only the service has and somebody has open are deleted there after their last close.
-    fn hold_what_is_read(&self, inner: &mut Inner) {
+    pub(super) fn hold_what_is_read(&self, inner: &mut Inner) {
         if let Content::Remote(id) = &inner.content {
             self.state.hold_delete(id);
             inner.deleted_at_close = Some(id.clone());

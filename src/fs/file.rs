@@ -5,12 +5,12 @@ use std::io;
 use std::sync::Arc;
 
 use crate::api::{ApiError, ErrorKind, FileId, mime_type_of};
-use crate::state::{Ino, PendingBody, Row, StateError};
+use crate::state::{Ino, PendingBody, Row, StateError, When};
 use crate::store::FetchError;
 
+use super::content::Content;
 use super::directory::checked_name;
-use super::node::{Content, Local, MEMORY_LIMIT, Node};
-use super::save::after_close;
+use super::node::{Local, MEMORY_LIMIT, Node};
 use super::{Caller, Entry, Fh, FsError, OpenFlags, Place, ROOT, WorkspaceFs, lock, now};
 
 /// How much of a file its media type is told by, where the name does not tell.
@@ -103,7 +103,9 @@ impl WorkspaceFs {
     fn new_node(&self, row: &Row, flags: OpenFlags) -> Result<Arc<Node>, FsError> {
         let content = match self.content_of(row) {
             // A whole replacement needs nothing of what it replaces.
-            Err(FsError::Access) if flags.truncate => Content::Bytes(Arc::new(Vec::new())),
+            Err(FsError::Access | FsError::Io) if flags.truncate => {
+                Content::Bytes(Arc::new(Vec::new()))
+            }
             content => content?,
         };
         let is_unsaved = matches!(content, Content::Memory(_));
@@ -148,7 +150,7 @@ impl WorkspaceFs {
                 // Created, and never saved: its first save failed, or it is being created just now.
                 return Ok(Content::Memory(Vec::new()));
             };
-            match self.store.open_copy(id, row.size) {
+            match self.store.open_copy(id, row.size, &(&*row).into()) {
                 Ok(Some(file)) => return Ok(Content::Copy(Arc::new(file))),
                 Ok(None) if row.downloadable => return Ok(Content::Remote(id.clone())),
                 // Replaced between the two looks, and the copies of the old id thrown away.
@@ -251,7 +253,11 @@ impl WorkspaceFs {
             return Err(FsError::BadHandle);
         }
         let offset = place.of(handle.flags);
-        handle.node.lock().write(&self.store, offset, data, now())
+        let mut inner = handle.node.lock();
+        self.must_go_on()?;
+        inner.write(&self.store, offset, data, now())?;
+        self.note_draft(handle.node.ino, &mut inner);
+        Ok(())
     }
 
     /// write(2) as far as memory is all it takes; `None` when the disk is needed or somebody else is at the file.
@@ -265,7 +271,10 @@ impl WorkspaceFs {
         let mut inner = handle.node.try_lock()?;
         let end = offset.unwrap_or(inner.size) + data.len() as u64;
         let stays_in_memory = matches!(inner.content, Content::Memory(_)) && end <= MEMORY_LIMIT;
-        stays_in_memory.then(|| inner.write(&self.store, offset, data, now()))
+        stays_in_memory.then(|| {
+            self.must_go_on()?;
+            inner.write(&self.store, offset, data, now())
+        })
     }
 
     /// The end of a handle. What a close could not save is queued again; there is nobody left to tell.
@@ -275,8 +284,10 @@ impl WorkspaceFs {
         };
         let node = &handle.node;
         if handle.flags.changes() && node.count_writer_out() {
-            let when = after_close(node);
-            if let Err(error) = self.save(node, when) {
+            let when = self.after_close(node).unwrap_or(When::Now);
+            if let Err(error) = self.save(node, when)
+                && self.must_go_on().is_ok()
+            {
                 log::error!("what was written last could not be queued for upload: {error}");
             }
             self.state.release_hold(node.ino, when);

@@ -9,25 +9,31 @@
 //! - `directory`: lookup, readdir, unlink, rename
 //! - `file`: open, read, write
 //! - `save`: what close(2) and fsync(2) do
+//! - `unfinished`: drafts that nobody closed
 //! - `closers`: whether a close is the last one
+//! - `content`: the bytes of an open file
 //! - `node`: an open inode, shared by its handles
+//! - `pending`: what a person does about work that is pending, by name
 //! - `views`: `.afs/`
 //! - `xattr`: `user.afs.*`
 //! - `error`: the errno table
 
 mod attr;
 mod closers;
+mod content;
 mod directory;
 mod error;
 mod file;
 mod node;
+mod pending;
 mod save;
 mod types;
+mod unfinished;
 mod views;
 mod xattr;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
 
@@ -38,6 +44,7 @@ use crate::sync::Refresher;
 
 pub use closers::Caller;
 pub use error::FsError;
+pub use pending::{Dropped, DroppedKind};
 pub use types::{Attr, Changes, DirEntry, Entry, Fh, Kind, OpenFlags, Place, RenameMode, Space};
 
 use node::Node;
@@ -60,6 +67,8 @@ pub struct FsSettings {
     pub read_only: bool,
     /// Whether extended attributes are answered.
     pub xattr: bool,
+    /// Whether close(2) leaves the upload to later: it returns when the content is durable here.
+    pub write_back: bool,
     /// Media types by name that go before the built-in ones.
     pub mime_overrides: Vec<MimeOverride>,
 }
@@ -78,6 +87,8 @@ pub struct WorkspaceFs {
     mounted_at: Nanos,
     /// The kernel's number for this mount, once there is one.
     mount_id: OnceLock<u64>,
+    /// Whether the mount has ended: drafts are kept as they are, and nothing changes any more.
+    is_over: AtomicBool,
 }
 
 /// An open file.
@@ -117,6 +128,7 @@ impl WorkspaceFs {
             next_handle: AtomicU64::new(1),
             mounted_at: now(),
             mount_id: OnceLock::new(),
+            is_over: AtomicBool::new(false),
         }
     }
 
@@ -166,6 +178,15 @@ impl WorkspaceFs {
     fn must_be_writable(&self) -> Result<(), FsError> {
         if self.settings.read_only {
             Err(FsError::ReadOnly)
+        } else {
+            self.must_go_on()
+        }
+    }
+
+    /// Fails once the mount has ended: what a program writes then is kept by nobody.
+    fn must_go_on(&self) -> Result<(), FsError> {
+        if self.is_over.load(Ordering::SeqCst) {
+            Err(FsError::Io)
         } else {
             Ok(())
         }

@@ -5,37 +5,19 @@
 //! it from one to the other, so that bytes on their way to the service can't change under the uploader.
 
 use std::fs::File;
-use std::io;
 use std::ops::{Deref, DerefMut};
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use crate::api::{FileId, MAX_FILE_SIZE};
 use crate::state::{Ino, Nanos, Ticket};
-use crate::store::{Stage, Store};
+use crate::store::Store;
 
+use super::content::{Content, Draft, SealedContent, read_at, slice};
 use super::{FsError, OpenFlags, lock};
 
 /// A draft up to this size lives in memory; creating and writing a small file then touches no disk.
 pub(super) const MEMORY_LIMIT: u64 = 1024 * 1024;
-
-/// The bytes of an open file.
-#[derive(Debug)]
-pub(super) enum Content {
-    /// At the service only, to be fetched at the first read.
-    Remote(FileId),
-    /// A complete local copy.
-    Copy(Arc<File>),
-    /// Small sealed content.
-    Bytes(Arc<Vec<u8>>),
-    /// A sealed staged file. Its name belongs to the outbox once a record is committed.
-    Sealed(String, Arc<File>),
-    /// A small draft.
-    Memory(Vec<u8>),
-    /// A larger draft.
-    Staged(String, Arc<File>),
-}
 
 /// What is behind the node's lock.
 #[derive(Debug)]
@@ -52,6 +34,8 @@ pub(super) struct Inner {
     pub(super) is_unlinked: bool,
     /// The id whose deletion waits for the last close: the name went while its bytes were at the service only.
     pub(super) deleted_at_close: Option<FileId>,
+    /// The staged file that the catalogue knows as this draft's.
+    pub(super) noted: Option<String>,
 }
 
 /// What others see of a node, without waiting for whoever is at its content.
@@ -111,6 +95,7 @@ impl Node {
             ticket: None,
             is_unlinked: false,
             deleted_at_close: None,
+            noted: None,
         };
         Self {
             ino,
@@ -183,9 +168,8 @@ impl Node {
             Content::Remote(id) => return Ok(Local::Elsewhere(id.clone(), inner.size)),
             Content::Memory(bytes) => return Ok(Local::Data(slice(bytes, offset, size))),
             Content::Bytes(bytes) => return Ok(Local::Data(slice(bytes, offset, size))),
-            Content::Copy(file) | Content::Sealed(_, file) | Content::Staged(_, file) => {
-                Arc::clone(file)
-            }
+            Content::Copy(file) | Content::Sealed(_, file) => Arc::clone(file),
+            Content::Staged(draft) => Arc::clone(&draft.file),
         };
         let size = size.min(inner.size.saturating_sub(offset) as usize);
         drop(inner);
@@ -251,9 +235,7 @@ impl Inner {
                 }
                 bytes[start..end].copy_from_slice(data);
             }
-            Content::Staged(name, file) => {
-                write_staged(store, name, file, self.size, data, offset)?;
-            }
+            Content::Staged(draft) => draft.write(store, self.size, data, offset)?,
             Content::Remote(_) | Content::Copy(_) | Content::Bytes(_) | Content::Sealed(..) => {
                 return Err(FsError::Io);
             }
@@ -284,12 +266,7 @@ impl Inner {
             self.make_private(store, self.size.max(size))?;
             match &mut self.content {
                 Content::Memory(bytes) => bytes.resize(size as usize, 0),
-                Content::Staged(name, file) => {
-                    if size > self.size {
-                        trim_staged(store, name, file, self.size)?;
-                    }
-                    store.resize_stage(name, file, size)?;
-                }
+                Content::Staged(draft) => draft.resize(store, self.size, size)?,
                 Content::Remote(_) | Content::Copy(_) | Content::Bytes(_) | Content::Sealed(..) => {
                     return Err(FsError::Io);
                 }
@@ -313,13 +290,15 @@ impl Inner {
         let private = match &self.content {
             Content::Staged(..) => return Ok(()),
             Content::Memory(_) if fits => return Ok(()),
-            Content::Memory(bytes) => staged_from_bytes(store, bytes)?,
+            Content::Memory(bytes) => Content::Staged(Draft::of_bytes(store, bytes)?),
             Content::Bytes(bytes) if fits => Content::Memory(bytes.to_vec()),
-            Content::Bytes(bytes) => staged_from_bytes(store, bytes)?,
+            Content::Bytes(bytes) => Content::Staged(Draft::of_bytes(store, bytes)?),
             Content::Copy(file) | Content::Sealed(_, file) if fits => {
                 Content::Memory(read_at(file, 0, self.size as usize)?)
             }
-            Content::Copy(file) | Content::Sealed(_, file) => staged_from_file(store, file)?,
+            Content::Copy(file) | Content::Sealed(_, file) => {
+                Content::Staged(Draft::of_file(store, file)?)
+            }
             // Fetched before a writable open is answered.
             Content::Remote(_) => return Err(FsError::Io),
         };
@@ -330,8 +309,8 @@ impl Inner {
     /// Puts other content in place; a staged file that only this node knew goes with the old one.
     pub(super) fn replace(&mut self, store: &Store, content: Content) {
         let old = std::mem::replace(&mut self.content, content);
-        if let Content::Staged(name, _) = old {
-            store.drop_stage(&name);
+        if let Content::Staged(draft) = old {
+            store.drop_stage(&draft.name);
         }
     }
 
@@ -340,7 +319,7 @@ impl Inner {
     pub(super) fn take_back(&mut self, store: &Store, stage: &str) {
         match &self.content {
             Content::Sealed(name, file) if name == stage => {
-                self.content = Content::Staged(name.clone(), Arc::clone(file));
+                self.content = Content::Staged(Draft::of_stage(name.clone(), Arc::clone(file)));
             }
             // Written to meanwhile.
             _ => store.drop_stage(stage),
@@ -362,9 +341,16 @@ impl Inner {
                 Content::Bytes(Arc::clone(&bytes)),
                 SealedContent::Bytes(bytes),
             ),
-            Content::Staged(name, file) | Content::Sealed(name, file) => (
+            Content::Staged(draft) => {
+                let (name, file) = (draft.name.clone(), Arc::clone(&draft.file));
+                (
+                    Content::Sealed(name.clone(), Arc::clone(&file)),
+                    SealedContent::Staged(name, file, draft.digest(self.size)),
+                )
+            }
+            Content::Sealed(name, file) => (
                 Content::Sealed(name.clone(), Arc::clone(&file)),
-                SealedContent::Staged(name, file),
+                SealedContent::Staged(name, file, None),
             ),
             unchanged @ (Content::Remote(_) | Content::Copy(_)) => {
                 (unchanged, SealedContent::Unchanged)
@@ -374,94 +360,4 @@ impl Inner {
         self.is_dirty = false;
         sealed
     }
-}
-
-/// Content that will not change any more.
-#[derive(Debug)]
-pub(super) enum SealedContent {
-    /// Small content.
-    Bytes(Arc<Vec<u8>>),
-    /// A staged file.
-    Staged(String, Arc<File>),
-    /// Nothing was written: what the service has.
-    Unchanged,
-}
-
-fn slice(bytes: &[u8], offset: u64, size: usize) -> Vec<u8> {
-    let start = (offset as usize).min(bytes.len());
-    let end = start.saturating_add(size).min(bytes.len());
-    bytes[start..end].to_vec()
-}
-
-/// Exactly `size` bytes, or an error: a local copy that ends early is damaged, and zeros or a short read would be a lie.
-pub(super) fn read_at(file: &File, offset: u64, size: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; size];
-    file.read_exact_at(&mut bytes, offset)?;
-    Ok(bytes)
-}
-
-fn staged_from_bytes(store: &Store, bytes: &[u8]) -> Result<Content, FsError> {
-    fill(store, |name, file| store.write_stage(name, file, bytes, 0))
-}
-
-fn staged_from_file(store: &Store, from: &File) -> Result<Content, FsError> {
-    fill(store, |name, file| {
-        let mut buffer = vec![0; 1024 * 1024];
-        let mut at = 0;
-        loop {
-            // At a place of our own: the shared descriptor's position is not ours to move.
-            match from.read_at(&mut buffer, at) {
-                Ok(0) => return Ok(()),
-                Ok(n) => {
-                    store.write_stage(name, file, &buffer[..n], at)?;
-                    at += n as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-    })
-}
-
-fn fill(
-    store: &Store,
-    fill: impl FnOnce(&str, &File) -> io::Result<()>,
-) -> Result<Content, FsError> {
-    let Stage { name, file } = store.stage()?;
-    match fill(&name, &file) {
-        Ok(()) => Ok(Content::Staged(name, Arc::new(file))),
-        Err(error) => {
-            store.drop_stage(&name);
-            Err(error.into())
-        }
-    }
-}
-
-/// Writes to a staged draft of `size` bytes. Where the disk fills up in the middle, a part has been written; what of it
-/// lies beyond the draft's end must not come back as content where zeros belong.
-fn write_staged(
-    store: &Store,
-    name: &str,
-    file: &File,
-    size: u64,
-    data: &[u8],
-    offset: u64,
-) -> Result<(), FsError> {
-    if offset > size {
-        trim_staged(store, name, file, size)?;
-    }
-    Ok(store.write_stage(name, file, data, offset)?)
-}
-
-/// Cuts what a failed write left beyond the end of a staged draft of `size` bytes.
-pub(super) fn trim_staged(
-    store: &Store,
-    name: &str,
-    file: &File,
-    size: u64,
-) -> Result<(), FsError> {
-    if file.metadata()?.len() > size {
-        store.resize_stage(name, file, size)?;
-    }
-    Ok(())
 }

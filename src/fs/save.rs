@@ -2,30 +2,36 @@
 //!
 //! It happens in `flush`, because flush's error is close's error; `release` has none. A file that is still empty at
 //! close is not sent at once: `touch f; echo x > f` would be two uploads, and what a truncation replaces must not
-//! disappear before there is something in its place.
+//! disappear before there is something in its place. Nor is one under a provisional name (`names`): most of those are
+//! about to be renamed, and then it is sent once, under its final name. Such a close is durable here when it returns.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::api::{ApiError, mime_type_of};
-use crate::state::{Row, Sealed, SealedBytes, StateError, Ticket, When};
+use crate::names;
+use crate::state::{Nanos, Row, Sealed, SealedBytes, StateError, Ticket, When};
 use crate::store::Stage;
 
-use super::file::SNIFFED;
-use super::node::{Content, Node, SealedContent, read_at, trim_staged};
+use super::content::{Content, SealedContent, trim};
+use super::node::Node;
 use super::{Caller, Fh, FsError, Handle, WorkspaceFs, closers, lock};
 
-/// How long an empty file stays as it is before it is sent.
-const EMPTY_QUIET_MS: i64 = 5_000;
+/// How long a file that is empty, or has a provisional name, stays as it is before it is sent.
+const QUIET_MS: i64 = 5_000;
 
 /// How often who waits for the service looks whether its caller still does.
 const LOOK_AROUND: Duration = Duration::from_millis(200);
 
+/// How long a close waits while saves are failing.
+const AWAY_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Content up to this size is stored in its outbox record: one commit makes it durable.
-const INLINE_LIMIT: u64 = 64 * 1024;
+pub(super) const INLINE_LIMIT: u64 = 64 * 1024;
 
 impl WorkspaceFs {
-    /// close(2), each of them: the last one saves what is new and waits until the service has confirmed it.
+    /// close(2), each of them: the last one saves what is new and waits until the service has confirmed it, or with
+    /// write-back until it is durable here.
     pub fn flush(&self, fh: Fh, caller: Caller) -> Result<(), FsError> {
         let handle = self.handle(fh)?;
         let node = &handle.node;
@@ -41,12 +47,14 @@ impl WorkspaceFs {
         if caller.is_dying() {
             self.spare_what_is_replaced(node)?;
         }
-        let ticket = self.save(node, When::Now)?;
-        self.state.release_hold(node.ino, When::Now);
-        let Some(ticket) = ticket else {
+        let when = self.after_close(node)?;
+        let ticket = self.save(node, when)?;
+        self.state.release_hold(node.ino, when);
+        let is_awaited = when == When::Now && !self.settings.write_back;
+        let Some(ticket) = ticket.filter(|_| is_awaited) else {
             return Ok(());
         };
-        match wait(&ticket, caller)? {
+        match self.wait(&ticket, caller)? {
             Ok(()) => Ok(()),
             // Removed while it was on its way: nothing of it is missing.
             Err(_) if node.lock().is_unlinked => Ok(()),
@@ -85,6 +93,13 @@ impl WorkspaceFs {
             .any(|process| closers::can_write(process, *mount_id, handle.node.ino))
     }
 
+    /// When content that its last writer closed is sent.
+    pub(super) fn after_close(&self, node: &Node) -> Result<When, FsError> {
+        let size = node.lock().size;
+        let row = self.state.row(node.ino)?;
+        Ok(row.map_or(When::Now, |row| when_quiet(&row.filename, size)))
+    }
+
     /// A new file that is empty is durable here from its first close on. That an existing one was emptied is no promise
     /// yet: whoever dies between truncating and writing leaves the version before.
     fn flush_empty(&self, node: &Node) -> Result<(), FsError> {
@@ -116,10 +131,11 @@ impl WorkspaceFs {
             if !inner.is_dirty {
                 return Ok(inner.ticket.clone());
             }
+            self.must_go_on()?;
             (inner.seal(), inner.size, inner.mtime, inner.ctime)
         };
         let committed = self.commit(node, &content, size, (mtime, ctime), when);
-        if let (Err(_), SealedContent::Staged(name, _)) = (&committed, &content) {
+        if let (Err(_), SealedContent::Staged(name, ..)) = (&committed, &content) {
             node.lock().take_back(&self.store, name);
         }
         match committed {
@@ -145,29 +161,32 @@ impl WorkspaceFs {
         when: When,
     ) -> Result<Ticket, StateOrFs> {
         let row = self.state.row(node.ino)?.ok_or(StateError::Gone)?;
+        let digest = content.digest(size).map_err(FsError::from)?;
+        let head = content.head(size).map_err(FsError::from)?;
+        let mime_type = mime_type_of(&row.filename, &head, &self.settings.mime_overrides);
+        let is_same = row.digest == Some(digest) && row.mime_type == mime_type;
+        if is_same && self.refresher.has_seen(&row) && self.stays(node, &row, (mtime, ctime))? {
+            return Ok(Ticket::settled());
+        }
         let mut staged = String::new();
-        let (bytes, head) = match content {
-            SealedContent::Bytes(bytes) if size <= INLINE_LIMIT => {
-                let head = &bytes[..bytes.len().min(SNIFFED)];
-                (SealedBytes::Inline(bytes), head.to_vec())
-            }
+        let bytes = match content {
+            SealedContent::Bytes(bytes) if size <= INLINE_LIMIT => SealedBytes::Inline(bytes),
             SealedContent::Bytes(bytes) => {
                 staged = self.stage_bytes(node, bytes)?;
-                (SealedBytes::Staged(&staged), bytes[..SNIFFED].to_vec())
+                SealedBytes::Staged(&staged)
             }
-            SealedContent::Staged(name, file) => {
-                trim_staged(&self.store, name, file, size)?;
+            SealedContent::Staged(name, file, _) => {
+                trim(&self.store, name, file, size)?;
                 self.store.sync_stage(name, file).map_err(FsError::from)?;
-                let head = read_at(file, 0, SNIFFED.min(size as usize)).map_err(FsError::from)?;
-                (SealedBytes::Staged(name), head)
+                SealedBytes::Staged(name)
             }
             SealedContent::Unchanged => return Err(FsError::Io.into()),
         };
-        let mime_type = mime_type_of(&row.filename, &head, &self.settings.mime_overrides);
         let sealed = self.state.seal(&Sealed {
             ino: node.ino,
             size,
             mime_type: &mime_type,
+            digest,
             bytes,
             mtime,
             ctime,
@@ -181,8 +200,34 @@ impl WorkspaceFs {
         Ok(ticket)
     }
 
+    /// Leaves the confirmed file as it is, where nothing else of the inode is pending: the same bytes were saved again
+    /// over the same name. `false` when they have to be saved after all.
+    fn stays(
+        &self,
+        node: &Node,
+        row: &Row,
+        (mtime, ctime): (Nanos, Nanos),
+    ) -> Result<bool, StateOrFs> {
+        let Some(id) = row.id.as_ref().filter(|id| self.store.is_kept(id)) else {
+            return Ok(false);
+        };
+        // The draft's own copy goes; a damaged kept one is a reason to save.
+        let Ok(kept) = self.store.open_kept(id, &row.into()) else {
+            return Ok(false);
+        };
+        if !self.state.stays(node.ino, id, mtime, ctime)? {
+            return Ok(false);
+        }
+        let mut inner = node.lock();
+        if let Content::Sealed(stage, _) = &inner.content {
+            self.store.drop_stage(stage);
+            inner.content = Content::Copy(Arc::new(kept));
+        }
+        Ok(true)
+    }
+
     /// Moves sealed bytes that are too large for a record into a staged file, and the node's content with them.
-    fn stage_bytes(&self, node: &Node, bytes: &Arc<Vec<u8>>) -> Result<String, FsError> {
+    pub(super) fn stage_bytes(&self, node: &Node, bytes: &Arc<Vec<u8>>) -> Result<String, FsError> {
         let Stage { name, file } = self.store.stage()?;
         let written = self
             .store
@@ -198,24 +243,37 @@ impl WorkspaceFs {
         }
         Ok(name)
     }
-}
 
-/// Waits for a record's fate, for as long as the caller lives; the record goes on without it.
-fn wait(ticket: &Ticket, caller: Caller) -> Result<Result<(), ApiError>, FsError> {
-    loop {
-        if let Some(fate) = ticket.wait(Some(Instant::now() + LOOK_AROUND)) {
-            return Ok(fate);
-        }
-        if caller.is_dying() {
-            return Err(FsError::Interrupted);
+    /// Waits for a record's fate, for as long as the caller lives; the record goes on without it.
+    ///
+    /// Once a save was reported as failed because the service is away, nobody waits long until one is confirmed again:
+    /// an editor that saves every few seconds must not hang for a minute each time.
+    fn wait(&self, ticket: &Ticket, caller: Caller) -> Result<Result<(), ApiError>, FsError> {
+        let mut away_since = None;
+        loop {
+            if let Some(fate) = ticket.wait(Some(Instant::now() + LOOK_AROUND)) {
+                return Ok(fate);
+            }
+            if caller.is_dying() {
+                return Err(FsError::Interrupted);
+            }
+            match self.state.away() {
+                None => away_since = None,
+                Some(error) => {
+                    let since = *away_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() + LOOK_AROUND > AWAY_PATIENCE {
+                        return Ok(ticket.give_up(error));
+                    }
+                }
+            }
         }
     }
 }
 
-/// When content that its last writer closed is sent.
-pub(super) fn after_close(node: &Node) -> When {
-    if node.lock().size == 0 {
-        When::After(EMPTY_QUIET_MS)
+/// When a file of this name and size is sent that nobody writes to any more.
+pub(super) fn when_quiet(name: &str, size: u64) -> When {
+    if size == 0 || names::is_provisional(name) {
+        When::After(QUIET_MS)
     } else {
         When::Now
     }

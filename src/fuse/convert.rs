@@ -9,7 +9,7 @@ use fuser::{
 
 use crate::fs::{Attr, Entry, Fh, FsError, Kind, OpenFlags, Space, to_nanos};
 use crate::names;
-use crate::state::{Ino, Nanos};
+use crate::state::{Ino, Nanos, system_time};
 
 use super::{GENERATION, TTL};
 
@@ -174,15 +174,6 @@ pub(super) fn asked_time(time: SystemTime) -> Nanos {
             let nanos = 2 * u64::from(before.subsec_nanos());
             to_nanos(time + Duration::from_nanos(nanos))
         }
-    }
-}
-
-fn system_time(nanos: Nanos) -> SystemTime {
-    let distance = Duration::from_nanos(nanos.unsigned_abs());
-    if nanos < 0 {
-        SystemTime::UNIX_EPOCH - distance
-    } else {
-        SystemTime::UNIX_EPOCH + distance
     }
 }
 

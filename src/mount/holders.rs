@@ -13,6 +13,14 @@ pub struct Holder {
     pub pid: u32,
 }
 
+impl Holder {
+    /// Whether it is still there.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        Path::new("/proc").join(self.pid.to_string()).exists()
+    }
+}
+
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.name, self.pid)

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::ProgressBar;
 
 use crate::api::{ApiKey, FilesApi, HttpClient, HttpConfig};
-use crate::config::{MountSettings, Source};
+use crate::config::{MountSettings, Source, WRITE_BACK_PACE};
 use crate::control;
 use crate::fs::{FsSettings, WorkspaceFs};
 use crate::fuse::FuseAdapter;
@@ -88,6 +88,13 @@ pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError
         settings.refresh,
     );
     let notices = first_listing(&service, &mut workspace, &refresher)?;
+    let fs = Arc::new(WorkspaceFs::new(
+        Arc::clone(&service.api),
+        Arc::clone(&workspace.state),
+        Arc::clone(&workspace.store),
+        Arc::clone(&refresher),
+        fs_settings(&settings),
+    ));
     let (end, ended) = channel();
     // Before the kernel is let in: what fails now leaves no dead mount behind.
     control::serve(control::Server {
@@ -99,23 +106,18 @@ pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError
         state: Arc::clone(&workspace.state),
         store: Arc::clone(&workspace.store),
         refresher: Arc::clone(&refresher),
+        fs: Arc::clone(&fs),
     })
     .map_err(MountError::System)?;
-    mount(
-        &settings,
-        &service,
-        &workspace,
-        &refresher,
-        &mountpoint,
-        &end,
-    )?;
+    mount(&settings, &service, &workspace, &fs, &mountpoint, &end)?;
     let registration = Registration::write(&mountpoint, &workspace.dir);
     if let Err(error) = &registration {
         log::warn!("afs unmount will not wait for this mount's last work: {error}");
     }
+    workspace.check_copies();
     ready.announce(&notices);
     wait_for_the_end(&mountpoint, signals, end, &ended);
-    finish(&workspace, &refresher);
+    finish(&workspace, &refresher, &fs);
     if let Ok(registration) = registration {
         registration.leave_to_the_end();
     }
@@ -181,23 +183,19 @@ fn mount(
     settings: &MountSettings,
     service: &Service,
     workspace: &Workspace,
-    refresher: &Arc<Refresher>,
+    fs: &Arc<WorkspaceFs>,
     mountpoint: &Path,
     end: &Sender<End>,
 ) -> Result<(), MountError> {
-    let fs = Arc::new(WorkspaceFs::new(
-        Arc::clone(&service.api),
-        Arc::clone(&workspace.state),
-        Arc::clone(&workspace.store),
-        Arc::clone(refresher),
-        fs_settings(settings),
-    ));
     let end = end.clone();
-    let adapter = FuseAdapter::new(Arc::clone(&fs), move || {
+    let adapter = FuseAdapter::new(Arc::clone(fs), move || {
         // Nobody listens when the process is on its way out already.
         let _ = end.send(End::Unmounted);
     })
     .map_err(MountError::System)?;
+    if settings.write_back {
+        workspace.state.coalesce_saves(WRITE_BACK_PACE);
+    }
     if !settings.read_only {
         uploader::start(
             &service.api,
@@ -233,6 +231,7 @@ fn fs_settings(settings: &MountSettings) -> FsSettings {
         quota: settings.quota,
         read_only: settings.read_only,
         xattr: settings.xattr,
+        write_back: settings.write_back,
         mime_overrides: settings.mime_overrides.clone(),
     }
 }
@@ -263,14 +262,22 @@ fn wait_for_the_end(mountpoint: &Path, signals: Signals, end: Sender<End>, ended
 }
 
 /// The last moments: what is due goes out, the rest stays in the outbox for the next mount.
-fn finish(workspace: &Workspace, refresher: &Refresher) {
+fn finish(workspace: &Workspace, refresher: &Refresher, fs: &WorkspaceFs) {
+    let until = Instant::now() + LAST_WORDS;
     refresher.stop();
-    let left = workspace.state.wait_idle(Instant::now() + LAST_WORDS);
+    let unfinished = fs.keep_unfinished();
+    if unfinished > 0 {
+        log::warn!(
+            "{unfinished} files were never closed by the programs that write them; they are not sent, and afs pending \
+             shows them when the workspace is mounted again"
+        );
+    }
+    let left = workspace.state.wait_idle(until);
     workspace.state.stop();
     if left > 0 {
         log::warn!("{left} changes have not reached the service; the next mount sends them");
     }
-    if let Err(error) = workspace.state.sync() {
+    if let Err(error) = workspace.close() {
         log::error!("{error}");
     }
 }

@@ -138,6 +138,12 @@ pub fn unmount(path: &Path, detach: bool) -> io::Result<()> {
     Ok(umount2(path, flags)?)
 }
 
+/// Asks a process to end in good order.
+pub fn terminate(pid: u32) -> io::Result<()> {
+    let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
+    Ok(nix::sys::signal::kill(pid, Signal::SIGTERM)?)
+}
+
 /// Removes a variable from this process's environment, so that no child inherits it, and its value from the memory that
 /// `/proc/PID/environ` shows. Call it before there are threads.
 #[expect(unsafe_code, reason = "std has no safe way to change the environment")]

@@ -7,7 +7,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::helper::{self, Outcome};
-use super::holders::{Holder, holders};
+pub use super::holders::Holder;
+use super::holders::holders;
 use super::prepare::resolve;
 use super::registration::Daemon;
 use super::sys;
@@ -81,27 +82,18 @@ impl fmt::Display for UnmountError {
                     path.display()
                 )
             }
-            Self::Busy { path, holders } if holders.is_empty() => write!(
-                f,
-                "{} is in use by a process that this user may not see; try again when it has ended",
-                path.display()
-            ),
-            Self::Busy { path, holders } => {
-                let mut named: Vec<String> = holders
-                    .iter()
-                    .take(MOST_NAMED)
-                    .map(ToString::to_string)
-                    .collect();
-                if holders.len() > MOST_NAMED {
-                    named.push(format!("{} more", holders.len() - MOST_NAMED));
-                }
-                write!(
+            Self::Busy { path, holders } => match named(holders) {
+                None => write!(
                     f,
-                    "{} is in use by {}; close what is open there and leave the directory, then try again",
-                    path.display(),
-                    named.join(", ")
-                )
-            }
+                    "{} is in use by a process that this user may not see; try again when it has ended",
+                    path.display()
+                ),
+                Some(named) => write!(
+                    f,
+                    "{} is in use by {named}; close what is open there and leave the directory, then try again",
+                    path.display()
+                ),
+            },
             Self::Lingering { path, pid } => write!(
                 f,
                 "{} is unmounted, but the process {pid} that served it is still at work; it ends by itself when it is done",
@@ -117,7 +109,13 @@ impl fmt::Display for UnmountError {
 impl std::error::Error for UnmountError {}
 
 /// Ends the mount at `path` and waits until its process is gone; where that takes a while, `waiting` is told for which.
-pub fn unmount(path: &Path, waiting: &dyn Fn(u32)) -> Result<(), UnmountError> {
+/// With `force` also while it is in use: its process is told to end, which keeps what programs have not closed.
+/// Where the process had its state, if there was one.
+pub fn unmount(
+    path: &Path,
+    force: bool,
+    waiting: &dyn Fn(u32),
+) -> Result<Option<PathBuf>, UnmountError> {
     let failed = |why: String| UnmountError::Failed {
         path: path.to_owned(),
         why,
@@ -136,22 +134,35 @@ pub fn unmount(path: &Path, waiting: &dyn Fn(u32)) -> Result<(), UnmountError> {
     let daemon = Daemon::of(entry);
     match take_away(&path, false) {
         Ok(()) => {}
+        Err(TakeError::Busy) if force => end_in_use(&path, daemon.as_ref()).map_err(failed)?,
         Err(TakeError::Busy) => {
             let holders = holders(&path);
             return Err(UnmountError::Busy { path, holders });
         }
         Err(TakeError::Other(why)) => return Err(UnmountError::Failed { path, why }),
     }
-    let Some(daemon) = daemon else { return Ok(()) };
-    if daemon.wait_until_gone(PATIENCE) {
-        return Ok(());
-    }
+    let Some(daemon) = daemon else {
+        return Ok(None);
+    };
     let pid = daemon.registered.pid;
-    waiting(pid);
-    if daemon.wait_until_gone(FINISH) {
-        return Ok(());
+    let is_gone = daemon.wait_until_gone(PATIENCE) || {
+        waiting(pid);
+        daemon.wait_until_gone(FINISH)
+    };
+    if is_gone {
+        return Ok(Some(daemon.registered.state_dir));
     }
     Err(UnmountError::Lingering { path, pid })
+}
+
+/// Takes a mount away that is in use. Its process does it, for it has to know: what programs have written and not closed
+/// is in its memory. Where there is none, nobody has anything to lose.
+fn end_in_use(path: &Path, daemon: Option<&Daemon>) -> Result<(), String> {
+    match daemon {
+        Some(daemon) => sys::terminate(daemon.registered.pid)
+            .map_err(|error| format!("its process could not be told to end: {error}")),
+        None => detach(path),
+    }
 }
 
 /// Whether nobody uses the mount, as far as this user may see.
@@ -164,6 +175,23 @@ pub fn must_be_free(mountpoint: &Path) -> Result<(), UnmountError> {
         path: mountpoint.to_owned(),
         holders,
     })
+}
+
+/// Names processes, not more than fit a sentence; `None` for none.
+#[must_use]
+pub fn named(holders: &[Holder]) -> Option<String> {
+    if holders.is_empty() {
+        return None;
+    }
+    let mut named: Vec<String> = holders
+        .iter()
+        .take(MOST_NAMED)
+        .map(ToString::to_string)
+        .collect();
+    if holders.len() > MOST_NAMED {
+        named.push(format!("{} more", holders.len() - MOST_NAMED));
+    }
+    Some(named.join(", "))
 }
 
 /// Takes a mount away whose process is gone: whoever still waits for an answer in it is let go first.
@@ -256,14 +284,14 @@ mod tests {
     #[test]
     fn a_path_that_is_no_mount_is_said_to_be_none() {
         let dir = tempfile::tempdir().unwrap();
-        let error = unmount(dir.path(), &|_| ()).unwrap_err();
+        let error = unmount(dir.path(), false, &|_| ()).unwrap_err();
         assert!(matches!(error, UnmountError::NotMounted { .. }));
         assert!(error.to_string().contains("is not mounted"), "{error}");
     }
 
     #[test]
     fn a_mount_of_another_kind_is_left_alone() {
-        let error = unmount(Path::new("/proc"), &|_| ()).unwrap_err();
+        let error = unmount(Path::new("/proc"), false, &|_| ()).unwrap_err();
         assert_eq!(
             error.to_string(),
             "/proc is a mount of the type proc, not one of afs; use umount for it"

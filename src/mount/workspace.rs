@@ -4,11 +4,12 @@ use std::fs::{DirBuilder, File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use sha2::{Digest, Sha256};
 
 use crate::api::{ApiKey, Cursor, FilePage, FilesApi, ListQuery};
-use crate::state::{State, WorkspaceId, Workspaces};
+use crate::state::{State, StateError, WorkspaceId, Workspaces};
 use crate::store::{Limits, Store};
 use crate::sync::RefreshError;
 
@@ -24,6 +25,37 @@ pub(super) struct Workspace {
     pub(super) first_page: Option<FilePage>,
     /// Held for as long as the process lives: the state has one writer.
     _lock: File,
+}
+
+/// The fact that is "1" while a mount has the state: found at a start, the end before was unclean.
+const RUNNING: &str = "running";
+
+impl Workspace {
+    /// Compares the copies that an unclean end has left in doubt, in the background; reading one of them before its turn
+    /// compares it first.
+    pub(super) fn check_copies(&self) {
+        let (state, store) = (Arc::clone(&self.state), Arc::clone(&self.store));
+        let checking = thread::Builder::new()
+            .name("afs-verify".into())
+            .spawn(move || match store.verify(&state, false, &mut |_| true) {
+                Ok(findings) if findings.copies == 0 => {}
+                Ok(findings) => log::info!(
+                    "{} kept copies checked, {} damaged",
+                    findings.copies,
+                    findings.damaged.len()
+                ),
+                Err(error) => log::error!("the kept copies could not be checked: {error}"),
+            });
+        if let Err(error) = checking {
+            log::warn!("no thread to check the kept copies: {error}");
+        }
+    }
+
+    /// The end of this process's work: all of it is on disk.
+    pub(super) fn close(&self) -> Result<(), StateError> {
+        self.state.set_fact(RUNNING, "0")?;
+        self.state.sync()
+    }
 }
 
 /// Where a workspace's state and cache live, and whose workspace it is.
@@ -52,6 +84,15 @@ impl Place<'_> {
         let state = State::open(&dir)?;
         let store = Store::open(&dir, &cache_dir, self.limits)
             .map_err(|error| MountError::Disk(dir.clone(), error))?;
+        let staged = store
+            .staged()
+            .map_err(|error| MountError::Disk(dir.clone(), error))?;
+        state.keep_drafts(&staged)?;
+        if state.fact(RUNNING)?.is_some_and(|running| running == "1") {
+            log::warn!("the mount before did not end cleanly; the kept copies are checked");
+            store.distrust_kept();
+        }
+        state.set_fact(RUNNING, "1")?;
         let wanted = state.recover()?;
         store
             .drop_stages_but(&wanted)
@@ -81,6 +122,26 @@ impl Place<'_> {
         let listed: Vec<_> = page.files.iter().map(|file| file.id.clone()).collect();
         Ok((workspaces.place(self.base_url, &key, &listed)?, Some(page)))
     }
+}
+
+/// What a mount that has ended leaves to the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leftovers {
+    /// Changes that have not reached the service.
+    pub pending: usize,
+    /// Files that were never closed.
+    pub unfinished: usize,
+}
+
+/// What the mount left whose state is in `dir`; `None` when another one serves it already, or it can't be read.
+#[must_use]
+pub fn left_behind(dir: &Path) -> Option<Leftovers> {
+    let _lock = lock(dir).ok()?;
+    let state = State::open(dir).ok()?;
+    Some(Leftovers {
+        pending: state.pending().len(),
+        unfinished: state.unfinished().ok()?.len(),
+    })
 }
 
 /// What stands for a key in the index of workspaces: enough to know it again, nothing to use it with.

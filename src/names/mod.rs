@@ -10,10 +10,12 @@
 
 mod escape;
 mod new_name;
+mod provisional;
 mod suffix;
 
 pub use escape::{directory_name, fits, service_name};
 pub use new_name::{NameError, check_new_name};
+pub use provisional::is_provisional;
 pub use suffix::suffixed;
 
 /// The longest directory entry, in bytes (`NAME_MAX` of Linux).

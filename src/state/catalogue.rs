@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::api::{FileId, FileMetadata};
 
 use super::db::{Durability, Tx};
-use super::{Ino, Nanos, State, StateError, lock};
+use super::{Digest, Ino, Millis, Nanos, State, StateError, lock};
 
 /// What is known of one inode.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +46,21 @@ pub struct Row {
     /// Whether its id is never deleted from here: that it is ours was a guess among several, or who replaced it was killed
     /// in the middle.
     pub spared: bool,
+    /// The digest of the confirmed content, where it was saved here.
+    pub digest: Option<Digest>,
+    /// What its kept copy is known by.
+    pub kept: Option<KeptAs>,
+    /// When its id was first known here, milliseconds.
+    pub learned_at: Millis,
+}
+
+/// What a kept copy was when it was put in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeptAs {
+    /// Bytes.
+    pub size: u64,
+    /// Its modification time.
+    pub mtime: Nanos,
 }
 
 /// A row to be: a file seen at the service.
@@ -62,7 +77,7 @@ pub struct NewRow<'a> {
 }
 
 pub(super) const COLUMNS: &str = "ino, name, suffixed, id, filename, mime_type, size, created_at, mtime, ctime, \
-     downloadable, scope, own, spared";
+     downloadable, scope, own, spared, sha256, kept_size, kept_mtime, learned_at";
 
 impl Row {
     pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
@@ -81,6 +96,15 @@ impl Row {
             scope: row.get(11)?,
             own: row.get(12)?,
             spared: row.get(13)?,
+            digest: Digest::from_column(row.get(14)?),
+            kept: match (row.get::<_, Option<i64>>(15)?, row.get(16)?) {
+                (Some(size), Some(mtime)) => Some(KeptAs {
+                    size: size as u64,
+                    mtime,
+                }),
+                _ => None,
+            },
+            learned_at: row.get(17)?,
         })
     }
 }
@@ -118,6 +142,17 @@ impl State {
         self.db.read(|sql| {
             let mut statement = sql.prepare_cached(&format!(
                 "SELECT {COLUMNS} FROM files WHERE ino > ?1 AND name IS NOT NULL ORDER BY ino LIMIT ?2"
+            ))?;
+            let rows = statement.query_map(params![after.0 as i64, limit as i64], Row::read)?;
+            rows.collect()
+        })
+    }
+
+    /// Files saved through this machine and confirmed, in the order of their numbers, after `after`.
+    pub fn own_files(&self, after: Ino, limit: usize) -> Result<Vec<Row>, StateError> {
+        self.db.read(|sql| {
+            let mut statement = sql.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM files WHERE ino > ?1 AND own = 1 AND id IS NOT NULL ORDER BY ino LIMIT ?2"
             ))?;
             let rows = statement.query_map(params![after.0 as i64, limit as i64], Row::read)?;
             rows.collect()

@@ -146,8 +146,8 @@ impl Merge<'_, '_> {
         let new = {
             let mut statement = self.tx.sql.prepare_cached(
                 "INSERT INTO files (name, suffixed, filename, mime_type, size, created_at, mtime, ctime, downloadable, \
-                 scope, own, spared, learned_at) SELECT ?2, 1, filename, mime_type, size, created_at, mtime, ctime, \
-                 downloadable, scope, own, spared, ?3 FROM files WHERE ino = ?1",
+                 scope, own, spared, sha256, kept_size, kept_mtime, learned_at) SELECT ?2, 1, filename, mime_type, size, created_at, \
+                 mtime, ctime, downloadable, scope, own, spared, sha256, kept_size, kept_mtime, ?3 FROM files WHERE ino = ?1",
             )?;
             statement
                 .execute(params![ino.0 as i64, name, now()])

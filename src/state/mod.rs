@@ -10,24 +10,35 @@
 
 mod catalogue;
 mod db;
+mod digest;
+mod giving_up;
 mod merge;
 mod outbox;
 mod progress;
 mod queue;
 mod record;
 mod rows;
+mod schedule;
 mod schema;
+mod transfer;
+mod unfinished;
 mod workspace;
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, SystemTime};
 
-pub use catalogue::{NewRow, Row};
+pub use catalogue::{KeptAs, NewRow, Row};
 pub use db::StateError;
+pub use digest::{Digest, Digester, Verified};
+pub use giving_up::{GiveUpError, GivenUp};
 pub use merge::Merge;
 pub use outbox::{Cleanup, PendingBody, Sealed, SealedBytes, When};
+pub use progress::Confirmed;
 pub use queue::now;
 pub use record::{Body, Class, Pending, Record, Seq, Ticket, Work};
+pub use transfer::Transfer;
+pub use unfinished::{Unfinished, UnfinishedSeq};
 pub use workspace::{WorkspaceId, Workspaces};
 
 use crate::disk::Disk;
@@ -35,6 +46,7 @@ use crate::disk::Disk;
 use catalogue::RowCache;
 use db::Db;
 use queue::Queue;
+use transfer::Transfers;
 
 /// An inode number: a row's id in the catalogue, never given out twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +64,7 @@ pub struct State {
     db: Db,
     cache: RowCache,
     queue: Queue,
+    transfers: Transfers,
 }
 
 impl State {
@@ -68,7 +81,19 @@ impl State {
             db,
             cache: RowCache::new(),
             queue,
+            transfers: Transfers::default(),
         })
+    }
+}
+
+/// A file time as the system has it.
+#[must_use]
+pub fn system_time(nanos: Nanos) -> SystemTime {
+    let distance = Duration::from_nanos(nanos.unsigned_abs());
+    if nanos < 0 {
+        SystemTime::UNIX_EPOCH - distance
+    } else {
+        SystemTime::UNIX_EPOCH + distance
     }
 }
 

@@ -17,9 +17,11 @@ use super::catalogue::{row_where, taken};
 use super::db::Durability;
 use super::queue::{EntriesGuard, Entry, now};
 use super::rows::{
-    deletable_id, drop_records, forget, insert_deletes, insert_save, supersede, take_superseded,
+    Content, deletable_id, drop_records, forget, insert_deletes, insert_save, remember, supersede,
+    take_superseded,
 };
-use super::{Body, Ino, Millis, Nanos, Seq, State, StateError, Ticket, Work};
+use super::unfinished::forget_draft;
+use super::{Body, Digest, Ino, Millis, Nanos, Seq, State, StateError, Ticket, Work};
 
 /// Content that will not change any more, on its way into the outbox.
 #[derive(Debug)]
@@ -30,6 +32,8 @@ pub struct Sealed<'a> {
     pub size: u64,
     /// Under which media type.
     pub mime_type: &'a str,
+    /// The content's digest.
+    pub digest: Digest,
     /// Where the bytes are; a staged file must be synced already.
     pub bytes: SealedBytes<'a>,
     /// Last change of content.
@@ -101,7 +105,9 @@ impl State {
             } => Some(stage.clone()),
             Work::Save { .. } | Work::Delete { .. } => None,
         });
-        Ok(stages.collect())
+        let mut wanted: HashSet<String> = stages.collect();
+        wanted.extend(self.unfinished_stages()?);
+        Ok(wanted)
     }
 
     /// From now on the inode is being written: no listing takes it from its name until [`State::end_writing`].
@@ -117,13 +123,14 @@ impl State {
     /// Step 1 of a save. When this returns, the content survives anything and will be sent.
     ///
     /// An earlier record of the same inode that still waits for its handle, its quiet time or, refused and reported, its
-    /// next try is replaced: nobody has seen it and nobody waits for it.
+    /// next try is replaced: nobody has seen it and nobody waits for it. With write-back nobody ever waits.
     pub fn seal(&self, sealed: &Sealed<'_>) -> Result<(Ticket, Cleanup), StateError> {
         let mut entries = self.queue.entries();
         let now = now();
-        let replaced = deferred(&entries, sealed.ino, now);
-        let entry = self.write("seal", Durability::Durable, |tx| {
+        let replaced = entries.replaceable(sealed.ino, now);
+        let mut entry = self.write("seal", Durability::Durable, |tx| {
             drop_records(tx, &replaced)?;
+            remember(tx, sealed.ino)?;
             let filename = tx
                 .sql
                 .prepare_cached(
@@ -143,22 +150,60 @@ impl State {
                 .optional()?
                 .ok_or(StateError::Gone)?;
             tx.touched.push(sealed.ino);
+            let when = entries.paced(sealed.when, &filename, now);
             let (inline, body) = match sealed.bytes {
                 SealedBytes::Inline(bytes) => (Some(bytes), Body::Inline),
-                SealedBytes::Staged(stage) => (None, Body::Staged(stage.to_owned())),
+                SealedBytes::Staged(stage) => {
+                    forget_draft(tx, stage)?;
+                    (None, Body::Staged(stage.to_owned()))
+                }
             };
-            insert_save(tx, sealed.ino, &filename, sealed.size, sealed.mime_type, body, inline, sealed.when, now)
+            let content = Content {
+                size: sealed.size,
+                mime_type: sealed.mime_type,
+                digest: Some(sealed.digest),
+                body,
+            };
+            insert_save(tx, sealed.ino, &filename, content, inline, when, now)
         })?;
+        if entries.is_paced() {
+            entry.takes_the_place_of(replaced.iter().filter_map(|seq| entries.get(*seq)));
+        }
         let cleanup = forget(&mut entries, &replaced);
         // Content of one file goes out in order: who waits for this must not wait for an earlier one's patience.
-        for seq in entries.of_inode(sealed.ino) {
-            if let Some(earlier) = entries.get_mut(seq) {
-                earlier.not_before = 0;
+        if !entries.is_paced() {
+            for seq in entries.of_inode(sealed.ino) {
+                if let Some(earlier) = entries.get_mut(seq) {
+                    earlier.not_before = 0;
+                }
             }
         }
         let ticket = entry.ticket.clone();
         entries.insert(entry);
         Ok((ticket, cleanup))
+    }
+
+    /// The end of a save that changed nothing: the service has the same bytes as `id` already, and only the times are
+    /// new. `false`, and nothing is done, when the inode is not what `id` is any more or has anything pending.
+    pub fn stays(
+        &self,
+        ino: Ino,
+        id: &FileId,
+        mtime: Nanos,
+        ctime: Nanos,
+    ) -> Result<bool, StateError> {
+        let entries = self.queue.entries();
+        if !entries.of_inode(ino).is_empty() {
+            return Ok(false);
+        }
+        self.write("stays", Durability::Relaxed, |tx| {
+            let changed = tx.sql.execute(
+                "UPDATE files SET mtime = ?3, ctime = ?4 WHERE ino = ?1 AND id = ?2",
+                params![ino.0 as i64, id.as_str(), mtime, ctime],
+            )?;
+            tx.touched.push(ino);
+            Ok(changed > 0)
+        })
     }
 
     /// Lets a record go that waited for the inode's open handle.
@@ -186,12 +231,14 @@ impl State {
             let mut doomed = take_superseded(tx, ino)?;
             let name = row.filename.as_str();
             doomed.extend(deletable_id(&row));
+            remember(tx, ino)?;
             tx.sql
                 .execute("DELETE FROM files WHERE ino = ?1", [ino.0 as i64])?;
             tx.touched.push(ino);
             insert_deletes(tx, &doomed, name, false, now)
         })?;
         let cleanup = forget(&mut entries, &dropped);
+        entries.needs_no_room(ino);
         for entry in deletes {
             entries.insert_delete(entry);
         }
@@ -209,25 +256,32 @@ impl State {
     }
 
     /// Gives an inode another name, durably, in place of `over` where that is in the way. What is not sent yet goes out
-    /// under the new name; a confirmed file is uploaded again under it and its old id deleted then.
+    /// under the new name; a confirmed file is uploaded again under it and its old id deleted then. `when` says how soon.
     pub fn rename(
         &self,
         ino: Ino,
         name: &str,
         mime_type: &str,
         over: Option<Ino>,
+        when: When,
         ctime: Nanos,
     ) -> Result<Cleanup, StateError> {
         let mut entries = self.queue.entries();
         let now = now();
         let waiting = untouched(&entries, ino);
         let dropped = over.map_or_else(Vec::new, |over| untouched(&entries, over));
-        let any = !entries.of_inode(ino).is_empty();
+        // What is on its way will be what the confirmed id has when the record of this rename is sent.
+        let on_its_way = entries
+            .of_inode(ino)
+            .last()
+            .and_then(|seq| entries.get(*seq))
+            .map(|entry| entry.record.digest());
         let held = self.write("rename", Durability::Durable, |tx| {
             if let Some(over) = over {
                 drop_records(tx, &dropped)?;
                 supersede(tx, ino, over)?;
             }
+            remember(tx, ino)?;
             let changed = tx
                 .sql
                 .execute(
@@ -241,14 +295,20 @@ impl State {
             tx.touched.push(ino);
             for seq in &waiting {
                 tx.sql.execute(
-                    "UPDATE outbox SET name = ?2, mime_type = ?3, not_before = 0 WHERE seq = ?1",
-                    params![seq.0, name, mime_type],
+                    "UPDATE outbox SET name = ?2, mime_type = ?3, not_before = ?4 WHERE seq = ?1",
+                    params![seq.0, name, mime_type, when.not_before(now)],
                 )?;
             }
             let row = row_where(&tx.sql, "ino = ?1", [ino.0 as i64])?;
             match row {
-                Some(row) if waiting.is_empty() && (row.id.is_some() || any) => {
-                    insert_save(tx, ino, name, row.size, mime_type, Body::Held, None, When::Now, now).map(Some)
+                Some(row) if waiting.is_empty() && (row.id.is_some() || on_its_way.is_some()) => {
+                    let content = Content {
+                        size: row.size,
+                        mime_type,
+                        digest: on_its_way.unwrap_or(row.digest),
+                        body: Body::Held,
+                    };
+                    insert_save(tx, ino, name, content, None, when, now).map(Some)
                 }
                 _ => Ok(None),
             }
@@ -262,11 +322,14 @@ impl State {
                 {
                     mime_type.clone_into(sent);
                 }
-                entry.not_before = 0;
+                entry.not_before = when.not_before(now);
             }
         }
         if let Some(held) = held {
             entries.insert(held);
+        }
+        if let Some(over) = over {
+            entries.needs_no_room(over);
         }
         Ok(forget(&mut entries, &dropped))
     }
@@ -305,20 +368,9 @@ impl State {
     }
 }
 
-/// The inode's records that wait for a handle or for quiet, and that nobody has seen.
-fn deferred(entries: &EntriesGuard<'_>, ino: Ino, now: Millis) -> Vec<Seq> {
-    filtered(entries, ino, |entry| {
-        entry.is_untouched() && entry.is_deferred(now) && !entry.is_awaited()
-    })
-}
-
 /// The inode's records that the service cannot have seen.
-fn untouched(entries: &EntriesGuard<'_>, ino: Ino) -> Vec<Seq> {
-    filtered(entries, ino, Entry::is_untouched)
-}
-
-fn filtered(entries: &EntriesGuard<'_>, ino: Ino, keep: impl Fn(&Entry) -> bool) -> Vec<Seq> {
+pub(super) fn untouched(entries: &EntriesGuard<'_>, ino: Ino) -> Vec<Seq> {
     let mut seqs = entries.of_inode(ino);
-    seqs.retain(|seq| entries.get(*seq).is_some_and(&keep));
+    seqs.retain(|seq| entries.get(*seq).is_some_and(Entry::is_untouched));
     seqs
 }

@@ -1,23 +1,44 @@
 //! What becomes of records: the uploader takes them, and says how they ended.
 
 use std::collections::HashSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::params;
 
-use crate::api::{ApiError, FileId, FileMetadata};
+use crate::api::{ApiError, ErrorKind, FileId, FileMetadata};
 
 use super::catalogue::row_where;
 use super::db::Durability;
 use super::queue::{EntriesGuard, Entry, now};
-use super::rows::{adopt, drop_records, forget, insert_deletes, take_superseded};
-use super::{Body, Class, Cleanup, Millis, Pending, Record, Seq, State, StateError, Work};
+use super::rows::{
+    adopt, drop_records, forget, forget_former, insert_deletes, remember_confirmed, supersede_id,
+    take_superseded,
+};
+use super::{Body, Class, Cleanup, KeptAs, Millis, Pending, Record, Seq, State, StateError, Work};
+
+/// A save's end.
+#[derive(Debug, Clone, Copy)]
+pub struct Confirmed<'a> {
+    /// What the service has for it.
+    pub file: &'a FileMetadata,
+    /// Whether that it is ours is a guess: then it is never deleted.
+    pub spared: bool,
+    /// The copy kept here, where one is.
+    pub kept: Option<KeptAs>,
+}
 
 impl State {
     /// The next record for a worker of `class`; blocks, `None` when the outbox stops.
     #[must_use]
     pub fn next_record(&self, class: Class) -> Option<Record> {
         self.queue.next(class)
+    }
+
+    /// From now on nobody waits for saves (write-back), and those of one name are sent `interval` apart at least: each
+    /// time only the newest content. What is hurried goes out at once all the same.
+    pub fn coalesce_saves(&self, interval: Duration) {
+        let interval = Millis::try_from(interval.as_millis()).unwrap_or(Millis::MAX / 2);
+        self.queue.pace(interval);
     }
 
     /// Ends all waiting of workers.
@@ -51,21 +72,23 @@ impl State {
         Ok(())
     }
 
-    /// The end of a save: the service has `file` for the record, and its bytes are kept here. Who waits is told. A file
-    /// that was removed while it was on its way is deleted again, unless it is `spared`: that it is ours is a guess.
-    pub fn confirm(
-        &self,
-        seq: Seq,
-        file: &FileMetadata,
-        spared: bool,
-    ) -> Result<Cleanup, StateError> {
+    /// The end of a save: the service has its file, and its bytes are kept here. Who waits is told. A file that was
+    /// removed while it was on its way is deleted again, unless it is spared.
+    pub fn confirm(&self, seq: Seq, confirmed: &Confirmed<'_>) -> Result<Cleanup, StateError> {
+        let Confirmed { file, spared, .. } = *confirmed;
         let mut entries = self.queue.entries();
-        let Some((ino, renamed)) = entries.get(seq).and_then(|entry| match &entry.record.work {
-            Work::Save { ino, body, .. } => Some((*ino, *body == Body::Held)),
-            Work::Delete { .. } => None,
-        }) else {
+        let Some((ino, renamed, digest)) =
+            entries.get(seq).and_then(|entry| match &entry.record.work {
+                Work::Save {
+                    ino, body, digest, ..
+                } => Some((*ino, *body == Body::Held, *digest)),
+                Work::Delete { .. } => None,
+            })
+        else {
             return Ok(Cleanup::new());
         };
+        self.queue.save_confirmed();
+        entries.had_room_for(file.size_bytes);
         // What a rename put this inode in place of goes when its last content is there, not an earlier one.
         let is_last = entries.of_inode(ino).last() == Some(&seq);
         let deletes = self.write("confirm", Durability::Durable, |tx| {
@@ -73,7 +96,14 @@ impl State {
             let mut deletes = Vec::new();
             match row_where(&tx.sql, "ino = ?1", [ino.0 as i64])? {
                 Some(row) => {
-                    let replaced = adopt(tx, &row, file, spared, now())?;
+                    let replaced = adopt(tx, &row, digest, confirmed, now())?;
+                    if let (Some(id), []) = (&row.id, &replaced[..]) {
+                        // It stays at the service beside its successor, as a file of its own.
+                        forget_former(tx, id)?;
+                    }
+                    if !is_last {
+                        remember_confirmed(tx, ino, file)?;
+                    }
                     deletes.extend(insert_deletes(
                         tx,
                         &replaced,
@@ -83,6 +113,8 @@ impl State {
                     )?);
                 }
                 None if spared => {}
+                // Removed, or replaced by a rename: what took its name first.
+                None if supersede_id(tx, file)? => {}
                 None => {
                     let doomed = [file.id.clone()];
                     deletes.extend(insert_deletes(tx, &doomed, &file.filename, false, now())?);
@@ -123,9 +155,11 @@ impl State {
                 "UPDATE hidden SET deleted_at = ?2 WHERE id = ?1",
                 params![id.as_str(), now()],
             )?;
+            forget_former(tx, id)?;
             drop_records(tx, &[seq])
         })?;
         forget(&mut entries, &[seq]);
+        entries.may_have_room();
         Ok(())
     }
 
@@ -138,8 +172,21 @@ impl State {
         report: bool,
     ) -> Result<(), StateError> {
         let mut entries = self.queue.entries();
+        let is_full = error.kind == ErrorKind::StorageFull;
+        let is_removed = self.is_removed(&entries, seq)?;
+        let not_before = if is_full && (is_removed || entries.has_missed_room(seq)) {
+            now()
+        } else {
+            not_before
+        };
         if let Some(entry) = entries.get_mut(seq) {
+            let now = now();
+            let since = entry.failed_at.replace(now).or(entry.record.tried_at);
+            if report && entry.record.class() == Class::Saves {
+                self.queue.save_failed(error, since.unwrap_or(now));
+            }
             entry.in_flight = false;
+            entry.wants_room = is_full && !is_removed;
             entry.not_before = not_before;
             entry.record.tries += 1;
             if error.may_have_happened() {
@@ -168,31 +215,48 @@ impl State {
         Ok(())
     }
 
+    /// Whether the record's file was removed while it was on its way: then there is nothing to wait for.
+    fn is_removed(&self, entries: &EntriesGuard<'_>, seq: Seq) -> Result<bool, StateError> {
+        match entries.get(seq).and_then(|entry| entry.record.ino()) {
+            Some(ino) => Ok(self.row(ino)?.is_none()),
+            None => Ok(false),
+        }
+    }
+
+    /// Why saves fail at present: the error of the last one that was reported as failed for a passing trouble, until
+    /// one is confirmed again.
+    #[must_use]
+    pub fn away(&self) -> Option<ApiError> {
+        self.queue.away()
+    }
+
     /// Gives a deletion up that the service refuses for good: the id may be listed again.
     pub fn give_up_delete(&self, seq: Seq, id: &FileId) -> Result<(), StateError> {
         let mut entries = self.queue.entries();
         self.write("give up a deletion", Durability::Durable, |tx| {
             tx.sql
                 .execute("DELETE FROM hidden WHERE id = ?1", [id.as_str()])?;
+            forget_former(tx, id)?;
             drop_records(tx, &[seq])
         })?;
         entries.remove(seq);
         Ok(())
     }
 
-    /// Makes failed work due now: that of `name`, or all; how much it is.
+    /// Makes failed work due now: that of `name`, or all; how much it is. What the service had no room for is tried
+    /// where it is named, else the smallest of it is.
     pub fn retry(&self, name: Option<&str>) -> usize {
-        self.make_due(|entry| {
+        self.make_due(name.is_some(), |entry| {
             entry.last_error.is_some() && name.is_none_or(|name| entry.record.name == name)
         })
     }
 
-    /// Makes everything due now that waits for its quiet time or its next try.
+    /// Makes everything due now that waits for its quiet time, its name's pace or its next try.
     pub fn hurry(&self) {
-        self.make_due(|_| true);
+        self.make_due(false, |_| true);
     }
 
-    fn make_due(&self, is_meant: impl Fn(&Entry) -> bool) -> usize {
+    fn make_due(&self, finds_room: bool, is_meant: impl Fn(&Entry) -> bool) -> usize {
         let mut entries = self.queue.entries();
         let meant: Vec<Seq> = entries
             .all()
@@ -202,6 +266,8 @@ impl State {
         for seq in &meant {
             if let Some(entry) = entries.get_mut(*seq) {
                 entry.not_before = 0;
+                entry.is_urgent = true;
+                entry.wants_room &= !finds_room;
             }
         }
         meant.len()
@@ -216,7 +282,9 @@ impl State {
             .map(|entry| Pending {
                 record: entry.record.clone(),
                 in_flight: entry.in_flight,
+                sent: self.transfers.sent(entry.record.seq),
                 on_hold: entry.on_hold,
+                waits_for_room: entries.waits_for_room(entry),
                 last_error: entry.last_error.clone(),
             })
             .collect()

@@ -1,14 +1,15 @@
 //! The outbox in memory: which record is next, who works on it, who waits for it. The database holds the truth; this
 //! holds what a process that died does not need.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::api::{ApiError, FileId};
 
 use super::record::{Body, Class, Record, Seq, Ticket, Work};
-use super::{Ino, Millis, lock};
+use super::schedule::{Entries, Next, Pacing, Rules, probe};
+use super::{Ino, Millis, When, lock};
 
 /// A record and what only this process knows of it.
 #[derive(Debug, Clone)]
@@ -16,10 +17,18 @@ pub(super) struct Entry {
     pub(super) record: Record,
     pub(super) on_hold: bool,
     pub(super) not_before: Millis,
+    /// Somebody asked for it to be sent now, whatever the pace.
+    pub(super) is_urgent: bool,
+    /// The service had no room for it.
+    pub(super) wants_room: bool,
+    /// How many deletions had made room when its last try began.
+    pub(super) room: u64,
     pub(super) in_flight: bool,
     /// Whether the database says that it may have been sent.
     pub(super) is_noted: bool,
     pub(super) last_error: Option<String>,
+    /// When its last try in this process failed.
+    pub(super) failed_at: Option<Millis>,
     pub(super) ticket: Ticket,
 }
 
@@ -34,13 +43,29 @@ impl Entry {
         self.record.tries > 0 && self.ticket.fate().is_none()
     }
 
-    /// Whether it waits for something else than its turn: an open handle, the end of its quiet time, its next try.
-    pub(super) fn is_deferred(&self, now: Millis) -> bool {
-        self.on_hold || self.not_before > now
+    /// Whether nobody in close(2) waits for it any more: its failure was reported.
+    pub(super) fn is_reported(&self) -> bool {
+        self.ticket.fate().is_some()
+    }
+
+    /// Nobody waits for newer content of what the service had no room for, so nothing is gained by trying it at once.
+    pub(super) fn takes_the_place_of<'a>(&mut self, replaced: impl Iterator<Item = &'a Self>) {
+        for old in replaced.filter(|old| old.wants_room) {
+            self.wants_room = true;
+            self.not_before = self.not_before.max(old.not_before);
+            self.record.tries = self.record.tries.max(old.record.tries);
+            self.last_error.clone_from(&old.last_error);
+        }
+    }
+
+    /// Bytes to be sent.
+    pub(super) fn size(&self) -> u64 {
+        match self.record.work {
+            Work::Save { size, .. } => size,
+            Work::Delete { .. } => 0,
+        }
     }
 }
-
-type Entries = BTreeMap<Seq, Entry>;
 
 /// Where the unconfirmed content of each inode is, oldest first. Apart from the queue, whose lock is held over commits:
 /// `stat` and `open` look here and must not wait for a disk.
@@ -58,6 +83,9 @@ struct Inner {
     writing: HashMap<Ino, usize>,
     /// Ids that somebody reads whose bytes are at the service only: their deletions wait.
     read: HashSet<FileId>,
+    pacing: Pacing,
+    /// How many deletions have made room at the service.
+    room: u64,
     stopped: bool,
 }
 
@@ -104,6 +132,10 @@ impl Inner {
         Some(entry)
     }
 
+    fn rules(&self) -> Rules<'_> {
+        Rules::new(&self.saves, &self.pacing)
+    }
+
     fn all(&self) -> impl Iterator<Item = &Entry> {
         self.saves.values().chain(self.deletes.values())
     }
@@ -115,14 +147,16 @@ pub(super) struct Queue {
     inner: Mutex<Inner>,
     changed: Condvar,
     bodies: Bodies,
+    /// Apart from the queue as well: everybody in close(2) looks at it again and again.
+    away: Mutex<Away>,
 }
 
-/// What a worker does next.
-#[derive(Debug, PartialEq, Eq)]
-enum Next {
-    Do(Seq),
-    WaitUntil(Millis),
-    Wait,
+/// Whether saves have been failing of late.
+#[derive(Debug, Default)]
+struct Away {
+    /// Why the last save failed that was reported as failed; none since one was confirmed.
+    error: Option<ApiError>,
+    confirmed_at: Millis,
 }
 
 impl Queue {
@@ -135,7 +169,28 @@ impl Queue {
             bodies: Arc::clone(&inner.bodies),
             inner: Mutex::new(inner),
             changed: Condvar::new(),
+            away: Mutex::default(),
         }
+    }
+
+    /// A save's failure is reported that has been failing since `since`. Where another one was confirmed meanwhile, the
+    /// trouble is this one's alone.
+    pub(super) fn save_failed(&self, error: &ApiError, since: Millis) {
+        let mut away = lock(&self.away);
+        if error.is_transient() && away.confirmed_at < since {
+            away.error = Some(error.clone());
+        }
+    }
+
+    pub(super) fn save_confirmed(&self) {
+        *lock(&self.away) = Away {
+            error: None,
+            confirmed_at: now(),
+        };
+    }
+
+    pub(super) fn away(&self) -> Option<ApiError> {
+        lock(&self.away).error.clone()
     }
 
     /// The entries, locked; dropping the guard wakes the workers where anything changed.
@@ -165,12 +220,23 @@ impl Queue {
                 return None;
             }
             let now = now();
-            inner = match pick(inner.class(class), now) {
+            let entries = match class {
+                Class::Saves => &inner.saves,
+                Class::Deletes => &inner.deletes,
+            };
+            inner = match inner.rules().pick(entries, now) {
                 Next::Do(seq) => {
+                    let inner = &mut *inner;
+                    let room = inner.room;
                     let entry = inner.class(class).get_mut(&seq)?;
                     entry.in_flight = true;
                     entry.record.tried_at.get_or_insert(now);
-                    return Some(entry.record.clone());
+                    entry.room = room;
+                    let record = entry.record.clone();
+                    if class == Class::Saves {
+                        inner.pacing.begins(&record.name, now);
+                    }
+                    return Some(record);
                 }
                 Next::WaitUntil(time) => {
                     let left = Duration::from_millis((time - now).clamp(1, 3_600_000) as u64);
@@ -192,9 +258,10 @@ impl Queue {
         let mut inner = lock(&self.inner);
         loop {
             let now = now();
+            let rules = inner.rules();
             let busy = inner
                 .all()
-                .filter(|entry| entry.in_flight || !entry.is_deferred(now))
+                .filter(|entry| entry.in_flight || !rules.is_deferred(entry, now))
                 .count();
             let left = deadline.saturating_duration_since(Instant::now());
             if busy == 0 || left.is_zero() {
@@ -208,40 +275,14 @@ impl Queue {
         }
     }
 
+    pub(super) fn pace(&self, interval: Millis) {
+        lock(&self.inner).pacing = Pacing::every(interval);
+    }
+
     pub(super) fn stop(&self) {
         lock(&self.inner).stopped = true;
         self.changed.notify_all();
     }
-}
-
-/// The first record that is due. Records of one inode go out in their order: a later one waits for all earlier ones,
-/// also for those that failed and wait for their next try. So do records of one name, once the service may have seen
-/// the earlier one: of two files of one name, only their order tells which is whose.
-fn pick(entries: &Entries, now: Millis) -> Next {
-    let mut waiting_inodes = HashSet::new();
-    let mut waiting_names = HashSet::new();
-    let mut earliest: Option<Millis> = None;
-    for (seq, entry) in entries {
-        let is_free = match entry.record.ino() {
-            Some(ino) => {
-                let name = entry.record.name.as_str();
-                let is_name_free = !waiting_names.contains(name);
-                if !entry.is_untouched() {
-                    waiting_names.insert(name);
-                }
-                waiting_inodes.insert(ino) && is_name_free
-            }
-            None => true,
-        };
-        if !is_free || entry.in_flight || entry.on_hold {
-            continue;
-        }
-        if entry.not_before <= now {
-            return Next::Do(*seq);
-        }
-        earliest = Some(earliest.map_or(entry.not_before, |time| time.min(entry.not_before)));
-    }
-    earliest.map_or(Next::Wait, Next::WaitUntil)
 }
 
 /// The wall clock in milliseconds: schedules outlive the process.
@@ -296,6 +337,76 @@ impl EntriesGuard<'_> {
         self.inner.of_inode.get(&ino).cloned().unwrap_or_default()
     }
 
+    /// The inode's records that newer content of it replaces: neither the service knows of them nor anybody in close(2).
+    pub(super) fn replaceable(&self, ino: Ino, now: Millis) -> Vec<Seq> {
+        let rules = self.inner.rules();
+        let mut seqs = self.of_inode(ino);
+        seqs.retain(|seq| {
+            self.get(*seq).is_some_and(|entry| {
+                let is_unseen = self.inner.pacing.is_on()
+                    || entry.is_reported()
+                    || rules.is_deferred(entry, now) && !entry.is_awaited();
+                entry.is_untouched() && is_unseen
+            })
+        });
+        seqs
+    }
+
+    /// Whether nobody waits for saves and those of one name keep their distance.
+    pub(super) fn is_paced(&self) -> bool {
+        self.inner.pacing.is_on()
+    }
+
+    /// When a save of this name may be sent that might be sent at `when`.
+    pub(super) fn paced(&self, when: When, name: &str, now: Millis) -> When {
+        self.inner.pacing.apply(when, name, now)
+    }
+
+    /// Whether the record waits until the service has room for a smaller one.
+    pub(super) fn waits_for_room(&self, entry: &Entry) -> bool {
+        self.inner.rules().waits_for_room(entry)
+    }
+
+    /// The service had room for so many bytes. Where that is as much as anything waits for, all of it is tried.
+    pub(super) fn had_room_for(&mut self, size: u64) {
+        if probe(&self.inner.saves).is_none_or(|probe| probe.size() > size) {
+            return;
+        }
+        self.is_changed = true;
+        for entry in self.inner.saves.values_mut() {
+            if std::mem::take(&mut entry.wants_room) {
+                entry.not_before = 0;
+            }
+        }
+    }
+
+    /// The inode was removed: what is left of it in here needs no room any more.
+    pub(super) fn needs_no_room(&mut self, ino: Ino) {
+        for seq in self.of_inode(ino) {
+            if let Some(entry) = self.get_mut(seq)
+                && std::mem::take(&mut entry.wants_room)
+            {
+                entry.not_before = 0;
+            }
+        }
+    }
+
+    /// Whether room was made since the record's last try began.
+    pub(super) fn has_missed_room(&self, seq: Seq) -> bool {
+        self.get(seq)
+            .is_some_and(|entry| entry.room < self.inner.room)
+    }
+
+    /// The service may have room again: the smallest of what waits for it is tried now.
+    pub(super) fn may_have_room(&mut self) {
+        self.inner.room += 1;
+        if let Some(seq) = probe(&self.inner.saves).map(|entry| entry.record.seq)
+            && let Some(entry) = self.get_mut(seq)
+        {
+            entry.not_before = 0;
+        }
+    }
+
     /// Lets deletions of the id wait from now on.
     pub(super) fn hold_delete(&mut self, id: &FileId) {
         self.inner.read.insert(id.clone());
@@ -335,6 +446,11 @@ impl EntriesGuard<'_> {
         }
     }
 
+    /// Whether the inode is open for writing.
+    pub(super) fn is_being_written(&self, ino: Ino) -> bool {
+        self.inner.writing.contains_key(&ino)
+    }
+
     /// Whether the inode has content here that the service has not confirmed, or is about to.
     pub(super) fn is_changing(&self, ino: Ino) -> bool {
         self.inner.of_inode.contains_key(&ino) || self.inner.writing.contains_key(&ino)
@@ -351,92 +467,5 @@ impl Drop for EntriesGuard<'_> {
         if self.is_changed {
             self.changed.notify_all();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entry(seq: i64, ino: Option<u64>, not_before: Millis) -> (Seq, Entry) {
-        let work = match ino {
-            Some(ino) => Work::Save {
-                ino: Ino(ino),
-                size: 0,
-                mime_type: String::new(),
-                body: Body::Inline,
-            },
-            None => Work::Delete {
-                id: FileId::new("file_x"),
-                renamed: false,
-            },
-        };
-        let record = Record {
-            seq: Seq(seq),
-            work,
-            name: String::new(),
-            tries: 0,
-            since: 0,
-            sent_at: None,
-            tried_at: None,
-        };
-        let entry = Entry {
-            record,
-            on_hold: false,
-            not_before,
-            in_flight: false,
-            is_noted: false,
-            last_error: None,
-            ticket: Ticket::default(),
-        };
-        (Seq(seq), entry)
-    }
-
-    #[test]
-    fn the_oldest_due_record_is_next() {
-        let entries = Entries::from([entry(2, Some(7), 0), entry(3, Some(8), 0)]);
-        assert_eq!(pick(&entries, 10), Next::Do(Seq(2)));
-        assert_eq!(
-            pick(&Entries::from([entry(1, None, 0)]), 10),
-            Next::Do(Seq(1))
-        );
-    }
-
-    #[test]
-    fn a_hung_deletion_leaves_the_saves_their_turn() {
-        let queue = Queue::new(vec![entry(1, None, 0).1, entry(2, Some(7), 0).1]);
-        assert_eq!(queue.next(Class::Deletes).unwrap().seq, Seq(1));
-        assert_eq!(queue.next(Class::Saves).unwrap().seq, Seq(2));
-    }
-
-    #[test]
-    fn records_of_one_inode_keep_their_order() {
-        let mut entries = Entries::from([entry(1, Some(7), 0), entry(2, Some(7), 0)]);
-        entries.get_mut(&Seq(1)).unwrap().in_flight = true;
-        assert_eq!(pick(&entries, 10), Next::Wait);
-        entries.get_mut(&Seq(1)).unwrap().in_flight = false;
-        entries.get_mut(&Seq(1)).unwrap().not_before = 50;
-        assert_eq!(pick(&entries, 10), Next::WaitUntil(50));
-    }
-
-    #[test]
-    fn what_may_have_been_sent_goes_before_others_of_its_name() {
-        let mut entries = Entries::from([entry(1, Some(7), 0), entry(2, Some(8), 0)]);
-        for entry in entries.values_mut() {
-            entry.record.name = "a".to_owned();
-        }
-        entries.get_mut(&Seq(1)).unwrap().not_before = 50;
-        assert_eq!(pick(&entries, 10), Next::Do(Seq(2)));
-        entries.get_mut(&Seq(1)).unwrap().record.sent_at = Some(5);
-        assert_eq!(pick(&entries, 10), Next::WaitUntil(50));
-    }
-
-    #[test]
-    fn a_held_or_delayed_record_waits() {
-        let mut entries = Entries::from([entry(1, Some(7), 30), entry(2, Some(8), 20)]);
-        assert_eq!(pick(&entries, 10), Next::WaitUntil(20));
-        assert_eq!(pick(&entries, 20), Next::Do(Seq(2)));
-        entries.get_mut(&Seq(2)).unwrap().on_hold = true;
-        assert_eq!(pick(&entries, 40), Next::Do(Seq(1)));
     }
 }

@@ -5,11 +5,17 @@ use std::time::Instant;
 
 use crate::api::{ApiError, FileId};
 
-use super::{Ino, Millis, lock};
+use super::{Digest, Ino, Millis, lock};
 
 /// A record's place in the outbox; later work has a higher one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seq(pub(super) i64);
+
+impl std::fmt::Display for Seq {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// Where the bytes of a save are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +39,8 @@ pub enum Work {
         size: u64,
         /// Under which media type.
         mime_type: String,
+        /// What the content's digest is; unknown of a renamed file that was saved before digests were kept.
+        digest: Option<Digest>,
         /// From where.
         body: Body,
     },
@@ -81,6 +89,13 @@ impl Record {
         }
     }
 
+    pub(super) fn digest(&self) -> Option<Digest> {
+        match self.work {
+            Work::Save { digest, .. } => digest,
+            Work::Delete { .. } => None,
+        }
+    }
+
     pub(super) fn ino(&self) -> Option<Ino> {
         match self.work {
             Work::Save { ino, .. } => Some(ino),
@@ -96,8 +111,12 @@ pub struct Pending {
     pub record: Record,
     /// Whether a worker has it.
     pub in_flight: bool,
+    /// Bytes of it that are sent.
+    pub sent: u64,
     /// Whether it waits for an open handle.
     pub on_hold: bool,
+    /// Whether it waits until the service has room for a smaller one.
+    pub waits_for_room: bool,
     /// Why the last try failed.
     pub last_error: Option<String>,
 }
@@ -110,6 +129,14 @@ type Fate = Option<Result<(), ApiError>>;
 pub struct Ticket(Arc<(Mutex<Fate>, Condvar)>);
 
 impl Ticket {
+    /// The ticket of what is done already.
+    #[must_use]
+    pub fn settled() -> Self {
+        let ticket = Self::default();
+        ticket.settle(Ok(()));
+        ticket
+    }
+
     /// Waits until the record is confirmed or its failure is reported; `None` when `deadline` passes first.
     #[must_use]
     pub fn wait(&self, deadline: Option<Instant>) -> Option<Result<(), ApiError>> {
@@ -138,6 +165,15 @@ impl Ticket {
     #[must_use]
     pub fn fate(&self) -> Option<Result<(), ApiError>> {
         lock(&self.0.0).clone()
+    }
+
+    /// Who waited waits no longer: the record counts as reported with `error`, unless its fate is known by now, which
+    /// is returned.
+    pub fn give_up(&self, error: ApiError) -> Result<(), ApiError> {
+        let mut fate = lock(&self.0.0);
+        let fate = fate.get_or_insert(Err(error)).clone();
+        self.0.1.notify_all();
+        fate
     }
 
     pub(super) fn settle(&self, outcome: Result<(), ApiError>) {

@@ -7,12 +7,14 @@ use crate::api::{FileId, FileMetadata};
 use super::catalogue::row_where;
 use super::db::Tx;
 use super::queue::{EntriesGuard, Entry};
-use super::{Body, Cleanup, Ino, Millis, Record, Row, Seq, StateError, Ticket, When, Work};
+use super::{
+    Body, Cleanup, Confirmed, Digest, Ino, Millis, Record, Row, Seq, StateError, Ticket, When, Work,
+};
 
 pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<Entry>> {
     let mut statement = sql.prepare(
         "SELECT seq, kind, ino, name, size, mime_type, stage, held, id, not_before, since, tries, last_error, \
-         sent_at, renamed FROM outbox ORDER BY seq",
+         sent_at, renamed, sha256 FROM outbox ORDER BY seq",
     )?;
     let entries = statement.query_map([], |row| {
         let id = row.get::<_, Option<String>>(8)?.map(FileId::new);
@@ -25,6 +27,7 @@ pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<Entry>> {
                 ino: Ino(row.get::<_, i64>(2)? as u64),
                 size: row.get::<_, i64>(4)? as u64,
                 mime_type: row.get(5)?,
+                digest: Digest::from_column(row.get(15)?),
                 body: match (row.get::<_, Option<String>>(6)?, row.get(7)?) {
                     (Some(stage), _) => Body::Staged(stage),
                     (None, true) => Body::Held,
@@ -49,9 +52,14 @@ pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<Entry>> {
                 Some(_) => 0,
                 None => row.get(9)?,
             },
+            is_urgent: false,
+            // So may the reason be why there was no room.
+            wants_room: false,
+            room: 0,
             in_flight: false,
             is_noted: record.sent_at.is_some(),
             last_error: row.get(12)?,
+            failed_at: None,
             ticket: Ticket::default(),
             record,
         })
@@ -86,6 +94,44 @@ pub(super) fn drop_records(tx: &mut Tx<'_>, seqs: &[Seq]) -> Result<(), StateErr
     Ok(())
 }
 
+/// Remembers an inode's row as it stands for what the service has, before it is changed or removed here; an earlier memory
+/// of the same id stays.
+pub(super) fn remember(tx: &Tx<'_>, ino: Ino) -> Result<(), StateError> {
+    tx.sql
+        .prepare_cached(
+            "INSERT OR IGNORE INTO former SELECT id, name, suffixed, filename, mime_type, size, created_at, mtime, \
+             downloadable, own, spared, sha256, kept_size, kept_mtime FROM files WHERE ino = ?1 AND id IS NOT NULL",
+        )?
+        .execute([ino.0 as i64])?;
+    Ok(())
+}
+
+/// The same of an inode that is on `file` now while its row stands for newer content.
+pub(super) fn remember_confirmed(
+    tx: &Tx<'_>,
+    ino: Ino,
+    file: &FileMetadata,
+) -> Result<(), StateError> {
+    remember(tx, ino)?;
+    tx.sql
+        .prepare_cached("UPDATE former SET filename = ?2, mime_type = ?3, size = ?4 WHERE id = ?1")?
+        .execute(params![
+            file.id.as_str(),
+            file.filename,
+            file.mime_type,
+            file.size_bytes as i64
+        ])?;
+    Ok(())
+}
+
+/// Forgets the row of an id that can't come back.
+pub(super) fn forget_former(tx: &Tx<'_>, id: &FileId) -> Result<(), StateError> {
+    tx.sql
+        .prepare_cached("DELETE FROM former WHERE id = ?1")?
+        .execute([id.as_str()])?;
+    Ok(())
+}
+
 /// Makes `over`'s ids the ones that are deleted when `ino` is confirmed, and takes `over` out of the directory.
 pub(super) fn supersede(tx: &mut Tx<'_>, ino: Ino, over: Ino) -> Result<(), StateError> {
     let row = row_where(&tx.sql, "ino = ?1", [over.0 as i64])?;
@@ -98,10 +144,27 @@ pub(super) fn supersede(tx: &mut Tx<'_>, ino: Ino, over: Ino) -> Result<(), Stat
         )?;
         hide(tx, id)?;
     }
+    remember(tx, over)?;
     tx.sql
         .execute("DELETE FROM files WHERE ino = ?1", [over.0 as i64])?;
     tx.touched.push(over);
     Ok(())
+}
+
+/// Makes `file`, which has no place in the directory any more, go when the file that has its name now is confirmed; false
+/// where nothing of that name is on its way.
+pub(super) fn supersede_id(tx: &mut Tx<'_>, file: &FileMetadata) -> Result<bool, StateError> {
+    let changed = tx.sql.execute(
+        "INSERT OR IGNORE INTO superseded (ino, id)
+         SELECT ino, ?2 FROM files
+         WHERE filename = ?1 AND name IS NOT NULL AND ino IN (SELECT ino FROM outbox WHERE kind = 'save')
+         ORDER BY ino DESC LIMIT 1",
+        [file.filename.as_str(), file.id.as_str()],
+    )?;
+    if changed > 0 {
+        hide(tx, &file.id)?;
+    }
+    Ok(changed > 0)
 }
 
 pub(super) fn take_superseded(tx: &mut Tx<'_>, ino: Ino) -> Result<Vec<FileId>, StateError> {
@@ -130,10 +193,11 @@ pub(super) fn deletable_id(row: &Row) -> Option<FileId> {
 pub(super) fn adopt(
     tx: &mut Tx<'_>,
     row: &Row,
-    file: &FileMetadata,
-    spared: bool,
+    digest: Option<Digest>,
+    confirmed: &Confirmed<'_>,
     now: Millis,
 ) -> Result<Vec<FileId>, StateError> {
+    let file = confirmed.file;
     // A listing may have brought the new id in before its upload was answered.
     let mut statement = tx
         .sql
@@ -147,7 +211,8 @@ pub(super) fn adopt(
     drop(statement);
     tx.sql
         .prepare_cached(
-            "UPDATE files SET id = ?2, created_at = ?3, downloadable = ?4, own = 1, learned_at = ?5, spared = ?6 WHERE ino = ?1",
+            "UPDATE files SET id = ?2, created_at = ?3, downloadable = ?4, own = 1, learned_at = ?5, spared = ?6, \
+             sha256 = ?7, kept_size = ?8, kept_mtime = ?9 WHERE ino = ?1",
         )?
         .execute(params![
             row.ino.0 as i64,
@@ -155,7 +220,10 @@ pub(super) fn adopt(
             file.created_at.as_microsecond(),
             file.downloadable,
             now,
-            spared
+            confirmed.spared,
+            digest.as_ref().map(Digest::as_bytes),
+            confirmed.kept.map(|kept| kept.size as i64),
+            confirmed.kept.map(|kept| kept.mtime)
         ])?;
     tx.touched.push(row.ino);
     Ok(deletable_id(row)
@@ -194,25 +262,37 @@ pub(super) fn insert_deletes(
     Ok(entries)
 }
 
+/// What a save sends.
+pub(super) struct Content<'a> {
+    pub(super) size: u64,
+    pub(super) mime_type: &'a str,
+    pub(super) digest: Option<Digest>,
+    pub(super) body: Body,
+}
+
 pub(super) fn insert_save(
     tx: &mut Tx<'_>,
     ino: Ino,
     name: &str,
-    size: u64,
-    mime_type: &str,
-    body: Body,
+    content: Content<'_>,
     inline: Option<&[u8]>,
     when: When,
     now: Millis,
 ) -> Result<Entry, StateError> {
+    let Content {
+        size,
+        mime_type,
+        digest,
+        body,
+    } = content;
     let stage = match &body {
         Body::Staged(stage) => Some(stage.as_str()),
         Body::Inline | Body::Held => None,
     };
     tx.sql
         .prepare_cached(
-            "INSERT INTO outbox (kind, ino, name, size, mime_type, inline, stage, held, not_before, since, sent_at) \
-             VALUES ('save', ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            "INSERT INTO outbox (kind, ino, name, size, mime_type, inline, stage, held, not_before, since, sent_at, \
+             sha256) VALUES ('save', ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?
         .execute(params![
             ino.0 as i64,
@@ -225,12 +305,14 @@ pub(super) fn insert_save(
             when.not_before(now),
             now,
             // What is due is sent at once; should the process die, the next one has to look.
-            (when == When::Now).then_some(now)
+            (when == When::Now).then_some(now),
+            digest.as_ref().map(Digest::as_bytes)
         ])?;
     let work = Work::Save {
         ino,
         size,
         mime_type: mime_type.to_owned(),
+        digest,
         body,
     };
     Ok(new_entry(tx, work, name, when, now))
@@ -249,9 +331,13 @@ pub(super) fn new_entry(tx: &Tx<'_>, work: Work, name: &str, when: When, now: Mi
         },
         on_hold: when == When::OnHold,
         not_before: when.not_before(now),
+        is_urgent: false,
+        wants_room: false,
+        room: 0,
         in_flight: false,
         is_noted: when == When::Now,
         last_error: None,
+        failed_at: None,
         ticket: Ticket::default(),
     }
 }

@@ -62,4 +62,48 @@ pub(super) const MIGRATIONS: &[&str] = &[
         value TEXT NOT NULL
     ) WITHOUT ROWID;
     ",
+    // 2: digests, what was replaced, what was never closed
+    "
+    ALTER TABLE files ADD COLUMN sha256 BLOB;        -- of the confirmed content, where it was saved here
+    ALTER TABLE files ADD COLUMN kept_size INTEGER;  -- what its kept copy should have
+    ALTER TABLE files ADD COLUMN kept_mtime INTEGER; -- nanoseconds, the same
+    ALTER TABLE outbox ADD COLUMN sha256 BLOB;       -- save: of the content
+
+    -- Rows as they were before a change here that the service has not confirmed; they come back when it is given up.
+    -- One goes when its id is deleted at the service.
+    CREATE TABLE former (
+        id           TEXT PRIMARY KEY,
+        name         TEXT,
+        suffixed     INTEGER NOT NULL,
+        filename     TEXT NOT NULL,
+        mime_type    TEXT NOT NULL,
+        size         INTEGER NOT NULL,
+        created_at   INTEGER NOT NULL,
+        mtime        INTEGER NOT NULL,
+        downloadable INTEGER NOT NULL,
+        own          INTEGER NOT NULL,
+        spared       INTEGER NOT NULL,
+        sha256       BLOB,
+        kept_size    INTEGER,
+        kept_mtime   INTEGER
+    ) WITHOUT ROWID;
+
+    -- Whose bytes the staged files of open drafts are, should the process die. Their names are those of the inodes.
+    CREATE TABLE drafts (
+        stage TEXT PRIMARY KEY,
+        ino   INTEGER NOT NULL,
+        since INTEGER NOT NULL          -- milliseconds
+    ) WITHOUT ROWID;
+
+    -- What was written and never closed when its mount ended.
+    CREATE TABLE unfinished (
+        seq    INTEGER PRIMARY KEY AUTOINCREMENT,
+        name   TEXT NOT NULL,           -- in the directory
+        size   INTEGER NOT NULL,
+        inline BLOB,                    -- the bytes, or
+        stage  TEXT,                    -- their file under staged/
+        since  INTEGER NOT NULL,        -- milliseconds
+        mtime  INTEGER NOT NULL         -- nanoseconds
+    );
+    ",
 ];

@@ -155,7 +155,7 @@ impl Store {
         download: impl FnOnce() -> Result<Download, ApiError>,
     ) -> Result<Arc<File>, FetchError> {
         // Looked for again under the claim: the fetch before may just have ended.
-        match self.open_copy(id, size) {
+        match self.open_cached(id, size) {
             Ok(Some(file)) => Ok(Arc::new(file)),
             Ok(None) => self.download_whole(id, size, download).map(Arc::new),
             Err(error) => Err(disk(error)),

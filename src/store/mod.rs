@@ -7,10 +7,12 @@
 mod cache;
 mod fetch;
 mod trash;
+mod verify;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,15 +21,17 @@ use sha2::{Digest, Sha256};
 
 use crate::api::FileId;
 use crate::disk::Disk;
-use crate::state::{lock, now};
+use crate::state::{KeptAs, lock, now};
 
 use std::fmt::Write as _;
 
 pub use fetch::FetchError;
+pub use verify::{Findings, Print};
 
 use cache::Cache;
 use fetch::Fetches;
 use trash::Trash;
+use verify::{Suspects, mtime_of};
 
 /// The copies of one workspace.
 #[derive(Debug)]
@@ -37,6 +41,7 @@ pub struct Store {
     staged: PathBuf,
     /// The names under `kept/`, so that a directory listing asks the disk nothing.
     kept_names: Mutex<HashSet<String>>,
+    suspects: Mutex<Suspects>,
     next_stage: AtomicU64,
     cache: Cache,
     fetches: Fetches,
@@ -85,6 +90,7 @@ impl Store {
             .max();
         Ok(Self {
             kept_names: Mutex::new(names_in(&kept)?.into_iter().collect()),
+            suspects: Mutex::default(),
             next_stage: AtomicU64::new(last_stage.unwrap_or(0) + 1),
             cache: Cache::open(disk, dir(cache_dir.to_owned())?, limits.cache)?,
             fetches: Fetches::default(),
@@ -129,25 +135,18 @@ impl Store {
         self.cache.bytes()
     }
 
-    /// The local copy of an id, if there is one and it has its `size`. A damaged copy is worse than none: a cached one
-    /// is dropped and had again, a kept one stays for a person to look at.
-    pub fn open_copy(&self, id: &FileId, size: u64) -> io::Result<Option<File>> {
-        let name = file_name(id);
-        if lock(&self.kept_names).contains(&name) {
-            let path = self.kept.join(&name);
-            let file = File::open(&path)?;
-            if file.metadata()?.len() == size {
-                return Ok(Some(file));
-            }
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!(
-                    "{} does not have the {size} bytes it was saved with",
-                    path.display()
-                ),
-            ));
+    /// The local copy of an id of `size` bytes, if there is one and it is what it should be. A damaged copy is worse than none: a cached
+    /// one is dropped and had again, a kept one stays for a person to look at.
+    pub fn open_copy(&self, id: &FileId, size: u64, print: &Print) -> io::Result<Option<File>> {
+        if self.is_kept(id) {
+            return self.open_kept(id, print).map(Some);
         }
-        self.cache.open_copy(&name, size)
+        self.open_cached(id, size)
+    }
+
+    /// The cached copy of an id, if there is one and it has its `size`.
+    fn open_cached(&self, id: &FileId, size: u64) -> io::Result<Option<File>> {
+        self.cache.open_copy(&file_name(id), size)
     }
 
     /// A new empty staged file.
@@ -194,6 +193,17 @@ impl Store {
         }
     }
 
+    /// The staged files: their sizes and when they were changed last, nanoseconds since 1970.
+    pub fn staged(&self) -> io::Result<HashMap<String, (u64, i64)>> {
+        let mut found = HashMap::new();
+        for name in names_in(&self.staged)? {
+            let metadata = fs::metadata(self.staged.join(&name))?;
+            let changed = metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec();
+            found.insert(name, (metadata.len(), changed));
+        }
+        Ok(found)
+    }
+
     /// Removes staged files that no record names: what a process that died had not sealed.
     pub fn drop_stages_but(&self, wanted: &HashSet<String>) -> io::Result<()> {
         for name in names_in(&self.staged)? {
@@ -206,17 +216,17 @@ impl Store {
 
     /// Keeps a sealed staged file as the bytes of `id`, durably, without copying it. The staged name stays until its
     /// record is gone, so that there is no instant at which neither finds the bytes.
-    pub fn keep_staged(&self, name: &str, id: &FileId) -> io::Result<()> {
+    pub fn keep_staged(&self, name: &str, id: &FileId) -> io::Result<KeptAs> {
         self.keep(id, |kept| self.link(&self.staged.join(name), kept))
     }
 
     /// Keeps the bytes of `old` as those of `new` too: a rename at the service.
-    pub fn keep_again(&self, old: &FileId, new: &FileId) -> io::Result<()> {
+    pub fn keep_again(&self, old: &FileId, new: &FileId) -> io::Result<KeptAs> {
         self.keep(new, |kept| self.link(&self.kept.join(file_name(old)), kept))
     }
 
     /// Keeps small content as the bytes of `id`, durably.
-    pub fn keep_bytes(&self, bytes: &[u8], id: &FileId) -> io::Result<()> {
+    pub fn keep_bytes(&self, bytes: &[u8], id: &FileId) -> io::Result<KeptAs> {
         self.keep(id, |kept| {
             let Stage { name, file } = self.stage()?;
             let path = self.staged.join(&name);
@@ -239,17 +249,18 @@ impl Store {
         }
     }
 
-    fn keep(&self, id: &FileId, put: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+    /// Puts a copy in place; what it is known again by.
+    fn keep(&self, id: &FileId, put: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<KeptAs> {
         let name = file_name(id);
-        put(&self.kept.join(&name))?;
+        let path = self.kept.join(&name);
+        put(&path)?;
         self.disk.sync_dir(&self.kept)?;
+        let metadata = fs::metadata(&path)?;
         lock(&self.kept_names).insert(name);
-        Ok(())
-    }
-
-    /// The kept bytes of an id, for sending them again.
-    pub fn open_kept(&self, id: &FileId) -> io::Result<File> {
-        File::open(self.kept.join(file_name(id)))
+        Ok(KeptAs {
+            size: metadata.len(),
+            mtime: mtime_of(&metadata),
+        })
     }
 
     /// Brings the copies of an id to the trash that is about to be deleted at the service; `called` is what people know
@@ -267,6 +278,31 @@ impl Store {
             return Ok(());
         };
         trash.take(&copy, &name, called, now())
+    }
+
+    /// Brings a staged file to the trash, by a second name: its own stays until its record is gone. `id` is unlike any
+    /// other's. Whether there is a trash.
+    pub fn throw_away_staged(&self, stage: &str, id: &str, called: &str) -> io::Result<bool> {
+        let Some(trash) = &self.trash else {
+            return Ok(false);
+        };
+        let stage = self.staged.join(stage);
+        let size = fs::metadata(&stage)?.len();
+        trash.put(id, called, size, now(), |to| self.link(&stage, to))?;
+        Ok(true)
+    }
+
+    /// Brings bytes to the trash that are in no file; as [`Store::throw_away_staged`].
+    pub fn throw_away_bytes(&self, bytes: &[u8], id: &str, called: &str) -> io::Result<bool> {
+        let Some(trash) = &self.trash else {
+            return Ok(false);
+        };
+        trash.put(id, called, bytes.len() as u64, now(), |to| {
+            let file = self.disk.create(to)?;
+            self.disk.write_all_at(to, &file, bytes, 0)?;
+            self.disk.sync(to, &file)
+        })?;
+        Ok(true)
     }
 
     /// Takes the copies of an id back that the service refuses to delete.

@@ -74,10 +74,22 @@ impl Trash {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
+        self.put(id, name, metadata.len(), now, |to| self.move_file(copy, to))
+    }
+
+    /// Has `place` put `size` bytes in, under the name people know them by.
+    pub(super) fn put(
+        &self,
+        id: &str,
+        name: &str,
+        size: u64,
+        now: i64,
+        place: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> io::Result<()> {
         let thing = Thing {
             thrown_at: now,
             name: format!("{now}-{id}"),
-            size: metadata.len(),
+            size,
         };
         let dir = self.dir.join(&thing.name);
         self.disk.step(Step::MakeDir(&dir), || {
@@ -86,7 +98,7 @@ impl Trash {
                 .mode(0o700)
                 .create(&dir)
         })?;
-        self.move_file(copy, &dir.join(name))?;
+        place(&dir.join(name))?;
         let mut things = lock(&self.things);
         things.total += thing.size;
         things.order.push_back(thing);

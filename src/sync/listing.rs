@@ -14,7 +14,7 @@ use super::naming::{Seen, merge_file};
 
 /// How long an own upload may be missing from listings before that means that it is gone: that a new file is listed at
 /// once is promised nowhere.
-const OWN_GRACE_MS: Millis = 60_000;
+pub(super) const OWN_GRACE_MS: Millis = 60_000;
 
 /// Up to so many names may vanish on the word of one complete listing, or a tenth of all where that is more.
 const TRUSTED_LOSSES: usize = 20;
@@ -69,12 +69,21 @@ pub(super) enum Depth {
 }
 
 /// What a walk found.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Outcome {
-    /// Whether it reached the end.
-    pub(super) is_complete: bool,
+    /// What a walk that reached the end says.
+    pub(super) complete: Option<Complete>,
     /// Whether the catalogue is another than before.
     pub(super) changed: bool,
+}
+
+/// A listing of everything.
+#[derive(Debug, Clone)]
+pub(super) struct Complete {
+    /// When it began.
+    pub(super) began: Millis,
+    /// What it should have shown and did not.
+    pub(super) missing: HashSet<Ino>,
 }
 
 /// Told the number of files after each page; `false` ends the walk.
@@ -129,9 +138,12 @@ impl<'a> Listing<'a> {
             Some(_) => Depth::Everything,
             None => depth,
         };
-        let is_complete = self.walk(depth, progress)?;
-        if is_complete {
-            self.hide_missing(progress)?;
+        let mut complete = None;
+        if self.walk(depth, progress)? {
+            complete = Some(Complete {
+                began: self.began,
+                missing: self.hide_missing(progress)?,
+            });
             self.state
                 .merge(|merge| merge.forget_hidden(self.began, &self.still_hidden))?;
             self.state.set_fact(COMPLETE_AT, &self.began.to_string())?;
@@ -143,7 +155,7 @@ impl<'a> Listing<'a> {
             }
         }
         Ok(Outcome {
-            is_complete,
+            complete,
             changed: self.changed,
         })
     }
@@ -251,14 +263,15 @@ impl<'a> Listing<'a> {
         Ok(unknown)
     }
 
-    /// Takes names out of the directory that a complete listing does not show. Their bytes stay.
-    fn hide_missing(&mut self, progress: Progress<'_>) -> Result<(), RefreshError> {
+    /// Takes names out of the directory that a complete listing does not show; which it did not show. Their bytes stay.
+    fn hide_missing(&mut self, progress: Progress<'_>) -> Result<HashSet<Ino>, RefreshError> {
         let expected = self.state.expected_in_listing(self.began, OWN_GRACE_MS)?;
         let mut missing: Vec<Ino> = expected
             .iter()
             .copied()
             .filter(|ino| !self.seen.contains(ino))
             .collect();
+        let not_shown = missing.iter().copied().collect();
         if missing.len() > TRUSTED_LOSSES.max(expected.len() / 10) {
             log::warn!(
                 "{} of {} files are missing from the listing at once; looking again before they are hidden",
@@ -276,7 +289,7 @@ impl<'a> Listing<'a> {
             self.state
                 .merge(|merge| missing.iter().try_for_each(|ino| merge.hide(*ino)))?;
         }
-        Ok(())
+        Ok(not_shown)
     }
 }
 

@@ -13,11 +13,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::api::{FileMetadata, FilePage, FilesApi};
-use crate::state::{Row, State, StateError, lock};
+use crate::state::{Millis, Row, State, StateError, lock};
 
 pub use listing::RefreshError;
 
-use listing::{Depth, Listing, Outcome};
+use listing::{Complete, Depth, Listing, OWN_GRACE_MS, Outcome};
 
 /// How long an `opendir` waits for a refresh before it serves what is known.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -66,6 +66,8 @@ struct Inner {
     /// Grows while nothing changes.
     interval: Duration,
     last_error: Option<String>,
+    /// The last complete listing.
+    complete: Option<Complete>,
 }
 
 impl std::fmt::Debug for Refresher {
@@ -145,6 +147,21 @@ impl Refresher {
         self.state.row_of_id(&file.id)
     }
 
+    /// Whether the service had the row's file within the refresh interval, as far as can be told without asking.
+    #[must_use]
+    pub fn has_seen(&self, row: &Row) -> bool {
+        let recent = crate::state::now() - self.interval.as_millis() as Millis;
+        if row.learned_at > recent {
+            return true;
+        }
+        let inner = self.lock();
+        inner.complete.as_ref().is_some_and(|complete| {
+            complete.began > recent
+                && row.learned_at < complete.began - OWN_GRACE_MS
+                && !complete.missing.contains(&row.ino)
+        })
+    }
+
     /// How far what is shown can be trusted.
     #[must_use]
     pub fn health(&self) -> Health {
@@ -186,7 +203,7 @@ impl Refresher {
         let outcome = Listing::new(&*self.api, &self.state)
             .run(Depth::UntilKnown, &mut |_| !self.lock().stopped);
         self.ended(&outcome);
-        if matches!(&outcome, Ok(outcome) if !outcome.is_complete) {
+        if matches!(&outcome, Ok(outcome) if outcome.complete.is_none()) {
             self.reconcile_if_due();
         }
     }
@@ -197,6 +214,9 @@ impl Refresher {
         inner.ended = Some(Instant::now());
         match outcome {
             Ok(outcome) => {
+                if let Some(complete) = outcome.complete.clone() {
+                    inner.complete = Some(complete);
+                }
                 // That nothing changed says something only where there is a listing to compare with.
                 let is_quiet = inner.succeeded.is_some() && !outcome.changed;
                 inner.interval = next_interval(inner.interval, self.interval, is_quiet);

@@ -16,7 +16,10 @@ use crate::api::{
     ApiError, Call, ErrorKind, FileId, FileMetadata, FilesApi, Pace, SystemPace, Upload,
 };
 use crate::names;
-use crate::state::{Body, Class, Ino, Millis, Record, Seq, State, StateError, Work, lock, now};
+use crate::state::{
+    Body, Class, Confirmed, Digest, Ino, Millis, Record, Row, State, StateError, Verified, Work,
+    lock, now,
+};
 use crate::store::Store;
 
 /// How many uploads, and how many deletions, are under way at once at most. They share nothing: one kind that hangs
@@ -78,6 +81,16 @@ struct Worker {
     patience: Duration,
 }
 
+/// A save that is under way.
+struct Save<'a> {
+    record: &'a Record,
+    ino: Ino,
+    size: u64,
+    mime_type: &'a str,
+    digest: Option<Digest>,
+    body: &'a Body,
+}
+
 /// Why a piece of work did not get done.
 enum Failure {
     Api(ApiError),
@@ -104,6 +117,14 @@ fn disk(call: Call, error: &io::Error) -> Failure {
     };
     let message = format!("the local copy could not be used: {error}");
     ApiError::local(call, kind, message).into()
+}
+
+/// A body that comes out whole only where it is what was sealed.
+fn verified(bytes: impl Read + Send + 'static, save: &Save<'_>) -> Box<dyn Read + Send> {
+    match save.digest {
+        Some(digest) => Box::new(Verified::new(bytes, save.size, digest)),
+        None => Box::new(bytes),
+    }
 }
 
 impl Worker {
@@ -140,8 +161,16 @@ impl Worker {
                 ino,
                 size,
                 mime_type,
+                digest,
                 body,
-            } => self.save(record, *ino, *size, mime_type, body),
+            } => self.save(&Save {
+                record,
+                ino: *ino,
+                size: *size,
+                mime_type,
+                digest: *digest,
+                body,
+            }),
             Work::Delete { id, renamed } => self.delete(record, id, *renamed),
         };
         match result {
@@ -159,45 +188,68 @@ impl Worker {
         }
     }
 
-    fn save(
-        &self,
-        record: &Record,
-        ino: Ino,
-        size: u64,
-        mime_type: &str,
-        body: &Body,
-    ) -> Result<(), Failure> {
+    fn save(&self, save: &Save<'_>) -> Result<(), Failure> {
+        let record = save.record;
         if let Some(sent_at) = record.sent_at {
-            let found = look::for_lost(&*self.api, &self.state, record, size, sent_at)?;
+            let found = look::for_lost(&*self.api, &self.state, record, save.size, sent_at)?;
             if let Some(file) = found.newest {
                 log::info!(
                     "{}: the upload had arrived although its answer was lost",
                     record.name
                 );
-                return self.confirm(record.seq, ino, body, &file, found.guessed);
+                return self.confirm(save, &file, found.guessed);
             }
         }
-        let row = self.state.row(ino)?;
-        let Some(row) = row else {
+        let Some(row) = self.state.row(save.ino)? else {
             self.store.drop_stages(&self.state.abandon(record.seq)?);
             return Ok(());
         };
-        let bytes = self.open_body(record.seq, body, row.id.as_ref())?;
+        if let Some(file) = self.is_there_already(save, &row)? {
+            log::info!("{} is the same as before; nothing is sent", record.name);
+            return self.confirm(save, &file, row.spared);
+        }
+        let bytes = self.open_body(save, &row)?;
         self.state.sending(record.seq)?;
         let file = self.api.upload(Upload {
             filename: record.name.clone(),
-            mime_type: mime_type.to_owned(),
-            size,
-            body: bytes,
+            mime_type: save.mime_type.to_owned(),
+            size: save.size,
+            body: Box::new(self.state.count_transfer(record.seq, bytes)),
         })?;
-        if file.size_bytes != size {
-            return Err(self.disown(&file, size).into());
+        if file.size_bytes != save.size {
+            return Err(self.disown(&file, save.size).into());
         }
         if file.filename != record.name {
             log::warn!("{} is called {} at the service", record.name, file.filename);
         }
         log::info!("{} is saved as {}", record.name, file.id);
-        self.confirm(record.seq, ino, body, &file, false)
+        self.confirm(save, &file, false)
+    }
+
+    /// The file that the save would replace by its own like: same bytes, same name, same type, and still there.
+    fn is_there_already(
+        &self,
+        save: &Save<'_>,
+        row: &Row,
+    ) -> Result<Option<FileMetadata>, Failure> {
+        let Some(id) = &row.id else {
+            return Ok(None);
+        };
+        let is_same =
+            save.digest.is_some() && save.digest == row.digest && *save.body != Body::Held;
+        if !is_same || self.store.open_kept(id, &row.into()).is_err() {
+            return Ok(None);
+        }
+        match self.api.metadata(id) {
+            Ok(file) => {
+                let is_same = file.filename == save.record.name
+                    && file.mime_type == save.mime_type
+                    && file.size_bytes == save.size;
+                Ok(Some(file).filter(|_| is_same))
+            }
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The service stored something else than was sent: nobody should ever find it.
@@ -216,56 +268,47 @@ impl Worker {
         ApiError::local(Call::Upload, ErrorKind::Body, message)
     }
 
-    fn open_body(
-        &self,
-        seq: Seq,
-        body: &Body,
-        confirmed: Option<&FileId>,
-    ) -> Result<Box<dyn Read + Send>, Failure> {
-        Ok(match body {
-            Body::Inline => Box::new(Cursor::new(self.state.inline_body(seq)?)),
-            Body::Staged(name) => Box::new(
-                self.store
-                    .open_staged(name)
-                    .map_err(|error| disk(Call::Upload, &error))?,
-            ),
-            Body::Held => {
-                let id =
-                    confirmed.ok_or_else(|| disk(Call::Upload, &io::ErrorKind::NotFound.into()))?;
-                Box::new(
-                    self.store
-                        .open_kept(id)
-                        .map_err(|error| disk(Call::Upload, &error))?,
-                )
+    /// The bytes to send; they fail to come out whole where they are not the ones that were sealed.
+    fn open_body(&self, save: &Save<'_>, row: &Row) -> Result<Box<dyn Read + Send>, Failure> {
+        let opened = match save.body {
+            Body::Inline => {
+                let bytes = self.state.inline_body(save.record.seq)?;
+                return Ok(verified(Cursor::new(bytes), save));
             }
-        })
+            Body::Staged(name) => self.store.open_staged(name),
+            Body::Held => match &row.id {
+                Some(id) => self.store.open_kept(id, &row.into()),
+                None => Err(io::ErrorKind::NotFound.into()),
+            },
+        };
+        match opened {
+            Ok(file) => Ok(verified(file, save)),
+            Err(error) => Err(disk(Call::Upload, &error)),
+        }
     }
 
     /// The service has `file`: keeps its bytes under the new id, then lets the record go.
-    fn confirm(
-        &self,
-        seq: Seq,
-        ino: Ino,
-        body: &Body,
-        file: &FileMetadata,
-        guessed: bool,
-    ) -> Result<(), Failure> {
-        let row = self.state.row(ino)?;
+    fn confirm(&self, save: &Save<'_>, file: &FileMetadata, spared: bool) -> Result<(), Failure> {
+        let seq = save.record.seq;
         // A file that was removed meanwhile has nothing left to keep.
-        if let Some(row) = row {
-            match (body, &row.id) {
-                (Body::Inline, _) => {
-                    let bytes = self.state.inline_body(seq)?;
-                    self.store.keep_bytes(&bytes, &file.id)
-                }
-                (Body::Staged(name), _) => self.store.keep_staged(name, &file.id),
-                (Body::Held, Some(old)) => self.store.keep_again(old, &file.id),
-                (Body::Held, None) => Err(io::ErrorKind::NotFound.into()),
+        let kept = match self.state.row(save.ino)? {
+            None => None,
+            Some(row) => {
+                let kept = match (save.body, &row.id) {
+                    (Body::Inline, _) => {
+                        let bytes = self.state.inline_body(seq)?;
+                        self.store.keep_bytes(&bytes, &file.id)
+                    }
+                    (Body::Staged(name), _) => self.store.keep_staged(name, &file.id),
+                    (Body::Held, Some(old)) => self.store.keep_again(old, &file.id),
+                    (Body::Held, None) => Err(io::ErrorKind::NotFound.into()),
+                };
+                Some(kept.map_err(|error| disk(Call::Upload, &error))?)
             }
-            .map_err(|error| disk(Call::Upload, &error))?;
-        }
+        };
+        let confirmed = Confirmed { file, spared, kept };
         self.store
-            .drop_stages(&self.state.confirm(seq, file, guessed)?);
+            .drop_stages(&self.state.confirm(seq, &confirmed)?);
         Ok(())
     }
 

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use afs::emulator::{Config, Emulator};
+use afs::emulator::Config;
 
 use super::failing::lasting;
 use super::harness::{KEY, World, eventually, is_mounted};
+use super::versions::Service;
 
 /// What every first mount of a workspace says.
 const NOTICE: &str = "Everything copied here is uploaded to this key's workspace";
@@ -234,11 +235,10 @@ fn a_known_workspace_mounts_without_its_server() {
     assert_eq!(fs::read(path.join("kept")).unwrap(), b"mine\n");
     fs::remove_file(path.join("cached")).unwrap();
 
-    world.emulator = Emulator::start(Config {
+    world.emulator = Service::start(Config {
         listen: address,
         ..config
-    })
-    .unwrap();
+    });
     eventually("the removal arrives", || {
         world.all_stored("cached").is_empty()
     });

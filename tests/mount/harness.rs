@@ -15,11 +15,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use afs::emulator::{
-    Config, Emulator, FaultAction, FaultRule, LoggedCall, LoggedRequest, PlantedFile, StoredFile,
+    Config, FaultAction, FaultRule, LoggedCall, LoggedRequest, PlantedFile, StoredFile,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
+
+use super::versions::Service;
 
 /// The key every mount uses unless it says otherwise.
 pub(crate) const KEY: &str = "sk-test-canary-5f3a9c";
@@ -69,9 +71,9 @@ fn run(command: &mut Command) -> Output {
     start(command).wait_with_output().expect("waited")
 }
 
-/// An emulator and a directory.
+/// An emulator and a directory. When it ends, all that was deleted in it must be accounted for (`versions`).
 pub(crate) struct World {
-    pub(crate) emulator: Emulator,
+    pub(crate) emulator: Service,
     pub(crate) dir: TempDir,
 }
 
@@ -82,7 +84,7 @@ impl World {
 
     pub(crate) fn with(config: Config) -> Self {
         Self {
-            emulator: Emulator::start(config).expect("the emulator starts"),
+            emulator: Service::start(config),
             dir: tempfile::Builder::new()
                 .prefix("afs-test-")
                 .tempdir()
@@ -109,6 +111,17 @@ impl World {
 
     pub(crate) fn state_root(&self) -> PathBuf {
         self.dir.path().join("state")
+    }
+
+    /// The one workspace's state directory.
+    pub(crate) fn state_dir(&self) -> PathBuf {
+        let mut found = fs::read_dir(self.state_root())
+            .expect("a state directory")
+            .map(|entry| entry.expect("an entry").path())
+            .filter(|path| path.is_dir());
+        let only = found.next().expect("a workspace");
+        assert_eq!(found.next(), None, "a second workspace");
+        only
     }
 
     /// Mounts with the usual options.
@@ -176,6 +189,11 @@ impl World {
             .expect("there")
     }
 
+    /// Says that the user removes files of this name from now on and may make new ones after: see `versions`.
+    pub(crate) fn removes(&self, name: &str) {
+        self.emulator.removes(name);
+    }
+
     /// From now on, every `call` is held until the faults change.
     pub(crate) fn hang(&self, calls: &[LoggedCall]) {
         let rules = calls.iter().map(|call| FaultRule {
@@ -234,6 +252,8 @@ pub(crate) struct Mount {
     log: PathBuf,
     /// Whether a dead mount is meant to stay.
     is_left: bool,
+    /// How long it took until the mount answered.
+    took: Duration,
     /// Dropped with the mount, which calls the watchdog off.
     _watched: mpsc::Sender<()>,
 }
@@ -273,6 +293,7 @@ impl Mount {
             // A Ctrl-C at the tests ends the mount through its harness, not behind its back.
             .process_group(0);
         let mut child = start(&mut command);
+        let started = Instant::now();
         let output = child.stdout.take().expect("piped");
         let mut mount = Self {
             _watched: watchdog(child.id()),
@@ -280,6 +301,7 @@ impl Mount {
             path,
             log,
             is_left: false,
+            took: Duration::ZERO,
         };
         let (said, heard) = mpsc::channel();
         thread::spawn(move || {
@@ -288,7 +310,10 @@ impl Mount {
             let _ = said.send(line);
         });
         match heard.recv_timeout(PATIENCE) {
-            Ok(line) if line.starts_with("mounted on") => Ok(mount),
+            Ok(line) if line.starts_with("mounted on") => {
+                mount.took = started.elapsed();
+                Ok(mount)
+            }
             _ => {
                 mount.end();
                 Err(mount.log())
@@ -303,6 +328,11 @@ impl Mount {
     /// A file in it.
     pub(crate) fn at(&self, name: impl AsRef<Path>) -> PathBuf {
         self.path.join(name)
+    }
+
+    /// How long it took from the start of the process until the mount answered.
+    pub(crate) fn took(&self) -> Duration {
+        self.took
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -214,6 +214,7 @@ fn a_suffix_stays_when_the_newest_is_removed(on: On) {
     let world = World::new();
     let versions = plant_versions(&world);
     let fs = on.start(&world);
+    world.removes("notes.md");
     fs.unlink("notes.md").unwrap();
     assert_eq!(fs.stat("notes.md"), Err(libc::ENOENT));
     fs.end();

@@ -133,6 +133,34 @@ fn every_shell_way_of_writing_a_file_is_one_upload() {
              os.write(g, b\"y\"); os.close(g)'",
             "xy",
         ),
+        ("{ echo a; sleep 1; echo b; } >> f", "a\nb\n"),
+        ("echo x | tee -a f > /dev/null", "x\n"),
+        // A child that outlives the one that opened.
+        ("sh -c '{ sleep 0.3; echo late; } &' > f", "late\n"),
+        (
+            "python3 -c 'f = open(\"f\", \"w\"); f.write(\"a\"); f.flush(); f.write(\"b\"); f.flush(); f.close()'",
+            "ab",
+        ),
+        (
+            "python3 -c 'import os; f = os.open(\"f\", os.O_WRONLY | os.O_CREAT); os.dup2(f, 9); os.write(f, b\"a\"); \
+             os.close(f); os.write(9, b\"b\"); os.close(9)'",
+            "ab",
+        ),
+        (
+            "python3 -c 'import os; f = os.open(\"f\", os.O_WRONLY | os.O_CREAT); os.write(f, b\"a\"); p = os.fork(); \
+             p or (os.write(f, b\"b\"), os.close(f), os._exit(0)); os.waitpid(p, 0); os.write(f, b\"c\"); os.close(f)'",
+            "abc",
+        ),
+        (
+            "python3 -c 'import os; f = os.open(\"f\", os.O_WRONLY | os.O_CREAT); g = os.open(\"f\", os.O_RDWR); \
+             os.write(f, b\"ab\"); os.close(f); os.pwrite(g, b\"B\", 1); os.close(g)'",
+            "aB",
+        ),
+        (
+            "python3 -c 'import subprocess; f = open(\"f\", \"w\"); subprocess.run([\"echo\", \"a\"], stdout=f); \
+             subprocess.run([\"echo\", \"b\"], stdout=f); f.close()'",
+            "a\nb\n",
+        ),
     ];
     for (way, content) in ways {
         let world = World::new();
@@ -153,4 +181,75 @@ fn every_shell_way_of_writing_a_file_is_one_upload() {
         assert_eq!(world.stored_bytes("f"), content.as_bytes(), "{way}");
         mount.unmount();
     }
+}
+
+/// Neither the emptiness between truncating and writing nor a half of it is ever a version.
+#[test]
+fn every_shell_way_of_writing_over_a_file_is_one_upload_and_one_deletion() {
+    let ways = [
+        ("echo x > f", "x\n"),
+        ("(echo a; sleep 0.3; echo b) > f", "a\nb\n"),
+        (": > f; echo x > f", "x\n"),
+        ("truncate -s 0 f; echo x >> f", "x\n"),
+        ("echo x >> f", "old\nx\n"),
+        ("cp ../a f", "from a\n"),
+        ("cat ../a | tee f > /dev/null", "from a\n"),
+        (
+            "exec 3> f; echo one >&3; echo two >&3; exec 3>&-",
+            "one\ntwo\n",
+        ),
+        ("dd if=../a of=f conv=fsync status=none", "from a\n"),
+        (
+            "dd if=../a of=f conv=notrunc,fsync bs=1 count=2 status=none",
+            "frd\n",
+        ),
+        (
+            "python3 -c 'f = open(\"f\", \"r+\"); f.truncate(0); f.write(\"a\"); f.flush(); f.write(\"b\"); f.close()'",
+            "ab",
+        ),
+    ];
+    for (way, content) in ways {
+        let world = World::new();
+        fs::write(world.dir.path().join("a"), "from a\n").unwrap();
+        let mount = world.mount_with(QUIET);
+        mount.sh("echo old > f");
+        world.forget_calls();
+        mount.sh(way);
+        assert_eq!(mount.sh("cat f"), content, "{way}");
+        mount.unmount();
+        assert_eq!(
+            world.calls().but_lists(),
+            Calls {
+                upload: 1,
+                delete: 1,
+                ..Calls::NONE
+            },
+            "{way}"
+        );
+        assert_eq!(world.stored_bytes("f"), content.as_bytes(), "{way}");
+    }
+}
+
+/// Its parent's close was the last one as far as anybody could see, and has been true.
+#[test]
+fn a_child_that_writes_on_after_its_parent_closed_is_a_save_of_its_own() {
+    let world = World::new();
+    let mount = world.mount_with(QUIET);
+    let calls = world.calls_of(|| {
+        mount.sh(
+            "python3 -c 'import os; f = os.open(\"f\", os.O_WRONLY | os.O_CREAT); os.write(f, b\"early\"); \
+             r, w = os.pipe(); p = os.fork(); p or (os.read(r, 1), os.write(f, b\", late\"), os.close(f), os._exit(0)); \
+             os.close(f); os.write(w, b\"x\"); os.waitpid(p, 0)'",
+        );
+        mount.unmount();
+    });
+    assert_eq!(
+        calls.but_lists(),
+        Calls {
+            upload: 2,
+            delete: 1,
+            ..Calls::NONE
+        }
+    );
+    assert_eq!(world.stored_bytes("f"), b"early, late");
 }

@@ -32,6 +32,7 @@ on_both! {
     an_empty_output_can_be_overwritten
     media_types_follow_names_rules_and_bytes
     a_read_only_open_that_truncates_empties_the_file
+    what_was_just_closed_is_right_at_once_and_nobody_is_asked
     own_bytes_are_read_here_though_the_service_is_gone
 }
 
@@ -278,6 +279,37 @@ fn a_read_only_open_that_truncates_empties_the_file(on: On) {
     fs.append("a", b"new").unwrap();
     fs.end();
     assert_eq!(world.stored_bytes("a"), b"new");
+}
+
+fn what_was_just_closed_is_right_at_once_and_nobody_is_asked(on: On) {
+    let world = World::new();
+    let fs = on.start(&world);
+    for size in [10, 100_000, 2_000_000] {
+        let content = pattern(size);
+        let fd = fs.open("a", NEW).unwrap();
+        fs.pwrite(fd, 0, &content[..5]).unwrap();
+        assert_eq!(fs.stat("a").unwrap().size, 5);
+        fs.pwrite(fd, 5, &content[5..]).unwrap();
+        let written = fs.fstat(fd).unwrap();
+        assert_eq!(written.size, size as u64);
+        fs.close(fd).unwrap();
+        world.forget_calls();
+        assert_eq!(fs.stat("a").unwrap(), written);
+        assert!(fs.get("a").unwrap() == content);
+        assert_eq!(fs.open("a", NEW | libc::O_EXCL), Err(libc::EEXIST));
+        assert_eq!(world.calls(), Calls::NONE, "{size}");
+        fs.rename("a", "b", 0).unwrap();
+        assert_eq!(fs.stat("a"), Err(libc::ENOENT));
+        assert_eq!(fs.stat("b").unwrap().size, size as u64);
+        assert!(fs.get("b").unwrap() == content);
+        fs.unlink("b").unwrap();
+        assert_eq!(fs.stat("b"), Err(libc::ENOENT));
+        assert!(fs.names().is_empty());
+        let asked = world.calls();
+        assert_eq!((asked.list, asked.metadata, asked.content), (0, 0, 0));
+    }
+    fs.end();
+    assert!(world.emulator.files().unwrap().is_empty());
 }
 
 fn own_bytes_are_read_here_though_the_service_is_gone(on: On) {

@@ -142,6 +142,7 @@ fn a_removed_name_can_be_created_again_at_once(on: On) {
     let before = fs.stat("a").unwrap();
     let reader = fs.open("a", libc::O_RDONLY).unwrap();
     world.forget_calls();
+    world.removes("a");
     fs.unlink("a").unwrap();
     fs.put("a", b"second").unwrap();
     assert_eq!(fs.get("a").unwrap(), b"second");

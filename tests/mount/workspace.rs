@@ -2,11 +2,12 @@
 
 use std::fs;
 
-use afs::emulator::{Config, Emulator, LoggedCall};
+use afs::emulator::{Config, LoggedCall};
 
 use super::failing::lasting;
 use super::harness::{World, eventually};
 use super::hung::{close_of, held, mount_has_confirmed};
+use super::versions::Service;
 
 const OTHER_KEY: &str = "sk-test-rotated-77";
 
@@ -89,11 +90,10 @@ fn the_key_of_another_workspace_shows_and_sends_nothing_of_the_first() {
 
     // Another workspace at the same address.
     let other = tempfile::tempdir().unwrap();
-    world.emulator = Emulator::start(Config {
+    world.emulator = Service::start(Config {
         listen: address,
         ..lasting(other.path())
-    })
-    .unwrap();
+    });
     world.output("other", b"2");
     let mount = world.try_mount(&[], OTHER_KEY).unwrap();
     assert_eq!(mount.names(), ["other"]);
@@ -106,11 +106,10 @@ fn the_key_of_another_workspace_shows_and_sends_nothing_of_the_first() {
     world.emulator.shutdown();
 
     // And back: the first is as it was, and goes on.
-    world.emulator = Emulator::start(Config {
+    world.emulator = Service::start(Config {
         listen: address,
         ..lasting(data.path())
-    })
-    .unwrap();
+    });
     let mount = world.mount();
     assert_eq!(mount.names(), ["kept", "pending"]);
     assert_eq!(mount.sh("cat kept"), "mine\n");

@@ -8,7 +8,7 @@ use std::thread;
 
 use afs::disk::Disk;
 
-use super::crash::{Hurry, Told, at_the_service, directory, names_in};
+use super::crash::{Hurry, Told, at_the_service, directory, names_in, user_removes};
 use super::scenario::{Act, Files, scenario, shown, summary};
 use super::watch::{Point, Script, Trouble};
 use crate::harness::{Calls, World, eventually};
@@ -23,6 +23,7 @@ struct Life<'a> {
 
 impl<'a> Life<'a> {
     fn new(world: &'a World, plan: Option<(Point, Trouble)>) -> Self {
+        user_removes(world);
         for file in world.emulator.files().unwrap() {
             world.emulator.delete(&file.id).unwrap();
         }

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use afs::api::{ApiKey, FilesApi, HttpClient, HttpConfig};
 use afs::disk::Disk;
 use afs::fs::{
-    Attr, Caller, Changes, Fh, FsError, FsSettings, Kind, OpenFlags, Place, ROOT, RenameMode,
-    WorkspaceFs,
+    Attr, Caller, Changes, Dropped, Fh, FsError, FsSettings, Kind, OpenFlags, Place, ROOT,
+    RenameMode, WorkspaceFs,
 };
 use afs::state::{Ino, State};
 use afs::store::{Limits, Store};
@@ -70,6 +70,8 @@ impl Direct {
             trash: true,
         };
         let store = Arc::new(Store::open_on(&disk, &dir, &cache, limits)?);
+        let staged = store.staged()?;
+        state.keep_drafts(&staged)?;
         let wanted = state.recover()?;
         store.drop_stages_but(&wanted)?;
         let refresher = Refresher::new(Arc::clone(&api), Arc::clone(&state), setup.refresh);
@@ -88,12 +90,16 @@ impl Direct {
             quota: setup.quota,
             read_only: setup.read_only,
             xattr: false,
+            write_back: setup.write_back.is_some(),
             mime_overrides: setup
                 .mime_types
                 .iter()
                 .map(|rule| rule.parse().expect("a rule"))
                 .collect(),
         };
+        if let Some(pace) = setup.write_back {
+            state.coalesce_saves(pace);
+        }
         if !setup.read_only {
             uploader::start(&api, &state, &store, Duration::from_secs(60))?;
         }
@@ -160,6 +166,8 @@ impl Direct {
 
     fn finish(&self) -> usize {
         self.refresher.stop();
+        // As `afs unmount` does.
+        self.state.hurry();
         let left = self.state.wait_idle(Instant::now() + PATIENCE);
         self.state.stop();
         left
@@ -212,6 +220,10 @@ impl Surface for Direct {
 
     fn fsync(&self, fd: Fd) -> Answer<()> {
         answer(self.fs.fsync(Fh(fd.0)))
+    }
+
+    fn sync_root(&self) -> Answer<()> {
+        answer(self.fs.fsyncdir())
     }
 
     fn ftruncate(&self, fd: Fd, size: u64) -> Answer<()> {
@@ -284,6 +296,31 @@ impl Surface for Direct {
                 return Ok(names);
             }
         }
+    }
+
+    fn drop_pending(&self, name: &str) -> Result<Vec<Dropped>, String> {
+        self.fs.drop_pending(name).map_err(|why| why.to_string())
+    }
+
+    fn retry(&self, name: Option<&str>) -> Result<usize, String> {
+        let sent = match name.map(|name| self.fs.send_unfinished(name)) {
+            Some(sent) => sent.map_err(|why| why.to_string())?,
+            None => 0,
+        };
+        Ok(sent + self.state.retry(name))
+    }
+
+    fn unfinished(&self) -> Vec<(String, u64)> {
+        let drafts = self.state.unfinished().expect("read");
+        drafts
+            .into_iter()
+            .map(|draft| (draft.name, draft.size))
+            .collect()
+    }
+
+    fn terminate(self: Box<Self>) {
+        self.fs.keep_unfinished();
+        self.finish();
     }
 
     /// Nothing of it runs any more but what hangs at the service, and that is not answered before the test lets it.

@@ -7,6 +7,8 @@ mod mounted;
 
 use std::time::Duration;
 
+use afs::config::WRITE_BACK_PACE;
+use afs::fs::Dropped;
 pub(crate) use direct::{Direct, Ground};
 use mounted::Mounted;
 pub(crate) use mounted::read_names;
@@ -44,6 +46,8 @@ pub(crate) trait Surface {
     fn close_dup(&self, fd: Fd) -> Answer<()>;
     fn close(&self, fd: Fd) -> Answer<()>;
     fn fsync(&self, fd: Fd) -> Answer<()>;
+    /// What `sync DIRECTORY` does.
+    fn sync_root(&self) -> Answer<()>;
     fn ftruncate(&self, fd: Fd, size: u64) -> Answer<()>;
     fn truncate(&self, path: &str, size: u64) -> Answer<()>;
     fn fstat(&self, fd: Fd) -> Answer<Stat>;
@@ -57,6 +61,14 @@ pub(crate) trait Surface {
     fn rename(&self, from: &str, to: &str, flags: u32) -> Answer<()>;
     /// Names and inode numbers as the directory lists them, without dots.
     fn list(&self, path: &str) -> Answer<Vec<(String, u64)>>;
+    /// Gives up what is pending under a name, as `afs pending --drop NAME` does; why not, as a sentence.
+    fn drop_pending(&self, name: &str) -> Result<Vec<Dropped>, String>;
+    /// Has a draft that was never closed sent, as `afs pending --retry NAME` does; how much is tried again.
+    fn retry(&self, name: Option<&str>) -> Result<usize, String>;
+    /// Drafts that were never closed: names and sizes.
+    fn unfinished(&self) -> Vec<(String, u64)>;
+    /// Ends in good order while files are open, as SIGTERM does.
+    fn terminate(self: Box<Self>);
     /// Ends without a chance to finish anything, as `kill -9` does.
     fn kill(self: Box<Self>);
     /// Unmounts cleanly: what is due at the service has been done.
@@ -79,6 +91,8 @@ pub(crate) struct Setup {
     pub(crate) umask: u32,
     pub(crate) quota: u64,
     pub(crate) mime_types: &'static [&'static str],
+    /// Whether closes return before uploads; the pace of one name, which a mount takes for [`WRITE_BACK_PACE`].
+    pub(crate) write_back: Option<Duration>,
 }
 
 impl Default for Setup {
@@ -89,11 +103,20 @@ impl Default for Setup {
             umask: 0o077,
             quota: 500 << 30,
             mime_types: &[],
+            write_back: None,
         }
     }
 }
 
 impl Setup {
+    /// Closes return before uploads.
+    pub(crate) fn write_back() -> Self {
+        Self {
+            write_back: Some(WRITE_BACK_PACE),
+            ..Self::default()
+        }
+    }
+
     /// Every look into the directory is a refresh.
     pub(crate) fn refreshing() -> Self {
         Self {

@@ -8,6 +8,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use afs::config::WRITE_BACK_PACE;
+use afs::control::{ChangeKind, Client, ControlError, DroppedChange, Reply, Request};
+use afs::fs::{Dropped, DroppedKind};
 use rustix::fs::{Access, AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
@@ -19,6 +22,7 @@ pub(super) struct Mounted {
     open: Mutex<OpenFiles>,
     mount: Mount,
     next: AtomicU64,
+    state_dir: PathBuf,
 }
 
 #[derive(Default)]
@@ -41,6 +45,10 @@ impl Mounted {
         if setup.read_only {
             options.push("--read-only".to_owned());
         }
+        if let Some(pace) = setup.write_back {
+            assert_eq!(pace, WRITE_BACK_PACE, "a mount has no other");
+            options.push("--write-back".to_owned());
+        }
         for rule in setup.mime_types {
             options.extend(["--mime-type".to_owned(), (*rule).to_owned()]);
         }
@@ -49,6 +57,7 @@ impl Mounted {
             mount: world.mount_with(&options),
             open: Mutex::default(),
             next: AtomicU64::new(1),
+            state_dir: world.state_dir(),
         }
     }
 
@@ -58,6 +67,15 @@ impl Mounted {
         at.push("/");
         at.push(path);
         at.into()
+    }
+
+    /// Over the control socket: a program that is started has a copy of every open file for a moment.
+    fn ask(&self, request: &Request) -> Result<Reply, String> {
+        let mut client = Client::connect(&self.state_dir).expect("a mount that answers");
+        match client.ask(request) {
+            Err(ControlError::Refused(why)) => Err(why),
+            reply => Ok(reply.expect("an answer")),
+        }
     }
 
     fn file(&self, fd: Fd) -> Arc<File> {
@@ -111,6 +129,12 @@ impl Surface for Mounted {
 
     fn fsync(&self, fd: Fd) -> Answer<()> {
         answer(rustix::fs::fsync(&*self.file(fd)))
+    }
+
+    fn sync_root(&self) -> Answer<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = answer(rustix::fs::open(self.at(""), flags, Mode::empty()))?;
+        answer(rustix::fs::fsync(directory))
     }
 
     fn ftruncate(&self, fd: Fd, size: u64) -> Answer<()> {
@@ -169,6 +193,39 @@ impl Surface for Mounted {
         read_names(&mut answer(Dir::new(directory))?)
     }
 
+    fn drop_pending(&self, name: &str) -> Result<Vec<Dropped>, String> {
+        let name = name.to_owned();
+        match self.ask(&Request::Drop { name })? {
+            Reply::Dropped { changes } => Ok(changes.into_iter().map(dropped).collect()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn retry(&self, name: Option<&str>) -> Result<usize, String> {
+        let name = name.map(str::to_owned);
+        match self.ask(&Request::Retry { name })? {
+            Reply::Retried { count } => Ok(count),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn unfinished(&self) -> Vec<(String, u64)> {
+        match self.ask(&Request::Pending) {
+            Ok(Reply::Pending { changes }) => changes
+                .into_iter()
+                .filter(|change| change.kind == ChangeKind::Unfinished)
+                .map(|change| (change.name, change.size))
+                .collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn terminate(self: Box<Self>) {
+        self.mount.signal("TERM");
+        // Its files are open until the process is gone.
+        assert_eq!(self.mount.wait(), Some(0));
+    }
+
     fn kill(self: Box<Self>) {
         self.mount.signal("KILL");
         drop(self.open);
@@ -210,6 +267,20 @@ fn times(mtime: i64) -> Timestamps {
     Timestamps {
         last_access: time,
         last_modification: time,
+    }
+}
+
+fn dropped(change: DroppedChange) -> Dropped {
+    Dropped {
+        kind: match change.kind {
+            ChangeKind::Save => DroppedKind::Save,
+            ChangeKind::Delete => DroppedKind::Delete,
+            ChangeKind::Unfinished => DroppedKind::Unfinished,
+        },
+        name: change.name,
+        size: change.size,
+        in_trash: change.in_trash,
+        may_have_arrived: change.may_have_arrived,
     }
 }
 

@@ -1,0 +1,128 @@
+//! What a person does about work that is pending, by name: giving it up. The kernel knows nothing of it.
+
+use crate::names;
+use crate::state::{Body, GiveUpError, PendingBody, Record, Unfinished, Work};
+
+use super::WorkspaceFs;
+
+/// One piece of work that was given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dropped {
+    /// What it was.
+    pub kind: DroppedKind,
+    /// The file's name.
+    pub name: String,
+    /// Bytes that were not sent.
+    pub size: u64,
+    /// Whether they are in the trash now.
+    pub in_trash: bool,
+    /// Whether the service may have it all the same; then it is looked for and deleted there.
+    pub may_have_arrived: bool,
+}
+
+/// What was given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DroppedKind {
+    /// An upload.
+    Save,
+    /// A deletion.
+    Delete,
+    /// A draft that was never closed.
+    Unfinished,
+}
+
+impl WorkspaceFs {
+    /// Gives up what is pending under a name: the bytes that were to be sent go to the trash, and the directory shows
+    /// what the service has. Drafts of the name that were never closed go first, and nothing else then.
+    pub fn drop_pending(&self, name: &str) -> Result<Vec<Dropped>, GiveUpError> {
+        let unfinished = self.unfinished_of(name)?;
+        if !unfinished.is_empty() {
+            return unfinished
+                .iter()
+                .map(|draft| self.drop_unfinished(draft))
+                .collect();
+        }
+        let claimed = self.state.claim(name)?;
+        let dropped: Result<Vec<Dropped>, GiveUpError> = claimed
+            .iter()
+            .map(|record| self.throw_away_record(record))
+            .collect();
+        let dropped = match dropped {
+            Ok(dropped) => dropped,
+            Err(error) => {
+                self.state.unclaim(&claimed);
+                return Err(error);
+            }
+        };
+        let given_up = self.state.give_up(&claimed)?;
+        self.store.drop_stages(&given_up.cleanup);
+        if !given_up.unlisted.is_empty() {
+            self.refresher.name_missed();
+        }
+        for change in &dropped {
+            let what = match change.kind {
+                DroppedKind::Save => "upload",
+                DroppedKind::Delete => "deletion",
+                DroppedKind::Unfinished => "draft",
+            };
+            log::info!("{}: its {what} is given up", change.name);
+        }
+        Ok(dropped)
+    }
+
+    fn drop_unfinished(&self, draft: &Unfinished) -> Result<Dropped, GiveUpError> {
+        let called = names::directory_name(&draft.name);
+        let id = format!("unfinished{}", draft.seq);
+        let in_trash = match self.state.unfinished_body(draft.seq)? {
+            Some(PendingBody::Inline(bytes)) => self.store.throw_away_bytes(&bytes, &id, &called),
+            Some(PendingBody::Staged(stage)) => self.store.throw_away_staged(&stage, &id, &called),
+            None => Ok(false),
+        };
+        let in_trash = in_trash.map_err(GiveUpError::Disk)?;
+        let cleanup = self.state.drop_unfinished(draft)?;
+        self.store.drop_stages(&cleanup);
+        Ok(Dropped {
+            kind: DroppedKind::Unfinished,
+            name: draft.name.clone(),
+            size: draft.size,
+            in_trash,
+            may_have_arrived: false,
+        })
+    }
+
+    /// Brings the bytes of a save to the trash, and those of a deletion back from there. What it did is done again
+    /// should the record not go after all.
+    fn throw_away_record(&self, record: &Record) -> Result<Dropped, GiveUpError> {
+        let called = names::directory_name(&record.name);
+        let id = format!("unsent{}", record.seq);
+        let (kind, size, in_trash) = match &record.work {
+            Work::Save { size, body, .. } => {
+                let in_trash = match body {
+                    Body::Inline => {
+                        let bytes = self.state.inline_body(record.seq)?;
+                        self.store.throw_away_bytes(&bytes, &id, &called)
+                    }
+                    Body::Staged(stage) => self.store.throw_away_staged(stage, &id, &called),
+                    // The bytes of what it was renamed from stay kept.
+                    Body::Held => Ok(false),
+                };
+                (
+                    DroppedKind::Save,
+                    *size,
+                    in_trash.map_err(GiveUpError::Disk)?,
+                )
+            }
+            Work::Delete { id, .. } => {
+                self.store.take_back(id).map_err(GiveUpError::Disk)?;
+                (DroppedKind::Delete, 0, false)
+            }
+        };
+        Ok(Dropped {
+            kind,
+            name: record.name.clone(),
+            size,
+            in_trash,
+            may_have_arrived: kind == DroppedKind::Save && record.sent_at.is_some(),
+        })
+    }
+}

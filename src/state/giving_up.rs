@@ -1,0 +1,242 @@
+//! Giving pending work up, by the user's wish. Its records are *claimed* first, as a worker claims what it sends, so that
+//! nobody sends them while their bytes are brought to the trash; then they go, and what the service has is shown again.
+//!
+//! A record that the service may have seen does not go at once: its file does, and the uploader finds out whether it had
+//! arrived, and deletes what did.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io;
+
+use rusqlite::params;
+
+use crate::api::FileId;
+
+use super::catalogue::row_where;
+use super::db::{Durability, Tx};
+use super::queue::{EntriesGuard, now};
+use super::rows::{drop_records, forget, forget_former, take_superseded};
+use super::{Cleanup, Ino, Millis, Record, Seq, State, StateError, Work};
+
+/// Why pending work was not given up.
+#[derive(Debug)]
+pub enum GiveUpError {
+    /// There is none of that name.
+    NotPending,
+    /// A worker has it.
+    InFlight,
+    /// A program has the file open for writing.
+    Open,
+    /// That was done already; what is left is to look whether the service has it.
+    BeingLookedFor,
+    /// The local disk.
+    Disk(io::Error),
+    /// The database.
+    State(StateError),
+}
+
+impl fmt::Display for GiveUpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotPending => f.write_str("nothing of that name is pending; see afs pending"),
+            Self::InFlight => f.write_str(
+                "it is on its way to the service at this moment; try again when it has arrived or failed",
+            ),
+            Self::Open => f.write_str(
+                "a program has it open for writing; close it there, then try again",
+            ),
+            Self::BeingLookedFor => f.write_str(
+                "it is given up already; afs will look whether it had reached the service, and delete it there",
+            ),
+            Self::Disk(error) => write!(
+                f,
+                "the local disk failed, so everything stays as it was: {error}"
+            ),
+            Self::State(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for GiveUpError {}
+
+impl From<StateError> for GiveUpError {
+    fn from(error: StateError) -> Self {
+        Self::State(error)
+    }
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct GivenUp {
+    /// Staged files that nothing needs any more.
+    pub cleanup: Cleanup,
+    /// Ids of the service that are shown again only after the next listing.
+    pub unlisted: Vec<FileId>,
+}
+
+impl State {
+    /// Claims all work of a name, so that nobody else has it in hand. Let it go with [`State::unclaim`] or
+    /// [`State::give_up`].
+    pub fn claim(&self, name: &str) -> Result<Vec<Record>, GiveUpError> {
+        let shown = self.lookup(name)?.map(|row| row.ino);
+        let mut entries = self.queue.entries();
+        let mut meant = BTreeSet::new();
+        let mut is_looked_for = false;
+        for entry in entries.all() {
+            let is_named = entry.record.name == name;
+            match entry.record.ino() {
+                None if is_named => {
+                    meant.insert(entry.record.seq);
+                }
+                Some(ino) if shown == Some(ino) || is_named => {
+                    if self.row(ino)?.is_some() {
+                        meant.extend(entries.of_inode(ino));
+                    } else {
+                        is_looked_for = true;
+                    }
+                }
+                _ => {}
+            }
+        }
+        if meant.is_empty() {
+            return Err(if is_looked_for {
+                GiveUpError::BeingLookedFor
+            } else {
+                GiveUpError::NotPending
+            });
+        }
+        let records: Vec<Record> = meant
+            .iter()
+            .filter_map(|seq| entries.get(*seq))
+            .map(|entry| entry.record.clone())
+            .collect();
+        for record in &records {
+            if entries.get(record.seq).is_some_and(|entry| entry.in_flight) {
+                return Err(GiveUpError::InFlight);
+            }
+            if record
+                .ino()
+                .is_some_and(|ino| entries.is_being_written(ino))
+            {
+                return Err(GiveUpError::Open);
+            }
+        }
+        for seq in meant {
+            if let Some(entry) = entries.get_mut(seq) {
+                entry.in_flight = true;
+            }
+        }
+        Ok(records)
+    }
+
+    /// Lets claimed work go on as if nothing had been.
+    pub fn unclaim(&self, claimed: &[Record]) {
+        let mut entries = self.queue.entries();
+        for record in claimed {
+            if let Some(entry) = entries.get_mut(record.seq) {
+                entry.in_flight = false;
+            }
+        }
+    }
+
+    /// Gives claimed work up, durably. Where that is refused it goes on as if nothing had been.
+    ///
+    /// What the service has is shown under a new inode number: the kernel may hold pages and sizes of what is given up
+    /// under the old one.
+    pub fn give_up(&self, claimed: &[Record]) -> Result<GivenUp, GiveUpError> {
+        let result = self.try_give_up(claimed);
+        if result.is_err() {
+            self.unclaim(claimed);
+        }
+        result
+    }
+
+    fn try_give_up(&self, claimed: &[Record]) -> Result<GivenUp, GiveUpError> {
+        let mut entries = self.queue.entries();
+        let inodes: BTreeSet<Ino> = claimed.iter().filter_map(Record::ino).collect();
+        must_be_still(&entries, &inodes, claimed)?;
+        let (doubtful, certain): (Vec<&Record>, Vec<&Record>) =
+            claimed.iter().partition(|record| is_doubtful(record));
+        let certain: Vec<Seq> = certain.iter().map(|record| record.seq).collect();
+        let now = now();
+        let unlisted = self.write("try give up", Durability::Durable, |tx| {
+            drop_records(tx, &certain)?;
+            let mut back = Vec::new();
+            for ino in &inodes {
+                back.extend(take_out(tx, *ino)?);
+            }
+            for record in claimed {
+                if let Work::Delete { id, .. } = &record.work {
+                    back.push(id.clone());
+                }
+            }
+            let mut unlisted = Vec::new();
+            for id in back {
+                if !bring_back(tx, &id, now)? {
+                    unlisted.push(id);
+                }
+            }
+            Ok(unlisted)
+        })?;
+        for record in doubtful {
+            if let Some(entry) = entries.get_mut(record.seq) {
+                entry.in_flight = false;
+                entry.on_hold = false;
+                entry.not_before = 0;
+                // Who still waits for it waits for nothing.
+                entry.ticket.settle(Ok(()));
+            }
+        }
+        Ok(GivenUp {
+            cleanup: forget(&mut entries, &certain),
+            unlisted,
+        })
+    }
+}
+
+/// Whether the service may have it.
+fn is_doubtful(record: &Record) -> bool {
+    record.sent_at.is_some() && matches!(record.work, Work::Save { .. })
+}
+
+/// Nothing was written to the inodes since their work was claimed.
+fn must_be_still(
+    entries: &EntriesGuard<'_>,
+    inodes: &BTreeSet<Ino>,
+    claimed: &[Record],
+) -> Result<(), GiveUpError> {
+    for ino in inodes {
+        let is_claimed = |seq: &Seq| claimed.iter().any(|record| record.seq == *seq);
+        if entries.is_being_written(*ino) || !entries.of_inode(*ino).iter().all(is_claimed) {
+            return Err(GiveUpError::Open);
+        }
+    }
+    Ok(())
+}
+
+/// Takes an inode out of the catalogue; the ids at the service that it stands for, or would have replaced.
+fn take_out(tx: &mut Tx<'_>, ino: Ino) -> Result<Vec<FileId>, StateError> {
+    let row = row_where(&tx.sql, "ino = ?1", [ino.0 as i64])?;
+    let mut ids: Vec<FileId> = row.and_then(|row| row.id).into_iter().collect();
+    ids.extend(take_superseded(tx, ino)?);
+    tx.sql
+        .execute("DELETE FROM files WHERE ino = ?1", [ino.0 as i64])?;
+    tx.touched.push(ino);
+    Ok(ids)
+}
+
+/// Shows an id again as it was before it was changed; `false` where only a listing can say how: its name is taken, or it
+/// was not in the directory.
+fn bring_back(tx: &mut Tx<'_>, id: &FileId, now: Millis) -> Result<bool, StateError> {
+    tx.sql
+        .execute("DELETE FROM hidden WHERE id = ?1", [id.as_str()])?;
+    let rows = tx.sql.execute(
+        "INSERT INTO files (name, suffixed, id, filename, mime_type, size, created_at, mtime, ctime, downloadable, \
+         own, spared, sha256, kept_size, kept_mtime, learned_at) SELECT name, suffixed, id, filename, mime_type, size, created_at, mtime, mtime, \
+         downloadable, own, spared, sha256, kept_size, kept_mtime, ?2 FROM former WHERE id = ?1 AND name IS NOT NULL \
+         AND NOT EXISTS (SELECT 1 FROM files WHERE files.name = former.name OR files.id = former.id)",
+        params![id.as_str(), now],
+    )?;
+    forget_former(tx, id)?;
+    Ok(rows > 0)
+}

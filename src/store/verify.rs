@@ -1,0 +1,194 @@
+//! Whether kept copies are what was saved. At every open their size and modification time are compared with what was
+//! noted when they were kept; where that differs, and after an unclean end, their digest is.
+
+use std::collections::HashMap;
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
+use crate::api::FileId;
+use crate::state::{Digest, Ino, Nanos, Row, State, StateError, system_time};
+
+use super::{Store, file_name, lock};
+
+/// What a kept copy should be.
+#[derive(Debug, Clone, Copy)]
+pub struct Print {
+    /// Bytes, where that is known.
+    pub size: Option<u64>,
+    /// The content's digest, where it is known.
+    pub digest: Option<Digest>,
+    /// The modification time it had when it was kept, where that is known.
+    pub mtime: Option<Nanos>,
+}
+
+impl From<&Row> for Print {
+    fn from(row: &Row) -> Self {
+        Self {
+            // Not the row's own size, which is that of content on its way where there is some.
+            size: row.kept.map(|kept| kept.size),
+            digest: row.digest,
+            mtime: row.kept.map(|kept| kept.mtime),
+        }
+    }
+}
+
+impl Print {
+    fn has_size(&self, metadata: &Metadata) -> bool {
+        self.size.is_none_or(|size| size == metadata.len())
+    }
+
+    fn has_time(&self, metadata: &Metadata) -> bool {
+        self.mtime.is_none_or(|mtime| mtime == mtime_of(metadata))
+    }
+}
+
+/// What is held against a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Suspicion {
+    /// The end before was unclean, and nobody has looked since.
+    Unchecked,
+    /// Somebody has looked.
+    Damaged,
+}
+
+/// The copies that are not simply trusted, by file name.
+pub(super) type Suspects = HashMap<String, Suspicion>;
+
+/// What a look through the kept copies found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// Copies compared.
+    pub copies: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The names of files whose copies are damaged or can't be read.
+    pub damaged: Vec<String>,
+}
+
+/// How many rows one step of a look through the kept copies reads.
+const BATCH: usize = 128;
+
+impl Store {
+    /// Compares the kept copies' digests: all of them, or those that wait for it since an unclean end. `go_on` is told
+    /// after each; `false` ends the look.
+    pub fn verify(
+        &self,
+        state: &State,
+        all: bool,
+        go_on: &mut dyn FnMut(&Findings) -> bool,
+    ) -> Result<Findings, StateError> {
+        let mut findings = Findings::default();
+        let mut after = Ino(0);
+        loop {
+            let rows = state.own_files(after, BATCH)?;
+            for row in &rows {
+                after = row.ino;
+                let Some(id) = row.id.as_ref().filter(|id| self.is_kept(id)) else {
+                    continue;
+                };
+                if !all && !self.is_unchecked(id) {
+                    continue;
+                }
+                match self.verify_kept(id, &row.into()) {
+                    Ok(true) => {}
+                    // Removed meanwhile.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    Ok(false) => findings.damaged.push(row.filename.clone()),
+                    Err(error) => {
+                        log::error!("the kept copy of {} can't be read: {error}", row.filename);
+                        findings.damaged.push(row.filename.clone());
+                    }
+                }
+                findings.copies += 1;
+                findings.bytes += row.kept.map_or(row.size, |kept| kept.size);
+                if !go_on(&findings) {
+                    return Ok(findings);
+                }
+            }
+            if rows.len() < BATCH {
+                return Ok(findings);
+            }
+        }
+    }
+
+    /// Has every kept copy's digest compared before it is given out the next time: the machine may have gone down while
+    /// they were written.
+    pub fn distrust_kept(&self) {
+        let names = lock(&self.kept_names).clone();
+        let mut suspects = lock(&self.suspects);
+        for name in names {
+            suspects.entry(name).or_insert(Suspicion::Unchecked);
+        }
+    }
+
+    /// Whether a copy waits for its check.
+    fn is_unchecked(&self, id: &FileId) -> bool {
+        lock(&self.suspects).get(&file_name(id)) == Some(&Suspicion::Unchecked)
+    }
+
+    /// The kept copy of an id. An error of the kind `InvalidData` when its bytes are not those that were saved: such a
+    /// copy is worse than none, and stays for a person to look at.
+    pub fn open_kept(&self, id: &FileId, print: &Print) -> io::Result<File> {
+        let name = file_name(id);
+        let file = File::open(self.kept.join(&name))?;
+        let suspicion = lock(&self.suspects).get(&name).copied();
+        let metadata = file.metadata()?;
+        let is_as_noted = print.has_size(&metadata) && print.has_time(&metadata);
+        let is_whole = match suspicion {
+            Some(Suspicion::Damaged) => false,
+            None if is_as_noted => true,
+            None | Some(Suspicion::Unchecked) => self.compare(&name, &file, print)?,
+        };
+        if is_whole {
+            return Ok(file);
+        }
+        Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("{} is damaged", self.kept.join(&name).display()),
+        ))
+    }
+
+    /// Compares a kept copy's digest with what was saved; whether it is whole.
+    fn verify_kept(&self, id: &FileId, print: &Print) -> io::Result<bool> {
+        let name = file_name(id);
+        let file = File::open(self.kept.join(&name))?;
+        self.compare(&name, &file, print)
+    }
+
+    fn compare(&self, name: &str, file: &File, print: &Print) -> io::Result<bool> {
+        // A descriptor of its own: the position of the one that is given out is nobody's to move.
+        let mut reader = File::open(self.kept.join(name))?;
+        let is_whole = print.has_size(&file.metadata()?)
+            && match print.digest {
+                Some(digest) => Digest::of_reader(&mut reader)? == digest,
+                // Kept by a version that took none.
+                None => true,
+            };
+        if is_whole {
+            lock(&self.suspects).remove(name);
+            if let Some(mtime) = print.mtime {
+                // So that the next open need not look so closely.
+                file.set_modified(system_time(mtime))?;
+            }
+            return Ok(true);
+        }
+        let known = lock(&self.suspects).insert(name.to_owned(), Suspicion::Damaged);
+        if known != Some(Suspicion::Damaged) {
+            log::error!(
+                "{} does not have the bytes that were saved any more; reading it fails, and it stays as it is for you \
+                 to look at. The service still has the right ones",
+                self.kept.join(name).display()
+            );
+        }
+        Ok(false)
+    }
+}
+
+/// A file's modification time, nanoseconds since 1970.
+pub(super) fn mtime_of(metadata: &Metadata) -> Nanos {
+    metadata
+        .mtime()
+        .saturating_mul(1_000_000_000)
+        .saturating_add(metadata.mtime_nsec())
+}
