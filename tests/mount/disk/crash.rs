@@ -325,9 +325,9 @@ impl<'a> Run<'a> {
     }
 }
 
-/// The scenario removes these, and the next one on the same service makes them again.
+/// The scenario removes these or moves them away, and makes new ones.
 pub(super) fn user_removes(world: &World) {
-    for name in ["synced", "draft.tmp"] {
+    for name in ["synced", "draft.tmp", "a", "renamed", "medium", "big"] {
         world.emulator.removes(name);
     }
 }
@@ -387,8 +387,9 @@ fn end_at_every_point(end: End) -> usize {
     thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
-                let world = World::new();
                 while let Some((service, point)) = lives.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    // One of its own: its history is checked when it ends.
+                    let world = World::new();
                     let told = Told(format!("{service:?}, {end:?} ends before {point:?}"));
                     let run = Run::new(&world);
                     let plan = (point.clone(), Trouble::End(end));

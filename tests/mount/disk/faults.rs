@@ -178,8 +178,9 @@ fn fail_at_every_point(trouble: impl Fn(i32) -> Trouble + Sync) -> usize {
     thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
-                let world = World::new();
                 while let Some((errno, point)) = lives.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    // One of its own: its history is checked when it ends.
+                    let world = World::new();
                     let trouble = trouble(*errno);
                     let told = Told(format!("{trouble:?} at {point:?}"));
                     let life = Life::new(&world, Some(((*point).clone(), trouble)));
