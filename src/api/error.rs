@@ -59,6 +59,10 @@ pub enum ErrorKind {
     Nonsense,
     /// The upload's own bytes could not be read here; the request was given up.
     Body,
+    /// This machine's disk failed with what the call needs or has brought.
+    Disk,
+    /// This machine's disk has no room for it.
+    DiskFull,
 }
 
 /// A failed call: what failed, why, in the service's own words, with the id its support asks for.
@@ -109,7 +113,9 @@ impl ApiError {
             | ErrorKind::StorageFull
             | ErrorKind::TooLarge
             | ErrorKind::Refused
-            | ErrorKind::Body => false,
+            | ErrorKind::Body
+            | ErrorKind::Disk
+            | ErrorKind::DiskFull => false,
         }
     }
 
@@ -121,7 +127,9 @@ impl ApiError {
             ErrorKind::Unavailable
             | ErrorKind::Interrupted
             | ErrorKind::Nonsense
-            | ErrorKind::Body => true,
+            | ErrorKind::Body
+            | ErrorKind::Disk
+            | ErrorKind::DiskFull => true,
             ErrorKind::Unauthorized
             | ErrorKind::Forbidden
             | ErrorKind::NotFound

@@ -21,8 +21,8 @@ pub trait Watch: Send + Sync + fmt::Debug {
     /// Before a step; an error is the step's own, and then it is not taken.
     fn before(&self, step: &Step<'_>) -> io::Result<()>;
 
-    /// After a step that went well.
-    fn after(&self, _step: &Step<'_>) {}
+    /// After a step that was not refused, whether it went well or not.
+    fn after(&self, _step: &Step<'_>, _is_done: bool) {}
 }
 
 /// The way to the local disk; clones lead to the same one.
@@ -59,9 +59,9 @@ impl Disk {
         act: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
         self.0.before(&step)?;
-        let done = act()?;
-        self.0.after(&step);
-        Ok(done)
+        let done = act();
+        self.0.after(&step, done.is_ok());
+        done
     }
 
     /// A directory for its owner only, and what is missing above it. A new one has a durable name.
@@ -158,7 +158,8 @@ mod tests {
             Ok(())
         }
 
-        fn after(&self, step: &Step<'_>) {
+        fn after(&self, step: &Step<'_>, is_done: bool) {
+            assert!(is_done, "{step}");
             self.done.lock().unwrap().push(step.to_string());
         }
     }
@@ -193,8 +194,8 @@ mod tests {
         assert_eq!(
             without_parents,
             [
-                "make staged",
-                "make kept",
+                "make directory in dir",
+                "make directory in dir",
                 "create in staged",
                 "write in staged",
                 "resize in staged",

@@ -61,7 +61,7 @@ pub enum Step<'a> {
 impl fmt::Display for Step<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::MakeDir(path) => write!(f, "make {}", name(path)),
+            Self::MakeDir(path) => write!(f, "make directory in {}", place(path)),
             Self::Create(path) => write!(f, "create in {}", place(path)),
             Self::Write { path, .. } => write!(f, "write in {}", place(path)),
             Self::Resize { path, .. } => write!(f, "resize in {}", place(path)),

@@ -71,6 +71,15 @@ impl Draft {
         Ok(draft)
     }
 
+    /// A staged file that was sealed, and has become a draft again.
+    pub(super) fn of_stage(name: String, file: Arc<File>) -> Self {
+        Self {
+            name,
+            file,
+            digester: None,
+        }
+    }
+
     fn new(store: &Store) -> Result<Self, FsError> {
         let Stage { name, file } = store.stage()?;
         Ok(Self {

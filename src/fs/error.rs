@@ -108,6 +108,7 @@ impl From<ErrorKind> for FsError {
             // Asked for by id: the name was there, what it stood for is gone.
             ErrorKind::NotFound => Self::Stale,
             ErrorKind::StorageFull => Self::ServiceFull,
+            ErrorKind::DiskFull => Self::DiskFull,
             ErrorKind::TooLarge => Self::TooLarge,
             ErrorKind::Refused => Self::Invalid,
             ErrorKind::RateLimited => Self::RateLimited,
@@ -115,7 +116,8 @@ impl From<ErrorKind> for FsError {
             | ErrorKind::Unreachable
             | ErrorKind::Interrupted
             | ErrorKind::Nonsense
-            | ErrorKind::Body => Self::Io,
+            | ErrorKind::Body
+            | ErrorKind::Disk => Self::Io,
         }
     }
 }
@@ -191,6 +193,8 @@ mod tests {
             (ErrorKind::Unreachable.into(), libc::EIO),
             (ErrorKind::Interrupted.into(), libc::EIO),
             (ErrorKind::Nonsense.into(), libc::EIO),
+            (ErrorKind::Disk.into(), libc::EIO),
+            (ErrorKind::DiskFull.into(), libc::ENOSPC),
             (StateError::Full.into(), libc::ENOSPC),
             (StateError::Exists.into(), libc::EEXIST),
             (StateError::Gone.into(), libc::ESTALE),

@@ -1,6 +1,7 @@
 //! Open files: open(2), read(2), write(2) and the end of a handle.
 
 use std::ffi::OsStr;
+use std::io;
 use std::sync::Arc;
 
 use crate::api::{ApiError, ErrorKind, FileId, mime_type_of};
@@ -108,9 +109,10 @@ impl WorkspaceFs {
             }
             content => content?,
         };
-        Ok(Arc::new(Node::new(
-            row.ino, content, row.size, row.mtime, row.ctime,
-        )))
+        let is_unsaved = matches!(content, Content::Memory(_));
+        let node = Node::new(row.ino, content, row.size, row.mtime, row.ctime);
+        node.lock().is_dirty = is_unsaved;
+        Ok(Arc::new(node))
     }
 
     /// Counts a handle in where the inode is open already.
@@ -131,33 +133,33 @@ impl WorkspaceFs {
 
     /// Where a file's bytes are, newest first: not yet confirmed, local copy, service.
     fn content_of(&self, row: &Row) -> Result<Content, FsError> {
-        match self.state.pending_body(row.ino)? {
-            Some(PendingBody::Inline(bytes)) => return Ok(Content::Bytes(Arc::new(bytes))),
-            Some(PendingBody::Staged(name)) => match self.store.open_staged(&name) {
-                Ok(file) => return Ok(Content::Copy(Arc::new(file))),
-                // Confirmed between the two looks: its bytes are kept under the new id now.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    let row = self.state.row(row.ino)?.ok_or(FsError::Stale)?;
-                    return self.confirmed_content(&row);
-                }
+        let mut seen = None;
+        loop {
+            match self.state.pending_body(row.ino)? {
+                Some(PendingBody::Inline(bytes)) => return Ok(Content::Bytes(Arc::new(bytes))),
+                Some(PendingBody::Staged(name)) => match self.store.open_staged(&name) {
+                    Ok(file) => return Ok(Content::Copy(Arc::new(file))),
+                    // Confirmed between the two looks: its bytes are kept under the new id now.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error.into()),
+                },
+                None => {}
+            }
+            // Looked up again: the record may have been confirmed since the caller's row was read.
+            let row = self.state.row(row.ino)?.ok_or(FsError::Stale)?;
+            let Some(id) = &row.id else {
+                // Created, and never saved: its first save failed, or it is being created just now.
+                return Ok(Content::Memory(Vec::new()));
+            };
+            match self.store.open_copy(id, row.size, &(&*row).into()) {
+                Ok(Some(file)) => return Ok(Content::Copy(Arc::new(file))),
+                Ok(None) if row.downloadable => return Ok(Content::Remote(id.clone())),
+                // Replaced between the two looks, and the copies of the old id thrown away.
+                Ok(None) | Err(_) if seen.as_ref() != Some(id) => seen = Some(id.clone()),
+                Ok(None) => return Err(FsError::Access),
                 Err(error) => return Err(error.into()),
-            },
-            None => {}
+            }
         }
-        // Looked up again: the record may have been confirmed since the caller's row was read.
-        let row = self.state.row(row.ino)?.ok_or(FsError::Stale)?;
-        self.confirmed_content(&row)
-    }
-
-    fn confirmed_content(&self, row: &Row) -> Result<Content, FsError> {
-        let id = row.id.as_ref().ok_or(FsError::Stale)?;
-        if let Some(file) = self.store.open_copy(id, row.size, &row.into())? {
-            return Ok(Content::Copy(Arc::new(file)));
-        }
-        if row.downloadable {
-            return Ok(Content::Remote(id.clone()));
-        }
-        Err(FsError::Access)
     }
 
     /// The first bytes of a file, by which its media type is told where its name does not tell; none where they are not

@@ -320,6 +320,18 @@ impl Inner {
         }
     }
 
+    /// The commit of a sealed staged file failed: no record has it, and it goes with the draft again. Otherwise a disk
+    /// that is full would stay so.
+    pub(super) fn take_back(&mut self, store: &Store, stage: &str) {
+        match &self.content {
+            Content::Sealed(name, file) if name == stage => {
+                self.content = Content::Staged(Draft::of_stage(name.clone(), Arc::clone(file)));
+            }
+            // Written to meanwhile.
+            _ => store.drop_stage(stage),
+        }
+    }
+
     /// Makes the content immutable and gives it out.
     pub(super) fn seal(&mut self) -> SealedContent {
         let content = std::mem::replace(&mut self.content, Content::Memory(Vec::new()));

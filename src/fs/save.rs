@@ -134,7 +134,11 @@ impl WorkspaceFs {
             self.must_go_on()?;
             (inner.seal(), inner.size, inner.mtime, inner.ctime)
         };
-        match self.commit(node, &content, size, (mtime, ctime), when) {
+        let committed = self.commit(node, &content, size, (mtime, ctime), when);
+        if let (Err(_), SealedContent::Staged(name, ..)) = (&committed, &content) {
+            node.lock().take_back(&self.store, name);
+        }
+        match committed {
             Ok(ticket) => {
                 node.lock().ticket = Some(ticket.clone());
                 Ok(Some(ticket))
@@ -162,9 +166,12 @@ impl WorkspaceFs {
         let mime_type = mime_type_of(&row.filename, &head, &self.settings.mime_overrides);
         let is_same = row.digest == Some(digest) && row.mime_type == mime_type;
         if is_same && self.refresher.has_seen(&row) && self.stays(node, &row, (mtime, ctime))? {
+            if let SealedContent::Staged(name, ..) = content {
+                self.store.drop_stage(name);
+            }
             return Ok(Ticket::settled());
         }
-        let staged;
+        let mut staged = String::new();
         let bytes = match content {
             SealedContent::Bytes(bytes) if size <= INLINE_LIMIT => SealedBytes::Inline(bytes),
             SealedContent::Bytes(bytes) => {
@@ -178,7 +185,7 @@ impl WorkspaceFs {
             }
             SealedContent::Unchanged => return Err(FsError::Io.into()),
         };
-        let (ticket, cleanup) = self.state.seal(&Sealed {
+        let sealed = self.state.seal(&Sealed {
             ino: node.ino,
             size,
             mime_type: &mime_type,
@@ -187,7 +194,11 @@ impl WorkspaceFs {
             mtime,
             ctime,
             when,
-        })?;
+        });
+        if sealed.is_err() && !staged.is_empty() {
+            node.lock().take_back(&self.store, &staged);
+        }
+        let (ticket, cleanup) = sealed?;
         self.store.drop_stages(&cleanup);
         Ok(ticket)
     }
@@ -211,8 +222,7 @@ impl WorkspaceFs {
             return Ok(false);
         }
         let mut inner = node.lock();
-        if let Content::Sealed(stage, _) = &inner.content {
-            self.store.drop_stage(stage);
+        if let Content::Sealed(..) = &inner.content {
             inner.content = Content::Copy(Arc::new(kept));
         }
         Ok(true)

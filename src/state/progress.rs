@@ -1,5 +1,6 @@
 //! What becomes of records: the uploader takes them, and says how they ended.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use rusqlite::params;
@@ -59,17 +60,20 @@ impl State {
     /// arrived before it sends again.
     pub fn sending(&self, seq: Seq) -> Result<(), StateError> {
         let mut entries = self.queue.entries();
-        let Some(entry) = entries.get_mut(seq).filter(|entry| !entry.is_noted) else {
+        if entries.get(seq).is_none_or(|entry| entry.is_noted) {
             return Ok(());
-        };
-        entry.is_noted = true;
+        }
         self.write("sending", Durability::Durable, |tx| {
             tx.sql.execute(
                 "UPDATE outbox SET sent_at = ?2 WHERE seq = ?1",
                 params![seq.0, now()],
             )?;
             Ok(())
-        })
+        })?;
+        if let Some(entry) = entries.get_mut(seq) {
+            entry.is_noted = true;
+        }
+        Ok(())
     }
 
     /// The end of a save: the service has its file, and its bytes are kept here. Who waits is told. A file that was
@@ -189,13 +193,11 @@ impl State {
             if error.may_have_happened() {
                 entry.record.sent_at = entry.record.sent_at.or(entry.record.tried_at);
             }
-            entry.is_noted = entry.record.sent_at.is_some();
             entry.last_error = Some(error.to_string());
         }
         if report {
-            // Later content of the same file waits behind this one; its closers are told as well.
-            let ino = entries.get(seq).and_then(|entry| entry.record.ino());
-            for waiting in ino.map_or_else(Vec::new, |ino| entries.of_inode(ino)) {
+            // What waits for its turn behind this one waits as long; its closers are told as well.
+            for waiting in behind(&entries, seq) {
                 entries.settle(waiting, Err(error.clone()));
             }
         }
@@ -206,7 +208,12 @@ impl State {
                 params![seq.0, not_before, error.to_string(), sent_at],
             )?;
             Ok(())
-        })
+        })?;
+        // Where this was not written down, what was noted before still is; or it is noted again before the next try.
+        if let Some(entry) = entries.get_mut(seq) {
+            entry.is_noted = sent_at.is_some();
+        }
+        Ok(())
     }
 
     /// Whether the record's file was removed while it was on its way: then there is nothing to wait for.
@@ -327,4 +334,24 @@ fn succeed(
         return Ok(Vec::new());
     }
     insert_deletes(tx, old, &file.filename, doom, now)
+}
+
+/// The record, and those that can't be sent before it is: later ones of its inode and of its name, and what waits
+/// behind these.
+fn behind(entries: &EntriesGuard<'_>, seq: Seq) -> Vec<Seq> {
+    let mut waiting = vec![seq];
+    let (mut inodes, mut names) = (HashSet::new(), HashSet::new());
+    for record in entries.all().map(|entry| &entry.record) {
+        let Some(ino) = record.ino() else { continue };
+        let name = record.name.as_str();
+        let is_behind = record.seq > seq && (inodes.contains(&ino) || names.contains(name));
+        if record.seq == seq || is_behind {
+            inodes.insert(ino);
+            names.insert(name);
+        }
+        if is_behind {
+            waiting.push(record.seq);
+        }
+    }
+    waiting
 }

@@ -121,12 +121,12 @@ impl From<StateError> for Failure {
 
 /// The local disk failed in the middle of the work.
 fn disk(call: Call, error: &io::Error) -> Failure {
-    ApiError::local(
-        call,
-        ErrorKind::Body,
-        format!("the local copy could not be used: {error}"),
-    )
-    .into()
+    let kind = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::DiskFull,
+        _ => ErrorKind::Disk,
+    };
+    let message = format!("the local copy could not be used: {error}");
+    ApiError::local(call, kind, message).into()
 }
 
 /// A body that comes out whole only where it is what was sealed.
@@ -188,7 +188,11 @@ impl Worker {
             Err(Failure::Api(error)) => self.failed(record, &error),
             Err(Failure::State(error)) => {
                 log::error!("{}: {error}", record.name);
-                let error = ApiError::local(Call::Upload, ErrorKind::Body, error.to_string());
+                let kind = match error {
+                    StateError::Full => ErrorKind::DiskFull,
+                    _ => ErrorKind::Disk,
+                };
+                let error = ApiError::local(Call::Upload, kind, error.to_string());
                 self.failed(record, &error);
             }
         }

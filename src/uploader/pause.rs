@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::api::{ApiError, backoff};
+use crate::api::{ApiError, ErrorKind, backoff};
 
 /// The first pause after a refusal: trying again at once can't mend it, somebody has to.
 const FIRST_PAUSE: Duration = Duration::from_secs(30);
@@ -32,6 +32,13 @@ pub(super) fn after(
     patience: Duration,
     random: f64,
 ) -> Next {
+    // A disk is mended, or given room, without anybody telling us.
+    if matches!(error.kind, ErrorKind::Disk | ErrorKind::DiskFull) {
+        return Next {
+            pause: AWAY_PAUSE.mul_f64(0.5 + random / 2.0),
+            is_told: true,
+        };
+    }
     if !error.is_transient() {
         let pause = FIRST_PAUSE.saturating_mul(1 << tries.min(16));
         return Next {
@@ -57,7 +64,7 @@ pub(super) fn after(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{Call, ErrorKind};
+    use crate::api::Call;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -91,6 +98,15 @@ mod tests {
             assert_eq!(next(kind, None, 9, 30), (8, false));
             for tries in [1, 9, 100, u32::MAX] {
                 assert_eq!(next(kind, None, tries, 3600), (30, true), "{tries}");
+            }
+        }
+    }
+
+    #[test]
+    fn trouble_with_the_local_disk_is_told_at_once_and_tried_again_every_half_minute() {
+        for kind in [ErrorKind::Disk, ErrorKind::DiskFull] {
+            for tries in [0, 9, u32::MAX] {
+                assert_eq!(next(kind, None, tries, 0), (30, true), "{tries}");
             }
         }
     }

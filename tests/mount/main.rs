@@ -7,6 +7,7 @@ mod breaker;
 mod campaign;
 mod copies;
 mod directory;
+mod disk;
 mod dropping;
 mod ending;
 mod failing;

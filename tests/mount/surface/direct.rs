@@ -2,12 +2,14 @@
 //! OPEN, and closes by FLUSH and RELEASE.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use afs::api::{ApiKey, FilesApi, HttpClient, HttpConfig};
+use afs::disk::Disk;
 use afs::fs::{
     Attr, Caller, Changes, Dropped, Fh, FsError, FsSettings, Kind, OpenFlags, Place, ROOT,
     RenameMode, WorkspaceFs,
@@ -20,47 +22,71 @@ use afs::uploader::{self, Conduct};
 use super::{Answer, Fd, Setup, Stat, Surface};
 use crate::harness::{KEY, PATIENCE, World, eventually};
 
-pub(super) struct Direct {
+pub(crate) struct Direct {
     fs: WorkspaceFs,
     state: Arc<State>,
     refresher: Arc<Refresher>,
     inodes: Mutex<HashMap<Fd, Ino>>,
 }
 
-impl Direct {
-    pub(super) fn start(world: &World, setup: &Setup) -> Self {
+/// What a file system in this process stands on.
+pub(crate) struct Ground {
+    pub(crate) api: Arc<dyn FilesApi>,
+    pub(crate) disk: Disk,
+    pub(crate) state: PathBuf,
+    pub(crate) cache: PathBuf,
+}
+
+impl Ground {
+    pub(crate) fn client(world: &World) -> Arc<dyn FilesApi> {
         let key = ApiKey::new(KEY).expect("a key");
         let config = HttpConfig::new(world.emulator.base_url(), key);
-        let api: Arc<dyn FilesApi> = Arc::new(HttpClient::new(&config).expect("a client"));
-        let dir = directory(world, "direct-state");
-        let cache = directory(world, "direct-cache");
-        let state = Arc::new(State::open(&dir).expect("a database"));
-        let store = Arc::new(
-            Store::open(
-                &dir,
-                &cache,
-                Limits {
-                    cache: 1 << 30,
-                    trash: true,
-                    min_free: setup.min_free,
-                    kept: setup.keep_limit,
-                },
-            )
-            .expect("a store"),
-        );
-        let staged = store.staged().expect("listed");
-        state.keep_drafts(&staged).expect("kept");
-        let wanted = state.recover().expect("recovered");
-        store.drop_stages_but(&wanted).expect("cleaned");
-        store.evict_kept(&state).expect("evicted");
+        Arc::new(HttpClient::new(&config).expect("a client"))
+    }
+}
+
+impl Direct {
+    pub(super) fn start(world: &World, setup: &Setup) -> Self {
+        let ground = Ground {
+            api: Ground::client(world),
+            disk: Disk::real(),
+            state: directory(world, "direct-state"),
+            cache: directory(world, "direct-cache"),
+        };
+        Self::start_on(ground, setup).unwrap_or_else(|error| panic!("it did not start: {error}"))
+    }
+
+    /// Starts, or says why it can't.
+    pub(crate) fn start_on(ground: Ground, setup: &Setup) -> Result<Self, Box<dyn Error>> {
+        let Ground {
+            api,
+            disk,
+            state: dir,
+            cache,
+        } = ground;
+        let state = Arc::new(State::open_on(&disk, &dir)?);
+        let limits = Limits {
+            cache: 1 << 30,
+            trash: true,
+            min_free: setup.min_free,
+            kept: setup.keep_limit,
+        };
+        let store = Arc::new(Store::open_on(&disk, &dir, &cache, limits)?);
+        let staged = store.staged()?;
+        state.keep_drafts(&staged)?;
+        let wanted = state.recover()?;
+        store.drop_stages_but(&wanted)?;
+        store.evict_kept(&state)?;
         let refresher = Refresher::new(
             Arc::clone(&api),
             Arc::clone(&state),
             Arc::clone(&store),
             setup.refresh,
         );
-        if !refresher.is_known().expect("readable") {
-            refresher.list_all(None, &mut |_| {}).expect("listed");
+        if !refresher.is_known()? {
+            refresher
+                .list_all(None, &mut |_| {})
+                .map_err(|error| error.to_string())?;
         }
         // A listing that begins in the millisecond in which a file was learned says nothing about it.
         let learned = afs::state::now();
@@ -87,9 +113,9 @@ impl Direct {
                 patience: Duration::from_secs(60),
                 keeps_replaced: false,
             };
-            uploader::start(&api, &state, &store, conduct).expect("started");
+            uploader::start(&api, &state, &store, conduct)?;
         }
-        Self {
+        Ok(Self {
             fs: WorkspaceFs::new(
                 api,
                 Arc::clone(&state),
@@ -100,7 +126,12 @@ impl Direct {
             state,
             refresher,
             inodes: Mutex::new(HashMap::new()),
-        }
+        })
+    }
+
+    /// Its catalogue and outbox.
+    pub(crate) fn state(&self) -> &Arc<State> {
+        &self.state
     }
 
     /// The directory that holds the last component, and that component.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use afs::config::WRITE_BACK_PACE;
 use afs::fs::Dropped;
+pub(crate) use direct::{Direct, Ground};
 use mounted::Mounted;
 pub(crate) use mounted::read_names;
 
@@ -137,7 +138,7 @@ impl On {
 
     pub(crate) fn start_with(self, world: &World, setup: Setup) -> Box<dyn Surface> {
         match self {
-            Self::Direct => Box::new(direct::Direct::start(world, &setup)),
+            Self::Direct => Box::new(Direct::start(world, &setup)),
             Self::Mounted => Box::new(Mounted::start(world, &setup)),
         }
     }

@@ -1,0 +1,11 @@
+//! The local disk when it is full, when it fails, and when the process or the power goes in the middle of something.
+//!
+//! These run on the file system in this process, over a watched disk (`watch`) and a real emulator: `scenario` is what is
+//! done, and the model it is compared with.
+
+mod crash;
+mod faults;
+mod full;
+mod image;
+mod scenario;
+mod watch;
