@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{ArgAction, Args};
+use clap::{ArgAction, Args, ValueEnum};
 
 use super::{failed, logging, typed_wrongly};
 use crate::api::MimeOverride;
@@ -37,6 +37,16 @@ Examples:
 
 Sizes: 64K, 500M, 10G, 1T or plain bytes. Times: 500ms, 10s, 5m, 2h, 7d.
 The command returns when the mount answers. To end it: afs unmount ~/claude-files";
+
+/// What becomes of what is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Replaced {
+    /// It is deleted once the new one is confirmed
+    #[default]
+    Delete,
+    /// It stays, under a name with a suffix
+    Keep,
+}
 
 /// What can be typed after `afs mount`.
 #[derive(Debug, Args)]
@@ -111,6 +121,9 @@ pub struct MountArguments {
     /// Keep no more than this of what you upload; the least recently used goes, and can't be read any more [default: all]
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = STORAGE)]
     keep_limit: Option<u64>,
+    /// What becomes of the old version at the service when a file is replaced
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t, help_heading = STORAGE)]
+    replaced: Replaced,
     #[arg(long, help_heading = STORAGE,
         help = "Let close() return when the file is safe on this disk and upload it later, a name every 10s at most; \
                 failures show in afs pending only")]
@@ -150,6 +163,7 @@ impl MountArguments {
             no_trash: self.no_trash,
             min_free: self.min_free,
             keep_limit: self.keep_limit,
+            keeps_replaced: self.replaced == Replaced::Keep,
             write_back: self.write_back,
             refresh: self.refresh,
             read_only: self.read_only,

@@ -77,6 +77,8 @@ pub struct MountSettings {
     pub min_free: Option<u64>,
     /// How many bytes of own uploads are kept to be read; `None`: all.
     pub keep_limit: Option<u64>,
+    /// Whether what is replaced stays at the service.
+    pub keeps_replaced: bool,
     /// How old the listing may be before it is asked for again.
     pub refresh: Duration,
     /// Whether every change is refused.
@@ -134,6 +136,8 @@ pub struct MountRequest {
     pub min_free: Option<u64>,
     /// How much of own uploads is kept.
     pub keep_limit: Option<u64>,
+    /// Whether what is replaced stays at the service.
+    pub keeps_replaced: bool,
     /// How old the listing may be.
     pub refresh: Option<Duration>,
     /// Whether every change is refused.
@@ -241,6 +245,7 @@ impl MountRequest {
             trash: !self.no_trash,
             min_free: self.min_free,
             keep_limit: self.keep_limit,
+            keeps_replaced: self.keeps_replaced,
             write_back: self.write_back,
             refresh: self.refresh.unwrap_or(DEFAULT_REFRESH),
             read_only: self.read_only || words.read_only == Some(true),

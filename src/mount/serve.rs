@@ -15,7 +15,7 @@ use crate::fs::{FsSettings, WorkspaceFs};
 use crate::fuse::FuseAdapter;
 use crate::store::Limits;
 use crate::sync::Refresher;
-use crate::uploader;
+use crate::uploader::{self, Conduct};
 
 use super::MountError;
 use super::background::Ready;
@@ -87,6 +87,7 @@ pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError
     let refresher = Refresher::new(
         Arc::clone(&service.api),
         Arc::clone(&workspace.state),
+        Arc::clone(&workspace.store),
         settings.refresh,
     );
     let notices = first_listing(&service, &mut workspace, &refresher)?;
@@ -203,7 +204,10 @@ fn mount(
             &service.api,
             &workspace.state,
             &workspace.store,
-            settings.no_progress,
+            Conduct {
+                patience: settings.no_progress,
+                keeps_replaced: settings.keeps_replaced,
+            },
         )
         .map_err(MountError::System)?;
     }

@@ -36,7 +36,7 @@ pub use merge::Merge;
 pub use outbox::{Cleanup, PendingBody, Sealed, SealedBytes, When};
 pub use progress::Confirmed;
 pub use queue::now;
-pub use record::{Body, Class, Pending, Record, Seq, Ticket, Work};
+pub use record::{Body, Class, Doom, Pending, Record, Seq, Ticket, Work};
 pub use transfer::Transfer;
 pub use unfinished::{Unfinished, UnfinishedSeq};
 pub use workspace::{WorkspaceId, Workspaces};

@@ -21,7 +21,7 @@ use super::rows::{
     take_superseded,
 };
 use super::unfinished::forget_draft;
-use super::{Body, Digest, Ino, Millis, Nanos, Seq, State, StateError, Ticket, Work};
+use super::{Body, Digest, Doom, Ino, Millis, Nanos, Seq, State, StateError, Ticket, Work};
 
 /// Content that will not change any more, on its way into the outbox.
 #[derive(Debug)]
@@ -235,7 +235,7 @@ impl State {
             tx.sql
                 .execute("DELETE FROM files WHERE ino = ?1", [ino.0 as i64])?;
             tx.touched.push(ino);
-            insert_deletes(tx, &doomed, name, false, now)
+            insert_deletes(tx, &doomed, name, Doom::Removed, now)
         })?;
         let cleanup = forget(&mut entries, &dropped);
         entries.needs_no_room(ino);

@@ -7,13 +7,15 @@ use rusqlite::params;
 use crate::api::{ApiError, ErrorKind, FileId, FileMetadata};
 
 use super::catalogue::row_where;
-use super::db::Durability;
+use super::db::{Durability, Tx};
 use super::queue::{EntriesGuard, Entry, now};
 use super::rows::{
-    adopt, drop_records, forget, forget_former, insert_deletes, remember_confirmed, supersede_id,
-    take_superseded,
+    adopt, drop_records, forget, forget_former, insert_deletes, remember_confirmed,
+    remember_successor, supersede_id, take_superseded, unhide,
 };
-use super::{Body, Class, Cleanup, KeptAs, Millis, Pending, Record, Seq, State, StateError, Work};
+use super::{
+    Body, Class, Cleanup, Doom, KeptAs, Millis, Pending, Record, Seq, State, StateError, Work,
+};
 
 /// A save's end.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +26,8 @@ pub struct Confirmed<'a> {
     pub spared: bool,
     /// The copy kept here, where one is.
     pub kept: Option<KeptAs>,
+    /// Whether what it replaces stays at the service.
+    pub keeps_replaced: bool,
 }
 
 impl State {
@@ -73,11 +77,17 @@ impl State {
     pub fn confirm(&self, seq: Seq, confirmed: &Confirmed<'_>) -> Result<Cleanup, StateError> {
         let Confirmed { file, spared, .. } = *confirmed;
         let mut entries = self.queue.entries();
-        let Some((ino, renamed, digest)) =
+        let Some((ino, doom, digest)) =
             entries.get(seq).and_then(|entry| match &entry.record.work {
                 Work::Save {
                     ino, body, digest, ..
-                } => Some((*ino, *body == Body::Held, *digest)),
+                } => {
+                    let doom = match body {
+                        Body::Held => Doom::Renamed,
+                        Body::Inline | Body::Staged(_) => Doom::Replaced,
+                    };
+                    Some((*ino, doom, *digest))
+                }
                 Work::Delete { .. } => None,
             })
         else {
@@ -100,31 +110,20 @@ impl State {
                     if !is_last {
                         remember_confirmed(tx, ino, file)?;
                     }
-                    deletes.extend(insert_deletes(
-                        tx,
-                        &replaced,
-                        &file.filename,
-                        renamed,
-                        now(),
-                    )?);
+                    deletes.extend(succeed(tx, &replaced, confirmed, doom)?);
                 }
                 None if spared => {}
                 // Removed, or replaced by a rename: what took its name first.
                 None if supersede_id(tx, file)? => {}
                 None => {
                     let doomed = [file.id.clone()];
-                    deletes.extend(insert_deletes(tx, &doomed, &file.filename, false, now())?);
+                    let (name, doom) = (&file.filename, Doom::Removed);
+                    deletes.extend(insert_deletes(tx, &doomed, name, doom, now())?);
                 }
             }
             if is_last {
                 let superseded = take_superseded(tx, ino)?;
-                deletes.extend(insert_deletes(
-                    tx,
-                    &superseded,
-                    &file.filename,
-                    false,
-                    now(),
-                )?);
+                deletes.extend(succeed(tx, &superseded, confirmed, Doom::Replaced)?);
             }
             Ok(deletes)
         })?;
@@ -301,4 +300,21 @@ impl State {
             })
             .collect()
     }
+}
+
+/// Puts a confirmed file in the place of `old` ids: they are remembered, and go, or are listed again as files of their
+/// own. A renamed file has nothing to be kept for: its bytes are there under the new name.
+fn succeed(
+    tx: &mut Tx<'_>,
+    old: &[FileId],
+    confirmed: &Confirmed<'_>,
+    doom: Doom,
+) -> Result<Vec<Entry>, StateError> {
+    let (file, now) = (confirmed.file, now());
+    remember_successor(tx, old, file, now)?;
+    if confirmed.keeps_replaced && doom == Doom::Replaced {
+        unhide(tx, old)?;
+        return Ok(Vec::new());
+    }
+    insert_deletes(tx, old, &file.filename, doom, now)
 }

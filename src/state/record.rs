@@ -48,9 +48,38 @@ pub enum Work {
     Delete {
         /// Which.
         id: FileId,
-        /// Whether its bytes live on under another id: it was renamed.
-        renamed: bool,
+        /// Why it goes.
+        doom: Doom,
     },
+}
+
+/// Why an id is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doom {
+    /// The user removed the file.
+    Removed,
+    /// Its bytes live on under another id: the file was renamed.
+    Renamed,
+    /// Another file took its name.
+    Replaced,
+}
+
+impl Doom {
+    pub(super) fn to_column(self) -> i64 {
+        match self {
+            Self::Removed => 0,
+            Self::Renamed => 1,
+            Self::Replaced => 2,
+        }
+    }
+
+    pub(super) fn from_column(column: i64) -> Self {
+        match column {
+            1 => Self::Renamed,
+            2 => Self::Replaced,
+            _ => Self::Removed,
+        }
+    }
 }
 
 /// The two kinds of work, done by separate workers: a hung deletion never delays a save.

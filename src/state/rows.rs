@@ -8,7 +8,8 @@ use super::catalogue::row_where;
 use super::db::Tx;
 use super::queue::{EntriesGuard, Entry};
 use super::{
-    Body, Cleanup, Confirmed, Digest, Ino, Millis, Record, Row, Seq, StateError, Ticket, When, Work,
+    Body, Cleanup, Confirmed, Digest, Doom, Ino, Millis, Record, Row, Seq, StateError, Ticket,
+    When, Work,
 };
 
 pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<Entry>> {
@@ -21,7 +22,7 @@ pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<Entry>> {
         let work = match (row.get::<_, String>(1)?.as_str(), id) {
             ("delete", Some(id)) => Work::Delete {
                 id,
-                renamed: row.get(14)?,
+                doom: Doom::from_column(row.get(14)?),
             },
             _ => Work::Save {
                 ino: Ino(row.get::<_, i64>(2)? as u64),
@@ -232,11 +233,39 @@ pub(super) fn adopt(
         .collect())
 }
 
+/// Remembers which id took the place of which: ids are what people paste into prompts.
+pub(super) fn remember_successor(
+    tx: &Tx<'_>,
+    old: &[FileId],
+    file: &FileMetadata,
+    now: Millis,
+) -> Result<(), StateError> {
+    for id in old {
+        tx.sql
+            .prepare_cached(
+                "INSERT OR REPLACE INTO replaced (id, successor, name, replaced_at) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![id.as_str(), file.id.as_str(), file.filename, now])?;
+    }
+    Ok(())
+}
+
+/// Lets ids be shown by listings again: they stay at the service.
+pub(super) fn unhide(tx: &Tx<'_>, ids: &[FileId]) -> Result<(), StateError> {
+    for id in ids {
+        forget_former(tx, id)?;
+        tx.sql
+            .prepare_cached("DELETE FROM hidden WHERE id = ?1")?
+            .execute([id.as_str()])?;
+    }
+    Ok(())
+}
+
 pub(super) fn insert_deletes(
     tx: &mut Tx<'_>,
     ids: &[FileId],
     name: &str,
-    renamed: bool,
+    doom: Doom,
     now: Millis,
 ) -> Result<Vec<Entry>, StateError> {
     let mut entries = Vec::new();
@@ -247,12 +276,12 @@ pub(super) fn insert_deletes(
                 "INSERT INTO outbox (kind, name, size, mime_type, id, renamed, not_before, since) \
                  VALUES ('delete', ?1, 0, '', ?2, ?3, 0, ?4)",
             )?
-            .execute(params![name, id.as_str(), renamed, now])?;
+            .execute(params![name, id.as_str(), doom.to_column(), now])?;
         entries.push(new_entry(
             tx,
             Work::Delete {
                 id: id.clone(),
-                renamed,
+                doom,
             },
             name,
             When::Now,

@@ -156,7 +156,7 @@ mod tests {
             },
             None => Work::Delete {
                 id: FileId::new("file_x"),
-                renamed: false,
+                doom: super::super::Doom::Removed,
             },
         };
         let record = Record {

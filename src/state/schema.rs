@@ -88,6 +88,14 @@ pub(super) const MIGRATIONS: &[&str] = &[
         kept_mtime   INTEGER
     ) WITHOUT ROWID;
 
+    -- Ids that another took the place of.
+    CREATE TABLE replaced (
+        id          TEXT PRIMARY KEY,
+        successor   TEXT NOT NULL,
+        name        TEXT NOT NULL,
+        replaced_at INTEGER NOT NULL    -- milliseconds
+    ) WITHOUT ROWID;
+
     -- Whose bytes the staged files of open drafts are, should the process die. Their names are those of the inodes.
     CREATE TABLE drafts (
         stage TEXT PRIMARY KEY,

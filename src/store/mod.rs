@@ -337,11 +337,40 @@ impl Store {
     /// Takes the copies of an id back that the service refuses to delete.
     pub fn take_back(&self, id: &FileId) -> io::Result<()> {
         let name = file_name(id);
-        match &self.trash {
-            Some(trash) if self.is_kept(id) => trash.give_back(&name, &self.kept.join(&name)),
-            Some(trash) => trash.give_back(&name, &self.cache.dir().join(&name)),
-            None => Ok(()),
+        let Some(trash) = &self.trash else {
+            return Ok(());
+        };
+        if self.cache.contains(&name) && !self.is_kept(id) {
+            return trash
+                .give_back(&name, &self.cache.dir().join(&name))
+                .map(drop);
         }
+        // An own upload's, or another process threw it away and nobody knows: then it is kept, to be on the safe side.
+        if trash.give_back(&name, &self.kept.join(&name))? {
+            self.disk.sync_dir(&self.kept)?;
+            lock(&self.kept_names).insert(name);
+        }
+        Ok(())
+    }
+
+    /// Brings the kept copy of an id to the trash that somebody else deleted at the service. Without a trash it stays:
+    /// it may be the only one there is.
+    pub fn retire(&self, id: &FileId, called: &str) -> io::Result<()> {
+        if self.trash.is_some() && self.is_kept(id) {
+            self.throw_away(id, called)?;
+            let name = file_name(id);
+            if let Some(uses) = &self.uses {
+                uses.forget(&name);
+            }
+            lock(&self.kept_names).remove(&name);
+        }
+        Ok(())
+    }
+
+    /// Whether what is deleted is brought to a trash.
+    #[must_use]
+    pub fn has_trash(&self) -> bool {
+        self.trash.is_some()
     }
 
     /// Removes what is left here of an id that is deleted at the service.

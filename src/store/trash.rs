@@ -107,8 +107,8 @@ impl Trash {
         Ok(())
     }
 
-    /// Moves a copy back out: its deletion was refused.
-    pub(super) fn give_back(&self, id: &str, copy: &Path) -> io::Result<()> {
+    /// Moves a copy back out, where there is one: its deletion was refused, or it was none. Whether there was.
+    pub(super) fn give_back(&self, id: &str, copy: &Path) -> io::Result<bool> {
         let mut things = lock(&self.things);
         let suffix = format!("-{id}");
         let Some(at) = things
@@ -116,17 +116,19 @@ impl Trash {
             .iter()
             .rposition(|thing| thing.name.ends_with(&suffix))
         else {
-            return Ok(());
+            return Ok(false);
         };
         let Some(thing) = things.order.remove(at) else {
-            return Ok(());
+            return Ok(false);
         };
         things.total -= thing.size;
         let dir = self.dir.join(&thing.name);
         for name in names_in(&dir)? {
             self.move_file(&dir.join(name), copy)?;
         }
-        self.disk.step(Step::Remove(&dir), || fs::remove_dir(&dir))
+        self.disk
+            .step(Step::Remove(&dir), || fs::remove_dir(&dir))?;
+        Ok(true)
     }
 
     fn purge(&self, now: i64) {

@@ -7,7 +7,9 @@ use std::hash::{BuildHasher, RandomState};
 use jiff::Timestamp;
 
 use crate::api::{ApiError, Cursor, ErrorKind, FileId, FilePage, FilesApi, ListQuery};
+use crate::names;
 use crate::state::{Ino, Millis, State, StateError, now};
+use crate::store::Store;
 
 use super::COMPLETE_AT;
 use super::naming::{Seen, merge_file};
@@ -93,6 +95,7 @@ type Progress<'a> = &'a mut dyn FnMut(usize) -> bool;
 pub(super) struct Listing<'a> {
     api: &'a dyn FilesApi,
     state: &'a State,
+    store: &'a Store,
     began: Millis,
     seen: HashSet<Ino>,
     still_hidden: HashSet<FileId>,
@@ -107,10 +110,11 @@ pub(super) struct Listing<'a> {
 }
 
 impl<'a> Listing<'a> {
-    pub(super) fn new(api: &'a dyn FilesApi, state: &'a State) -> Self {
+    pub(super) fn new(api: &'a dyn FilesApi, state: &'a State, store: &'a Store) -> Self {
         Self {
             api,
             state,
+            store,
             began: now(),
             seen: HashSet::new(),
             still_hidden: HashSet::new(),
@@ -144,6 +148,9 @@ impl<'a> Listing<'a> {
                 began: self.began,
                 missing: self.hide_missing(progress)?,
             });
+            if let Some(complete) = &complete {
+                self.retire_vanished(&complete.missing)?;
+            }
             self.state
                 .merge(|merge| merge.forget_hidden(self.began, &self.still_hidden))?;
             self.state.set_fact(COMPLETE_AT, &self.began.to_string())?;
@@ -249,6 +256,16 @@ impl<'a> Listing<'a> {
                 Seen::Known(ino) => {
                     self.seen.insert(ino);
                 }
+                Seen::Back(ino) => {
+                    self.seen.insert(ino);
+                    self.changed = true;
+                    if let Err(error) = self.store.take_back(&file.id) {
+                        log::warn!(
+                            "{} could not be taken out of the trash: {error}",
+                            file.filename
+                        );
+                    }
+                }
                 Seen::New(ino) => {
                     self.seen.insert(ino);
                     self.changed = true;
@@ -261,6 +278,23 @@ impl<'a> Listing<'a> {
             }
         }
         Ok(unknown)
+    }
+
+    /// Brings kept copies to the trash whose files somebody else deleted: an earlier listing did not show them, and this
+    /// one does not either. `missing` are those that this is the first to miss.
+    fn retire_vanished(&self, missing: &HashSet<Ino>) -> Result<(), RefreshError> {
+        for (ino, id, filename) in self.state.vanished()? {
+            if self.seen.contains(&ino) || missing.contains(&ino) || !self.store.is_kept(&id) {
+                continue;
+            }
+            match self.store.retire(&id, &names::directory_name(&filename)) {
+                Ok(()) => log::info!(
+                    "{filename} ({id}) was deleted by others; what was kept of it is in the trash"
+                ),
+                Err(error) => log::warn!("{filename} could not be brought to the trash: {error}"),
+            }
+        }
+        Ok(())
     }
 
     /// Takes names out of the directory that a complete listing does not show; which it did not show. Their bytes stay.
@@ -278,7 +312,7 @@ impl<'a> Listing<'a> {
                 missing.len(),
                 expected.len()
             );
-            let mut second = Listing::new(self.api, self.state);
+            let mut second = Listing::new(self.api, self.state, self.store);
             if !second.walk(Depth::Everything, progress)? {
                 return Err(RefreshError::Contradictory("it did not end"));
             }

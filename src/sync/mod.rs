@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::api::{FileMetadata, FilePage, FilesApi};
 use crate::state::{Millis, Row, State, StateError, lock};
+use crate::store::Store;
 
 pub use listing::RefreshError;
 
@@ -38,6 +39,7 @@ const COMPLETE_AT: &str = "listing_complete_at";
 pub struct Refresher {
     api: Arc<dyn FilesApi>,
     state: Arc<State>,
+    store: Arc<Store>,
     /// The shortest time between two refreshes.
     interval: Duration,
     inner: Mutex<Inner>,
@@ -81,10 +83,16 @@ impl std::fmt::Debug for Refresher {
 
 impl Refresher {
     /// A refresher that leaves at least `interval` between two refreshes.
-    pub fn new(api: Arc<dyn FilesApi>, state: Arc<State>, interval: Duration) -> Arc<Self> {
+    pub fn new(
+        api: Arc<dyn FilesApi>,
+        state: Arc<State>,
+        store: Arc<Store>,
+        interval: Duration,
+    ) -> Arc<Self> {
         Arc::new(Self {
             api,
             state,
+            store,
             interval,
             inner: Mutex::new(Inner {
                 interval,
@@ -106,7 +114,7 @@ impl Refresher {
         first: Option<FilePage>,
         progress: &mut dyn FnMut(usize),
     ) -> Result<(), RefreshError> {
-        let outcome = Listing::new(&*self.api, &self.state)
+        let outcome = Listing::new(&*self.api, &self.state, &self.store)
             .starting_with(first)
             .run(Depth::Everything, &mut |count| {
                 progress(count);
@@ -200,7 +208,7 @@ impl Refresher {
     }
 
     fn refresh(self: &Arc<Self>) {
-        let outcome = Listing::new(&*self.api, &self.state)
+        let outcome = Listing::new(&*self.api, &self.state, &self.store)
             .run(Depth::UntilKnown, &mut |_| !self.lock().stopped);
         self.ended(&outcome);
         if matches!(&outcome, Ok(outcome) if outcome.complete.is_none()) {
@@ -245,7 +253,7 @@ impl Refresher {
             }
             inner.is_reconciling = true;
         }
-        let outcome = Listing::new(&*self.api, &self.state)
+        let outcome = Listing::new(&*self.api, &self.state, &self.store)
             .run(Depth::Everything, &mut |_| self.pause(RECONCILE_PACE));
         if let Err(error) = outcome {
             log::info!("the reconciliation did not finish: {error}");

@@ -12,6 +12,8 @@ use crate::state::{Ino, Merge, Millis, NewRow, Row, StateError};
 pub(super) enum Seen {
     /// In the catalogue already.
     Known(Ino),
+    /// Known, and not in the directory until now.
+    Back(Ino),
     /// Taken in now.
     New(Ino),
     /// Deleted or replaced here; the listing is behind.
@@ -42,6 +44,7 @@ pub(super) fn merge_file(
                 free_name(merge, file)?
             };
             merge.set_name(row.ino, &name, suffixed)?;
+            return Ok(Seen::Back(row.ino));
         }
         return Ok(Seen::Known(row.ino));
     }

@@ -17,23 +17,33 @@ use crate::api::{
 };
 use crate::names;
 use crate::state::{
-    Body, Class, Confirmed, Digest, Ino, Millis, Record, Row, State, StateError, Verified, Work,
-    lock, now,
+    Body, Class, Confirmed, Digest, Doom, Ino, Millis, Record, Row, State, StateError, Verified,
+    Work, lock, now,
 };
-use crate::store::Store;
+use crate::store::{FetchError, Store};
 
 /// How many uploads, and how many deletions, are under way at once at most. They share nothing: one kind that hangs
 /// holds up nothing of the other.
 const AT_ONCE: usize = 32;
 
+/// Tools' files up to this size are fetched before they are deleted because an upload took their place.
+const RESCUED: u64 = 100 << 20;
+
+/// What the person who mounts decides.
+#[derive(Debug, Clone, Copy)]
+pub struct Conduct {
+    /// How long a save is tried before who waits in close(2) is told; it stays in the outbox and is tried on.
+    pub patience: Duration,
+    /// Whether what is replaced stays at the service.
+    pub keeps_replaced: bool,
+}
+
 /// Starts the workers; they end when the outbox stops ([`State::stop`]).
-///
-/// `patience` is how long a save is tried before who waits in close(2) is told; it stays in the outbox and is tried on.
 pub fn start(
     api: &Arc<dyn FilesApi>,
     state: &Arc<State>,
     store: &Arc<Store>,
-    patience: Duration,
+    conduct: Conduct,
 ) -> io::Result<()> {
     for (class, name) in [
         (Class::Saves, "afs-uploads"),
@@ -43,7 +53,7 @@ pub fn start(
             api: Arc::clone(api),
             state: Arc::clone(state),
             store: Arc::clone(store),
-            patience,
+            conduct,
         });
         thread::Builder::new()
             .name(name.into())
@@ -78,7 +88,7 @@ struct Worker {
     api: Arc<dyn FilesApi>,
     state: Arc<State>,
     store: Arc<Store>,
-    patience: Duration,
+    conduct: Conduct,
 }
 
 /// A save that is under way.
@@ -171,7 +181,7 @@ impl Worker {
                 digest: *digest,
                 body,
             }),
-            Work::Delete { id, renamed } => self.delete(record, id, *renamed),
+            Work::Delete { id, doom } => self.delete(record, id, *doom),
         };
         match result {
             Ok(()) => {}
@@ -304,17 +314,25 @@ impl Worker {
                 Some(kept.map_err(|error| disk(Call::Upload, &error))?)
             }
         };
-        let confirmed = Confirmed { file, spared, kept };
+        let confirmed = Confirmed {
+            file,
+            spared,
+            kept,
+            keeps_replaced: self.conduct.keeps_replaced,
+        };
         self.store
             .drop_stages(&self.state.confirm(seq, &confirmed)?);
         drop(stay);
         Ok(self.store.evict_kept(&self.state)?)
     }
 
-    fn delete(&self, record: &Record, id: &FileId, renamed: bool) -> Result<(), Failure> {
+    fn delete(&self, record: &Record, id: &FileId, doom: Doom) -> Result<(), Failure> {
+        if doom == Doom::Replaced && !self.rescue(record, id)? {
+            return Ok(self.state.give_up_delete(record.seq, id)?);
+        }
         // What is deleted at the service is deleted for ever; what is here of it stays for a while. The bytes of a
         // renamed file live on under its new id.
-        if !renamed {
+        if doom != Doom::Renamed {
             self.store
                 .throw_away(id, &names::directory_name(&record.name))
                 .map_err(|error| disk(Call::Delete, &error))?;
@@ -341,6 +359,46 @@ impl Worker {
         Ok(())
     }
 
+    /// Brings the bytes of a tool's file here that an upload has taken the place of, so that they can go to the trash: no
+    /// tool makes them again. Whether the file may be deleted then; a large one stays at the service instead.
+    fn rescue(&self, record: &Record, id: &FileId) -> Result<bool, Failure> {
+        let name = &record.name;
+        let Some((size, true)) = self.state.former(id)? else {
+            return Ok(true);
+        };
+        if self.store.has_trash() && !self.store.has(id) && size > 0 {
+            if size > RESCUED {
+                log::warn!(
+                    "{name} was made by a tool and is replaced; the original ({id}) is too large for the trash, so it \
+                     stays at the service, under a name with a suffix"
+                );
+                return Ok(false);
+            }
+            let (api, wanted) = (Arc::clone(&self.api), id.clone());
+            let download = move || api.download(&wanted);
+            match self.store.fetch(id, size, download, &|| false) {
+                Ok(_) => {}
+                Err(FetchError::Api(error)) if error.kind == ErrorKind::NotFound => {}
+                Err(FetchError::Api(error)) if error.is_transient() => return Err(error.into()),
+                Err(error @ (FetchError::Cut(_) | FetchError::Disk(_))) => {
+                    let why = error.to_string();
+                    return Err(ApiError::local(Call::Download, ErrorKind::Interrupted, why).into());
+                }
+                Err(error) => {
+                    log::warn!(
+                        "{name} was made by a tool and is replaced; the original ({id}) can't be had for the trash, so \
+                         it stays at the service, under a name with a suffix: {error}"
+                    );
+                    return Ok(false);
+                }
+            }
+        }
+        log::warn!(
+            "{name} was made by a tool and is replaced by an upload: the original ({id}) is removed at the service"
+        );
+        Ok(true)
+    }
+
     fn failed(&self, record: &Record, error: &ApiError) {
         let now = now();
         // Since the first try: what waited for its turn or its handle has not failed for so long.
@@ -350,7 +408,7 @@ impl Worker {
             error,
             record.tries,
             waited,
-            self.patience,
+            self.conduct.patience,
             SystemPace::new().random(),
         );
         let pause = next.pause.as_millis() as Millis;

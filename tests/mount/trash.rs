@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use afs::emulator::{FaultAction, FaultAnswer, FaultRule, LoggedCall};
+use afs::api::FileId;
+use afs::emulator::{FaultAction, FaultAnswer, FaultRule, LoggedCall, PlantedFile};
+use afs::state::State;
 
 use super::harness::{World, eventually};
 
@@ -111,6 +113,121 @@ fn a_refused_deletion_brings_the_file_back_with_its_bytes() {
     }]);
     mount.sh("rm a.md");
     eventually("it is listed again", || mount.names() == ["a.md"]);
+    assert_eq!(mount.sh("cat a.md"), "precious\n");
+    assert_eq!(trashed(&world), []);
+}
+
+/// No tool makes it again, so its bytes are fetched before it is deleted.
+#[test]
+fn the_bytes_of_an_output_that_is_overwritten_are_in_the_trash() {
+    let world = World::new();
+    let chart = world.output("chart.svg", b"<svg/>");
+    let notes = world.output("notes.md", b"theirs");
+    let mount = world.mount();
+    world.forget_calls();
+    mount.sh("echo mine > chart.svg; echo mine too > new; mv new notes.md");
+    eventually(
+        "both are replaced, and the first name of one is gone",
+        || world.calls().delete == 3,
+    );
+    let calls = world.calls();
+    assert_eq!((calls.upload, calls.content, calls.metadata), (3, 2, 0));
+    assert_eq!(
+        trashed(&world),
+        expected(&[("chart.svg", b"<svg/>"), ("notes.md", b"theirs")])
+    );
+    let warned = mount.log();
+    for file in [chart, notes] {
+        assert!(warned.contains(&format!("the original ({}) is removed", file.id)));
+    }
+}
+
+#[test]
+fn an_output_too_large_for_the_trash_stays_at_the_service_under_a_suffixed_name() {
+    let world = World::new();
+    let content = vec![7; (100 << 20) + 1];
+    let output = world.output("video.mp4", &content);
+    let mount = world.mount_with(&["--refresh", "0s"]);
+    world.forget_calls();
+    mount.sh("echo mine > video.mp4");
+    let suffixed = format!("video~{}.mp4", &output.id[output.id.len() - 8..]);
+    eventually("it has its suffix", || {
+        mount.names() == ["video.mp4".to_owned(), suffixed.clone()]
+    });
+    assert_eq!(mount.sh("cat video.mp4"), "mine\n");
+    let calls = world.calls();
+    assert_eq!((calls.upload, calls.content, calls.delete), (1, 0, 0));
+    assert_eq!(world.all_stored("video.mp4").len(), 2);
+}
+
+#[test]
+fn with_replaced_keep_no_version_is_deleted() {
+    let world = World::new();
+    let mount = world.mount_with(&["--replaced", "keep", "--refresh", "0s"]);
+    mount.sh("echo one > a.md");
+    let first = world.stored("a.md").id;
+    mount.sh("echo two > a.md");
+    mount.sh("echo three > b.md; mv b.md a.md");
+    eventually("what was renamed is gone under its old name", || {
+        world.all_stored("b.md").is_empty()
+    });
+    eventually("every version has a name", || mount.names().len() == 3);
+    assert_eq!(world.all_stored("a.md").len(), 3);
+    let suffixed = format!("a~{}.md", &first[first.len() - 8..]);
+    assert_eq!(mount.sh(&format!("cat a.md {suffixed}")), "three\none\n");
+}
+
+/// Ids are what people paste into prompts, and every save changes them.
+#[test]
+fn what_took_the_place_of_an_id_is_remembered() {
+    let world = World::new();
+    let mount = world.mount();
+    mount.sh("echo one > a.md");
+    let old = FileId::new(world.stored("a.md").id);
+    mount.sh("echo two > a.md; mv a.md b.md");
+    eventually("it is renamed", || world.all_stored("a.md").is_empty());
+    let new = FileId::new(world.stored("b.md").id);
+    mount.unmount();
+    let state = State::open(&directories(&world.state_root())[0]).unwrap();
+    assert_eq!(
+        state.successor(&old).unwrap(),
+        Some((new.clone(), "b.md".to_owned()))
+    );
+    assert_eq!(state.successor(&new).unwrap(), None);
+}
+
+/// A listing that does not show a file hides its name. The next one that does not brings its bytes to the trash; one that
+/// shows it again brings them back.
+#[test]
+fn the_kept_bytes_of_what_others_deleted_are_in_the_trash_and_come_back_with_it() {
+    let world = World::new();
+    let mount = world.mount_with(&["--refresh", "0s"]);
+    mount.sh("echo precious > a.md");
+    let id = world.stored("a.md").id;
+    mount.unmount();
+    let kept = directories(&world.state_root())[0].join("kept");
+    // As if it had been saved long ago: a new upload may be missing from listings for a while.
+    rusqlite::Connection::open(kept.with_file_name("state.db"))
+        .and_then(|database| database.execute("UPDATE files SET learned_at = 0", []))
+        .unwrap();
+    let listing = world.emulator.content(&id).unwrap().unwrap();
+    assert!(world.emulator.delete(&id).unwrap());
+    let mount = world.mount_with(&["--refresh", "0s"]);
+    eventually("the name is gone", || mount.names().is_empty());
+    eventually("the bytes are in the trash", || {
+        mount.names();
+        trashed(&world) == expected(&[("a.md", b"precious\n")])
+    });
+    assert_eq!(fs::read_dir(&kept).unwrap().count(), 0);
+    world
+        .emulator
+        .plant(PlantedFile {
+            id: Some(id),
+            downloadable: false,
+            ..PlantedFile::output("a.md", listing)
+        })
+        .unwrap();
+    eventually("it is back", || mount.names() == ["a.md"]);
     assert_eq!(mount.sh("cat a.md"), "precious\n");
     assert_eq!(trashed(&world), []);
 }

@@ -15,7 +15,7 @@ use afs::fs::{
 use afs::state::{Ino, State};
 use afs::store::{Limits, Store};
 use afs::sync::Refresher;
-use afs::uploader;
+use afs::uploader::{self, Conduct};
 
 use super::{Answer, Fd, Setup, Stat, Surface};
 use crate::harness::{KEY, PATIENCE, World, eventually};
@@ -53,7 +53,12 @@ impl Direct {
         let wanted = state.recover().expect("recovered");
         store.drop_stages_but(&wanted).expect("cleaned");
         store.evict_kept(&state).expect("evicted");
-        let refresher = Refresher::new(Arc::clone(&api), Arc::clone(&state), setup.refresh);
+        let refresher = Refresher::new(
+            Arc::clone(&api),
+            Arc::clone(&state),
+            Arc::clone(&store),
+            setup.refresh,
+        );
         if !refresher.is_known().expect("readable") {
             refresher.list_all(None, &mut |_| {}).expect("listed");
         }
@@ -78,7 +83,11 @@ impl Direct {
             state.coalesce_saves(pace);
         }
         if !setup.read_only {
-            uploader::start(&api, &state, &store, Duration::from_secs(60)).expect("started");
+            let conduct = Conduct {
+                patience: Duration::from_secs(60),
+                keeps_replaced: false,
+            };
+            uploader::start(&api, &state, &store, conduct).expect("started");
         }
         Self {
             fs: WorkspaceFs::new(
