@@ -358,7 +358,11 @@ impl Store {
     pub fn retire(&self, id: &FileId, called: &str) -> io::Result<()> {
         if self.trash.is_some() && self.is_kept(id) {
             self.throw_away(id, called)?;
-            lock(&self.kept_names).remove(&file_name(id));
+            let name = file_name(id);
+            if let Some(uses) = &self.uses {
+                uses.forget(&name);
+            }
+            lock(&self.kept_names).remove(&name);
         }
         Ok(())
     }
