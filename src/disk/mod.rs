@@ -194,8 +194,8 @@ mod tests {
         assert_eq!(
             without_parents,
             [
-                "make directory in dir",
-                "make directory in dir",
+                "make directory in ROOT",
+                "make directory in ROOT",
                 "create in staged",
                 "write in staged",
                 "resize in staged",
@@ -203,9 +203,9 @@ mod tests {
                 "link staged to kept",
                 "rename kept to kept",
                 "remove in staged",
-                "remove in dir"
+                "remove in ROOT"
             ]
-            .map(|step| step.replace("dir", dir.path().file_name().unwrap().to_str().unwrap()))
+            .map(|step| step.replace("ROOT", dir.path().file_name().unwrap().to_str().unwrap()))
         );
     }
 
