@@ -78,7 +78,7 @@ fn saved_often(world: &World, on: On, save: impl Fn(&dyn Surface, &[u8])) {
 
 fn many_saves_of_one_name_are_the_first_and_the_newest(on: On) {
     saved_often(&World::new(), on, |fs, content| {
-        fs.put("f", content).unwrap()
+        fs.put("f", content).unwrap();
     });
 }
 
