@@ -118,6 +118,12 @@ pub struct MountArguments {
     /// What becomes of the old version at the service when a file is replaced
     #[arg(long, value_enum, value_name = "WHAT", default_value_t, help_heading = STORAGE)]
     replaced: Replaced,
+    /// Refuse to write when less than this is free on the disk of the state [default: 2G, or 1% of that disk]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = STORAGE)]
+    min_free: Option<u64>,
+    /// Keep no more than this of what you upload; the least recently used goes, and can't be read any more [default: all]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = STORAGE)]
+    keep_limit: Option<u64>,
     #[arg(long, help_heading = STORAGE,
         help = "Let close() return when the file is safe on this disk and upload it later, a name every 10s at most; \
                 failures show in afs pending only")]
@@ -156,6 +162,8 @@ impl MountArguments {
             cache_size: self.cache_size,
             no_trash: self.no_trash,
             keeps_replaced: self.replaced == Replaced::Keep,
+            min_free: self.min_free,
+            keep_limit: self.keep_limit,
             write_back: self.write_back,
             refresh: self.refresh,
             read_only: self.read_only,

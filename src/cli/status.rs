@@ -48,7 +48,8 @@ pub struct PendingArguments {
     /// Print JSON, a list of changes
     #[arg(long)]
     json: bool,
-    /// Try again now what failed: the file of this name, or everything
+    /// Try again now what failed: the file of this name, or everything. A file that was never closed is sent by its
+    /// name only
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
     retry: Option<String>,
     /// Give up what is pending under this name; bytes that were not sent go to the trash

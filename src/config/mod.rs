@@ -75,6 +75,10 @@ pub struct MountSettings {
     pub write_back: bool,
     /// Whether what is replaced stays at the service.
     pub keeps_replaced: bool,
+    /// How many bytes stay free on the disk of the state; `None`: the usual.
+    pub min_free: Option<u64>,
+    /// How many bytes of own uploads are kept to be read; `None`: all.
+    pub keep_limit: Option<u64>,
     /// How old the listing may be before it is asked for again.
     pub refresh: Duration,
     /// Whether every change is refused.
@@ -130,6 +134,10 @@ pub struct MountRequest {
     pub write_back: bool,
     /// Whether what is replaced stays at the service.
     pub keeps_replaced: bool,
+    /// How much stays free on the disk of the state.
+    pub min_free: Option<u64>,
+    /// How much of own uploads is kept.
+    pub keep_limit: Option<u64>,
     /// How old the listing may be.
     pub refresh: Option<Duration>,
     /// Whether every change is refused.
@@ -236,6 +244,8 @@ impl MountRequest {
             cache_size: self.cache_size.unwrap_or(DEFAULT_CACHE_SIZE),
             trash: !self.no_trash,
             keeps_replaced: self.keeps_replaced,
+            min_free: self.min_free,
+            keep_limit: self.keep_limit,
             write_back: self.write_back,
             refresh: self.refresh.unwrap_or(DEFAULT_REFRESH),
             read_only: self.read_only || words.read_only == Some(true),

@@ -180,21 +180,27 @@ impl Server {
         }))
     }
 
-    /// Says how far it is until nothing is left but what was tried since and failed, or the client is gone.
+    /// Says how far it is until nothing is left of what there was but what was tried since and failed, or the client is
+    /// gone. Newer content of the same files is waited for, for theirs is gone; files saved later are not.
     fn flush(&self, stream: &UnixStream) -> io::Result<()> {
-        let tried_before: HashMap<Seq, u32> = self
-            .due()
+        let mut before = self.state.pending();
+        let last = before.iter().map(|change| change.record.seq).max();
+        before.retain(|change| !change.on_hold);
+        let tried_before: HashMap<Seq, u32> = before
             .iter()
             .map(|change| (change.record.seq, change.record.tries))
             .collect();
         self.state.hurry();
         loop {
-            let due = self.due();
+            let due = self.due(last);
             if all_were_tried(&due, &tried_before) {
                 let left = due.iter().map(change).collect();
                 return say(stream, &Reply::Flushed { left });
             }
             say(stream, &Reply::Progress(progress(&due)))?;
+            if let Some(last) = last {
+                self.state.hurry_successors(last);
+            }
             // Returns earlier when nothing is due; what is left then waits for its next try.
             if self.state.wait_idle(Instant::now() + PACE) == 0 {
                 thread::park_timeout(SHORT);
@@ -231,10 +237,14 @@ impl Server {
         }
     }
 
-    /// What is pending but for what waits for an open file: its close will send it.
-    fn due(&self) -> Vec<Pending> {
+    /// What is pending of what there was up to record `last`, and all deletions: those follow from it. Not what waits for
+    /// an open file: its close will send it.
+    fn due(&self, last: Option<Seq>) -> Vec<Pending> {
         let mut pending = self.state.pending();
-        pending.retain(|change| !change.on_hold);
+        pending.retain(|change| match change.record.work {
+            Work::Save { .. } => !change.on_hold && Some(change.stands_for) <= last,
+            Work::Delete { .. } => !change.on_hold,
+        });
         pending
     }
 }

@@ -177,6 +177,7 @@ impl WorkspaceFs {
             // What a writer has not closed yet goes out under the new name, and only so.
             self.seal_on_hold(node)?;
         }
+        let _stay = self.store.let_kept_stay();
         self.must_be_renamable(&row)?;
         let mime_type = mime_type_of(new_name, &self.head_of(&row), &self.settings.mime_overrides);
         let size = node.as_ref().map_or(row.size, |node| node.shown().size);

@@ -36,6 +36,7 @@ impl WorkspaceFs {
             let fh = self.open(row.ino, flags, caller)?;
             return Ok((self.row_entry(&row), fh));
         }
+        self.store.must_have_room(0)?;
         let mime_type = mime_type_of(name, &[], &self.settings.mime_overrides);
         let row = match self.state.create(name, &mime_type, now()) {
             // A listing brought the name in just now.

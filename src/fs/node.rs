@@ -226,6 +226,7 @@ impl Inner {
             .checked_add(data.len() as u64)
             .filter(|end| *end <= MAX_FILE_SIZE)
             .ok_or(FsError::TooLarge)?;
+        store.must_have_room(data.len() as u64)?;
         self.make_private(store, self.size.max(end))?;
         match &mut self.content {
             Content::Memory(bytes) => {
@@ -259,6 +260,11 @@ impl Inner {
             self.mtime = now;
             self.ctime = now;
             return Ok(());
+        }
+        // Cutting a draft needs nothing; cutting anything else is the beginning of one.
+        let is_draft = matches!(self.content, Content::Memory(_) | Content::Staged(_));
+        if size > self.size || !is_draft {
+            store.must_have_room(size.saturating_sub(self.size))?;
         }
         if size == 0 {
             self.replace(store, Content::Memory(Vec::new()));

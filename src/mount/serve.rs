@@ -77,6 +77,8 @@ pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError
         limits: Limits {
             cache: settings.cache_size,
             trash: settings.trash,
+            min_free: settings.min_free,
+            kept: settings.keep_limit,
         },
         base_url: &service.host,
         key: &service.key,

@@ -97,6 +97,7 @@ impl Place<'_> {
         store
             .drop_stages_but(&wanted)
             .map_err(|error| MountError::Disk(dir.clone(), error))?;
+        store.evict_kept(&state)?;
         Ok(Workspace {
             dir,
             state: Arc::new(state),

@@ -2,7 +2,6 @@
 //!
 //! Rows are read through an LRU cache, so that `stat` and `lookup` of the files in use cost a hash lookup and no SQL.
 
-use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 
@@ -160,52 +159,15 @@ impl State {
         })
     }
 
-    /// The newest id that took an id's place, and the name it was given, over as many steps as there were; `None` where
-    /// nothing did.
-    pub fn successor(&self, id: &FileId) -> Result<Option<(FileId, String)>, StateError> {
-        self.db.read(|sql| {
-            let mut next =
-                sql.prepare_cached("SELECT successor, name FROM replaced WHERE id = ?1")?;
-            let mut known = HashSet::from([id.clone()]);
-            let mut newest: Option<(FileId, String)> = None;
-            loop {
-                let id = newest.as_ref().map_or(id, |(id, _)| id);
-                let found = next
-                    .query_row([id.as_str()], |row| {
-                        Ok((FileId::new(row.get::<_, String>(0)?), row.get(1)?))
-                    })
-                    .optional()?;
-                match found {
-                    Some(found) if known.insert(found.0.clone()) => newest = Some(found),
-                    _ => return Ok(newest),
-                }
-            }
-        })
-    }
-
-    /// What was known of a replaced or removed file before: its size, and whether the service gives its bytes back.
-    /// `None` once it is deleted there.
-    pub fn former(&self, id: &FileId) -> Result<Option<(u64, bool)>, StateError> {
-        self.db.read(|sql| {
-            sql.prepare_cached("SELECT size, downloadable FROM former WHERE id = ?1")?
-                .query_row([id.as_str()], |row| {
-                    Ok((row.get::<_, i64>(0)? as u64, row.get(1)?))
-                })
-                .optional()
-        })
-    }
-
-    /// Own files that listings have stopped to show: their ids and the names people know them by.
-    pub fn vanished(&self) -> Result<Vec<(Ino, FileId, String)>, StateError> {
+    /// Ids whose bytes pending work may need: of files that are saved or renamed, and of what goes to the trash.
+    pub fn needed_ids(&self) -> Result<Vec<FileId>, StateError> {
         self.db.read(|sql| {
             let mut statement = sql.prepare_cached(
-                "SELECT ino, id, filename FROM files WHERE name IS NULL AND scope IS NULL AND own = 1 AND id IS NOT NULL",
+                "SELECT id FROM files WHERE id IS NOT NULL AND ino IN (SELECT ino FROM outbox WHERE ino IS NOT NULL) \
+                 UNION SELECT id FROM outbox WHERE id IS NOT NULL UNION SELECT id FROM superseded",
             )?;
-            let rows = statement.query_map([], |row| {
-                let ino = Ino(row.get::<_, i64>(0)? as u64);
-                Ok((ino, FileId::new(row.get::<_, String>(1)?), row.get(2)?))
-            })?;
-            rows.collect()
+            let ids = statement.query_map([], |row| row.get::<_, String>(0).map(FileId::new))?;
+            ids.collect()
         })
     }
 

@@ -183,6 +183,7 @@ impl State {
                 entry.in_flight = false;
                 entry.on_hold = false;
                 entry.not_before = 0;
+                entry.wants_room = false;
                 // Who still waits for it waits for nothing.
                 entry.ticket.settle(Ok(()));
             }

@@ -18,7 +18,7 @@ use super::db::Durability;
 use super::queue::{EntriesGuard, Entry, now};
 use super::rows::{
     Content, deletable_id, drop_records, forget, insert_deletes, insert_save, remember, supersede,
-    take_superseded,
+    supersede_moved, take_superseded,
 };
 use super::unfinished::forget_draft;
 use super::{Body, Digest, Doom, Ino, Millis, Nanos, Seq, State, StateError, Ticket, Work};
@@ -166,8 +166,8 @@ impl State {
             };
             insert_save(tx, sealed.ino, &filename, content, inline, when, now)
         })?;
-        if entries.is_paced() {
-            entry.takes_the_place_of(replaced.iter().filter_map(|seq| entries.get(*seq)));
+        for old in replaced.iter().filter_map(|seq| entries.get(*seq)) {
+            entry.takes_the_place_of(old, !entries.is_paced());
         }
         let cleanup = forget(&mut entries, &replaced);
         // Content of one file goes out in order: who waits for this must not wait for an earlier one's patience.
@@ -235,7 +235,13 @@ impl State {
             tx.sql
                 .execute("DELETE FROM files WHERE ino = ?1", [ino.0 as i64])?;
             tx.touched.push(ino);
-            insert_deletes(tx, &doomed, name, Doom::Removed, now)
+            let mut gone = Vec::new();
+            for id in doomed {
+                if !supersede_moved(tx, &id, name)? {
+                    gone.push(id);
+                }
+            }
+            insert_deletes(tx, &gone, name, Doom::Removed, now)
         })?;
         let cleanup = forget(&mut entries, &dropped);
         entries.needs_no_room(ino);
@@ -313,8 +319,14 @@ impl State {
                 _ => Ok(None),
             }
         })?;
+        let oldest = dropped
+            .iter()
+            .filter_map(|seq| entries.get(*seq))
+            .map(|over| over.stands_for)
+            .min();
         for seq in waiting {
             if let Some(entry) = entries.get_mut(seq) {
+                entry.stands_for = oldest.map_or(entry.stands_for, |seq| seq.min(entry.stands_for));
                 name.clone_into(&mut entry.record.name);
                 if let Work::Save {
                     mime_type: sent, ..

@@ -168,7 +168,7 @@ impl State {
     ) -> Result<(), StateError> {
         let mut entries = self.queue.entries();
         let is_full = error.kind == ErrorKind::StorageFull;
-        let is_removed = self.is_removed(&entries, seq)?;
+        let is_removed = self.is_removed(&entries, seq);
         let not_before = if is_full && (is_removed || entries.has_missed_room(seq)) {
             now()
         } else {
@@ -181,7 +181,9 @@ impl State {
                 self.queue.save_failed(error, since.unwrap_or(now));
             }
             entry.in_flight = false;
-            entry.wants_room = is_full && !is_removed;
+            // A service that is away says nothing about its room.
+            entry.wants_room &= error.is_transient();
+            entry.wants_room |= is_full && !is_removed;
             entry.not_before = not_before;
             entry.record.tries += 1;
             if error.may_have_happened() {
@@ -208,11 +210,10 @@ impl State {
     }
 
     /// Whether the record's file was removed while it was on its way: then there is nothing to wait for.
-    fn is_removed(&self, entries: &EntriesGuard<'_>, seq: Seq) -> Result<bool, StateError> {
-        match entries.get(seq).and_then(|entry| entry.record.ino()) {
-            Some(ino) => Ok(self.row(ino)?.is_none()),
-            None => Ok(false),
-        }
+    fn is_removed(&self, entries: &EntriesGuard<'_>, seq: Seq) -> bool {
+        let ino = entries.get(seq).and_then(|entry| entry.record.ino());
+        // A database that can't be read must not keep the record from its next try.
+        ino.is_some_and(|ino| self.row(ino).is_ok_and(|row| row.is_none()))
     }
 
     /// Why saves fail at present: the error of the last one that was reported as failed for a passing trouble, until
@@ -248,6 +249,13 @@ impl State {
         self.make_due(false, |_| true);
     }
 
+    /// Makes newer content due now that has taken the place of what was hurried as record `last` or before it.
+    pub fn hurry_successors(&self, last: Seq) {
+        self.make_due(false, |entry| {
+            entry.record.seq > last && entry.stands_for <= last && entry.record.tries == 0
+        });
+    }
+
     fn make_due(&self, finds_room: bool, is_meant: impl Fn(&Entry) -> bool) -> usize {
         let mut entries = self.queue.entries();
         let meant: Vec<Seq> = entries
@@ -269,14 +277,16 @@ impl State {
     #[must_use]
     pub fn pending(&self) -> Vec<Pending> {
         let entries = self.queue.entries();
+        let rules = entries.rules();
         entries
             .all()
             .map(|entry| Pending {
                 record: entry.record.clone(),
+                stands_for: entry.stands_for,
                 in_flight: entry.in_flight,
                 sent: self.transfers.sent(entry.record.seq),
                 on_hold: entry.on_hold,
-                waits_for_room: entries.waits_for_room(entry),
+                waits_for_room: rules.waits_for_room(entry),
                 last_error: entry.last_error.clone(),
             })
             .collect()

@@ -15,6 +15,8 @@ use super::{Ino, Millis, When, lock};
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) record: Record,
+    /// The oldest record whose content this one has taken the place of, or itself.
+    pub(super) stands_for: Seq,
     pub(super) on_hold: bool,
     pub(super) not_before: Millis,
     /// Somebody asked for it to be sent now, whatever the pace.
@@ -48,9 +50,11 @@ impl Entry {
         self.ticket.fate().is_some()
     }
 
-    /// Nobody waits for newer content of what the service had no room for, so nothing is gained by trying it at once.
-    pub(super) fn takes_the_place_of<'a>(&mut self, replaced: impl Iterator<Item = &'a Self>) {
-        for old in replaced.filter(|old| old.wants_room) {
+    /// Newer content of a file. Where nobody waits for it (write-back) nothing is gained by trying at once what the
+    /// service had no room for before.
+    pub(super) fn takes_the_place_of(&mut self, old: &Self, is_awaited: bool) {
+        self.stands_for = self.stands_for.min(old.stands_for);
+        if old.wants_room && !is_awaited {
             self.wants_room = true;
             self.not_before = self.not_before.max(old.not_before);
             self.record.tries = self.record.tries.max(old.record.tries);
@@ -362,9 +366,9 @@ impl EntriesGuard<'_> {
         self.inner.pacing.apply(when, name, now)
     }
 
-    /// Whether the record waits until the service has room for a smaller one.
-    pub(super) fn waits_for_room(&self, entry: &Entry) -> bool {
-        self.inner.rules().waits_for_room(entry)
+    /// The rules as they apply now.
+    pub(super) fn rules(&self) -> Rules<'_> {
+        self.inner.rules()
     }
 
     /// The service had room for so many bytes. Where that is as much as anything waits for, all of it is tried.

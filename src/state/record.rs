@@ -138,6 +138,8 @@ impl Record {
 pub struct Pending {
     /// The record.
     pub record: Record,
+    /// The oldest record whose content this one has taken the place of, or itself.
+    pub stands_for: Seq,
     /// Whether a worker has it.
     pub in_flight: bool,
     /// Bytes of it that are sent.

@@ -1,6 +1,6 @@
 //! Records as rows: how the outbox and what hangs on it stand in the database.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::api::{FileId, FileMetadata};
 
@@ -46,6 +46,7 @@ pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<Entry>> {
             tried_at: None,
         };
         Ok(Entry {
+            stands_for: record.seq,
             // Whatever held a record at the last run is gone.
             on_hold: false,
             // So is the reason why a failed try was not repeated at once, perhaps: another key, another network.
@@ -155,15 +156,37 @@ pub(super) fn supersede(tx: &mut Tx<'_>, ino: Ino, over: Ino) -> Result<(), Stat
 /// Makes `file`, which has no place in the directory any more, go when the file that has its name now is confirmed; false
 /// where nothing of that name is on its way.
 pub(super) fn supersede_id(tx: &mut Tx<'_>, file: &FileMetadata) -> Result<bool, StateError> {
+    supersede_named(tx, &file.filename, &file.id)
+}
+
+/// The same of an id that was moved aside before it was removed: it had another name than `name` at the service, and
+/// what has that one now may still be on its way. Some editors save so.
+pub(super) fn supersede_moved(
+    tx: &mut Tx<'_>,
+    id: &FileId,
+    name: &str,
+) -> Result<bool, StateError> {
+    let former = tx
+        .sql
+        .prepare_cached("SELECT filename FROM former WHERE id = ?1")?
+        .query_row([id.as_str()], |row| row.get::<_, String>(0))
+        .optional()?;
+    match former {
+        Some(former) if former != name => supersede_named(tx, &former, id),
+        _ => Ok(false),
+    }
+}
+
+fn supersede_named(tx: &mut Tx<'_>, filename: &str, id: &FileId) -> Result<bool, StateError> {
     let changed = tx.sql.execute(
         "INSERT OR IGNORE INTO superseded (ino, id)
          SELECT ino, ?2 FROM files
          WHERE filename = ?1 AND name IS NOT NULL AND ino IN (SELECT ino FROM outbox WHERE kind = 'save')
          ORDER BY ino DESC LIMIT 1",
-        [file.filename.as_str(), file.id.as_str()],
+        [filename, id.as_str()],
     )?;
     if changed > 0 {
-        hide(tx, &file.id)?;
+        hide(tx, id)?;
     }
     Ok(changed > 0)
 }
@@ -348,9 +371,11 @@ pub(super) fn insert_save(
 }
 
 pub(super) fn new_entry(tx: &Tx<'_>, work: Work, name: &str, when: When, now: Millis) -> Entry {
+    let seq = Seq(tx.sql.last_insert_rowid());
     Entry {
+        stands_for: seq,
         record: Record {
-            seq: Seq(tx.sql.last_insert_rowid()),
+            seq,
             work,
             name: name.to_owned(),
             tries: 0,

@@ -169,6 +169,7 @@ mod tests {
             tried_at: None,
         };
         let entry = Entry {
+            stands_for: record.seq,
             record,
             on_hold: false,
             not_before,

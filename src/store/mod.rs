@@ -6,6 +6,8 @@
 
 mod cache;
 mod fetch;
+mod keep;
+mod space;
 mod trash;
 mod verify;
 
@@ -26,10 +28,13 @@ use crate::state::{KeptAs, lock, now};
 use std::fmt::Write as _;
 
 pub use fetch::FetchError;
+pub use keep::Stay;
 pub use verify::{Findings, Print};
 
 use cache::Cache;
 use fetch::Fetches;
+use keep::Uses;
+use space::Space;
 use trash::Trash;
 use verify::{Suspects, mtime_of};
 
@@ -47,6 +52,9 @@ pub struct Store {
     fetches: Fetches,
     /// `None`: what is deleted is gone at once.
     trash: Option<Trash>,
+    space: Space,
+    /// `None`: kept copies stay, however many there are.
+    uses: Option<Uses>,
 }
 
 /// How much may lie around here.
@@ -56,6 +64,10 @@ pub struct Limits {
     pub cache: u64,
     /// Whether what is deleted stays in the trash for a while.
     pub trash: bool,
+    /// Bytes that stay free on the disk of the state directory; `None`: the usual.
+    pub min_free: Option<u64>,
+    /// Bytes of kept copies; `None`: they stay, however many there are.
+    pub kept: Option<u64>,
 }
 
 /// A file that is being written, under a name of its own in `staged/`.
@@ -99,10 +111,21 @@ impl Store {
             } else {
                 None
             },
+            space: Space::new(state_dir, limits.min_free)?,
+            uses: match limits.kept {
+                Some(limit) => Some(Uses::open(&kept, limit)?),
+                None => None,
+            },
             kept,
             staged,
             disk: disk.clone(),
         })
+    }
+
+    /// Fails with `StorageFull` where so little is free on the disk that no new content is taken in, be it into memory:
+    /// it will have to be stored some time.
+    pub fn must_have_room(&self, growth: u64) -> io::Result<()> {
+        self.space.take(growth)
     }
 
     /// Whether the id's bytes are here. Asks no disk.
@@ -139,7 +162,11 @@ impl Store {
     /// one is dropped and had again, a kept one stays for a person to look at.
     pub fn open_copy(&self, id: &FileId, size: u64, print: &Print) -> io::Result<Option<File>> {
         if self.is_kept(id) {
-            return self.open_kept(id, print).map(Some);
+            match self.open_kept(id, print) {
+                // It was one too many, between the two looks.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !self.is_kept(id) => {}
+                result => return result.map(Some),
+            }
         }
         self.open_cached(id, size)
     }
@@ -255,7 +282,9 @@ impl Store {
         let path = self.kept.join(&name);
         put(&path)?;
         self.disk.sync_dir(&self.kept)?;
-        let metadata = fs::metadata(&path)?;
+        let file = File::open(&path)?;
+        let metadata = file.metadata()?;
+        self.note_use(id, &file);
         lock(&self.kept_names).insert(name);
         Ok(KeptAs {
             size: metadata.len(),
@@ -343,6 +372,9 @@ impl Store {
     /// Removes what is left here of an id that is deleted at the service.
     pub fn forget(&self, id: &FileId) {
         let name = file_name(id);
+        if let Some(uses) = &self.uses {
+            uses.forget(&name);
+        }
         if lock(&self.kept_names).remove(&name) {
             remove(&self.disk, &self.kept.join(&name));
         }

@@ -141,6 +141,7 @@ impl Store {
             None | Some(Suspicion::Unchecked) => self.compare(&name, &file, print)?,
         };
         if is_whole {
+            self.note_use(id, &file);
             return Ok(file);
         }
         Err(io::Error::new(

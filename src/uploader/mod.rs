@@ -296,6 +296,8 @@ impl Worker {
     /// The service has `file`: keeps its bytes under the new id, then lets the record go.
     fn confirm(&self, save: &Save<'_>, file: &FileMetadata, spared: bool) -> Result<(), Failure> {
         let seq = save.record.seq;
+        // The new copy must not go for a limit before its row is known to need it.
+        let stay = self.store.let_kept_stay();
         // A file that was removed meanwhile has nothing left to keep.
         let kept = match self.state.row(save.ino)? {
             None => None,
@@ -320,7 +322,8 @@ impl Worker {
         };
         self.store
             .drop_stages(&self.state.confirm(seq, &confirmed)?);
-        Ok(())
+        drop(stay);
+        Ok(self.store.evict_kept(&self.state)?)
     }
 
     fn delete(&self, record: &Record, id: &FileId, doom: Doom) -> Result<(), Failure> {

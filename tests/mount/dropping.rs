@@ -21,19 +21,25 @@ fn refuse(world: &World, call: LoggedCall, status: u16) {
 
 /// What is in the trash, wherever this world's state is.
 pub(crate) fn trashed(world: &World) -> Vec<(String, Vec<u8>)> {
-    fn look(dir: &Path, is_trash: bool, found: &mut Vec<(String, Vec<u8>)>) {
+    local_files(world, "trash")
+}
+
+/// Names and contents of the files below this world's directories of that name, but for its mount.
+pub(crate) fn local_files(world: &World, below: &str) -> Vec<(String, Vec<u8>)> {
+    fn look(dir: &Path, below: &str, is_below: bool, found: &mut Vec<(String, Vec<u8>)>) {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
             let name = entry.file_name().into_string().unwrap();
             let kind = entry.file_type().unwrap();
             if kind.is_dir() && name != "mnt" {
-                look(&entry.path(), is_trash || name == "trash", found);
-            } else if kind.is_file() && is_trash {
-                found.push((name, fs::read(entry.path()).unwrap()));
+                look(&entry.path(), below, is_below || name == below, found);
+            } else if kind.is_file() && is_below {
+                // It may have gone meanwhile.
+                found.extend(fs::read(entry.path()).map(|content| (name, content)));
             }
         }
     }
     let mut found = Vec::new();
-    look(world.dir.path(), false, &mut found);
+    look(world.dir.path(), below, false, &mut found);
     found.sort();
     found
 }

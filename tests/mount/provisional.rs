@@ -133,7 +133,7 @@ fn an_empty_file_that_is_renamed_still_waits_for_its_content(on: On) {
     assert_eq!(world.stored_bytes("f"), b"text");
 }
 
-/// How the editors of `JetBrains` save.
+/// Some editors move the old file aside first.
 fn the_old_file_moved_aside_during_a_save_is_never_uploaded(on: On) {
     let world = World::new();
     let fs = on.start(&world);

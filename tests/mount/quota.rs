@@ -114,5 +114,10 @@ fn only_the_smallest_of_what_finds_no_room_is_tried_again() {
     // Without the smallest the next one is.
     mount.sh("rm small");
     afs(&world, "flush", &mount, &[]);
-    assert_eq!(uploads(&world)[3..], ["middle"]);
+    // Once by itself, perhaps, and once by the flush.
+    let next = uploads(&world).split_off(3);
+    assert!(
+        !next.is_empty() && next.iter().all(|name| name == "middle"),
+        "{next:?}"
+    );
 }

@@ -283,6 +283,8 @@ fn a_read_only_open_that_truncates_empties_the_file(on: On) {
 
 fn what_was_just_closed_is_right_at_once_and_nobody_is_asked(on: On) {
     let world = World::new();
+    world.emulator.removes("a");
+    world.emulator.removes("b");
     let fs = on.start(&world);
     for size in [10, 100_000, 2_000_000] {
         let content = pattern(size);

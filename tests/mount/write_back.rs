@@ -1,13 +1,14 @@
 //! `--write-back`: a close returns when the content is safe on this disk, nothing waits for an upload, and of many
 //! saves of one name a few are sent. Also what `fsync` and `sync DIRECTORY` mean, in both modes.
 
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use afs::config::WRITE_BACK_PACE;
 use afs::emulator::{FaultAction, FaultAnswer, FaultRule, LoggedCall};
 
-use super::harness::{Calls, World, eventually};
+use super::harness::{Calls, World, eventually, pattern, start};
 use super::surface::{NEW, On, Setup, Surface, calls_by_the_end, on_both};
 
 on_both! {
@@ -17,7 +18,6 @@ on_both! {
     many_saves_by_remove_and_create_are_the_first_and_the_newest
     what_replaces_a_slow_upload_is_sent_once_after_it
     a_file_removed_before_its_turn_is_never_sent
-    a_closed_file_survives_a_kill
     what_was_synced_is_durable_at_once_in_both_modes
 }
 
@@ -38,7 +38,7 @@ fn nothing_waits_for_an_upload(on: On) {
         fs.put("f", format!("version {n}").as_bytes()).unwrap();
     }
     fs.append("f", b", more").unwrap();
-    fs.put("large", &vec![7; 1_500_000]).unwrap();
+    fs.put("large", &pattern(1_500_000)).unwrap();
     fs.rename("f", "g", 0).unwrap();
     fs.put("removed", b"x").unwrap();
     fs.unlink("removed").unwrap();
@@ -53,7 +53,7 @@ fn nothing_waits_for_an_upload(on: On) {
 }
 
 /// Saves `f` once, which is sent at once, and then many times in a way of its own.
-fn saved_often(world: &World, on: On, save: impl Fn(&dyn Surface, &[u8])) {
+fn saved_often(on: On, world: &World, save: impl Fn(&dyn Surface, &[u8])) {
     const TIMES: usize = 12;
     let fs = on.start_with(world, Setup::write_back());
     let begun = Instant::now();
@@ -77,13 +77,13 @@ fn saved_often(world: &World, on: On, save: impl Fn(&dyn Surface, &[u8])) {
 }
 
 fn many_saves_of_one_name_are_the_first_and_the_newest(on: On) {
-    saved_often(&World::new(), on, |fs, content| {
-        fs.put("f", content).unwrap();
-    });
+    let world = World::new();
+    saved_often(on, &world, |fs, content| fs.put("f", content).unwrap());
 }
 
 fn many_saves_by_temporary_files_are_the_first_and_the_newest(on: On) {
-    saved_often(&World::new(), on, |fs, content| {
+    let world = World::new();
+    saved_often(on, &world, |fs, content| {
         fs.put(".f.aB3dE9", content).unwrap();
         fs.rename(".f.aB3dE9", "f", 0).unwrap();
     });
@@ -91,8 +91,8 @@ fn many_saves_by_temporary_files_are_the_first_and_the_newest(on: On) {
 
 fn many_saves_by_remove_and_create_are_the_first_and_the_newest(on: On) {
     let world = World::new();
-    world.removes("f");
-    saved_often(&world, on, |fs, content| {
+    world.emulator.removes("f");
+    saved_often(on, &world, |fs, content| {
         fs.unlink("f").unwrap();
         fs.put("f", content).unwrap();
     });
@@ -121,21 +121,6 @@ fn a_file_removed_before_its_turn_is_never_sent(on: On) {
     fs.unlink("f").unwrap();
     assert_eq!(calls_by_the_end(&world, fs), uploads_and_deletions(1, 1));
     assert!(world.emulator.files().unwrap().is_empty());
-}
-
-fn a_closed_file_survives_a_kill(on: On) {
-    let world = World::new();
-    let fs = on.start_with(&world, Setup::write_back());
-    fs.put("f", b"first").unwrap();
-    eventually("the first is sent", || !world.all_stored("f").is_empty());
-    fs.put("f", b"second").unwrap();
-    fs.put("large", &vec![7; 1_500_000]).unwrap();
-    fs.kill();
-    let fs = on.start_with(&world, Setup::write_back());
-    assert_eq!(fs.get("f").unwrap(), b"second");
-    fs.end();
-    assert_eq!(world.stored_bytes("f"), b"second");
-    assert_eq!(world.stored("large").size_bytes, 1_500_000);
 }
 
 fn what_was_synced_is_durable_at_once_in_both_modes(on: On) {
@@ -212,6 +197,46 @@ fn a_flush_sends_at_once_what_waits_for_its_turn() {
     assert!(flushed.success());
     assert_eq!(world.stored_bytes("f"), b"two\n");
     assert_eq!(world.stored_bytes(".f.aB3dE9"), b"three\n");
+}
+
+#[test]
+fn a_closed_file_survives_a_kill() {
+    let world = World::new();
+    let fs = On::Mounted.start_with(&world, Setup::write_back());
+    fs.put("f", b"first").unwrap();
+    eventually("the first is sent", || !world.all_stored("f").is_empty());
+    fs.put("f", b"second").unwrap();
+    fs.put("large", &pattern(1_500_000)).unwrap();
+    fs.kill();
+    let fs = On::Mounted.start_with(&world, Setup::write_back());
+    assert_eq!(fs.get("f").unwrap(), b"second");
+    fs.end();
+    assert_eq!(world.stored_bytes("f"), b"second");
+    assert_eq!(world.stored("large").size_bytes, 1_500_000);
+}
+
+/// What is saved meanwhile does not wait for its turn either: the flush would wait with it, again and again.
+#[test]
+fn a_flush_ends_soon_though_saves_go_on() {
+    let world = World::new();
+    let mount = world.mount_with(&["--write-back"]);
+    mount.sh("echo 0 > f");
+    eventually("the first is sent", || !world.all_stored("f").is_empty());
+    let mut writer = Command::new("bash");
+    writer
+        .args(["-c", "for n in {1..400}; do echo $n > f; sleep 0.02; done"])
+        .current_dir(mount.path());
+    let mut writer = start(&mut writer);
+    eventually("it is saved again", || {
+        std::fs::read(mount.at("f")).is_ok_and(|bytes| bytes.len() > 2)
+    });
+    let begun = Instant::now();
+    let flushed = world.afs().arg("flush").arg(mount.path()).status().unwrap();
+    let took = begun.elapsed();
+    let is_going_on = writer.try_wait().unwrap().is_none();
+    assert!(writer.wait().unwrap().success());
+    assert!(flushed.success());
+    assert!(is_going_on, "the flush took {took:?}");
 }
 
 #[test]

@@ -42,6 +42,8 @@ impl Direct {
                 Limits {
                     cache: 1 << 30,
                     trash: true,
+                    min_free: setup.min_free,
+                    kept: setup.keep_limit,
                 },
             )
             .expect("a store"),
@@ -50,6 +52,7 @@ impl Direct {
         state.keep_drafts(&staged).expect("kept");
         let wanted = state.recover().expect("recovered");
         store.drop_stages_but(&wanted).expect("cleaned");
+        store.evict_kept(&state).expect("evicted");
         let refresher = Refresher::new(
             Arc::clone(&api),
             Arc::clone(&state),

@@ -90,6 +90,8 @@ pub(crate) struct Setup {
     pub(crate) umask: u32,
     pub(crate) quota: u64,
     pub(crate) mime_types: &'static [&'static str],
+    pub(crate) min_free: Option<u64>,
+    pub(crate) keep_limit: Option<u64>,
     /// Whether closes return before uploads; the pace of one name, which a mount takes for [`WRITE_BACK_PACE`].
     pub(crate) write_back: Option<Duration>,
 }
@@ -102,6 +104,8 @@ impl Default for Setup {
             umask: 0o077,
             quota: 500 << 30,
             mime_types: &[],
+            min_free: None,
+            keep_limit: None,
             write_back: None,
         }
     }

@@ -49,6 +49,12 @@ impl Mounted {
             assert_eq!(pace, WRITE_BACK_PACE, "a mount has no other");
             options.push("--write-back".to_owned());
         }
+        if let Some(limit) = setup.min_free {
+            options.extend(["--min-free".to_owned(), limit.to_string()]);
+        }
+        if let Some(limit) = setup.keep_limit {
+            options.extend(["--keep-limit".to_owned(), limit.to_string()]);
+        }
         for rule in setup.mime_types {
             options.extend(["--mime-type".to_owned(), (*rule).to_owned()]);
         }
