@@ -360,8 +360,10 @@ impl State {
             match body {
                 Body::Inline => match self.inline_body(seq) {
                     Ok(bytes) => return Ok(Some(PendingBody::Inline(bytes))),
-                    // Confirmed between the two looks.
+                    // Confirmed between the two looks. The row in memory is a moment behind the database, and would lead
+                    // to the version before; it is up to date when the confirmation lets go of the queue.
                     Err(StateError::Database(rusqlite::Error::QueryReturnedNoRows)) => {
+                        drop(self.queue.entries());
                         return Ok(None);
                     }
                     Err(error) => return Err(error),
