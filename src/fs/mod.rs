@@ -96,8 +96,8 @@ pub struct WorkspaceFs {
 struct Handle {
     node: Arc<Node>,
     flags: OpenFlags,
-    /// The process that opened it, where it can write.
-    opener: Option<u32>,
+    /// Who opened it.
+    opener: Caller,
 }
 
 impl std::fmt::Debug for WorkspaceFs {
@@ -155,15 +155,10 @@ impl WorkspaceFs {
             self.state.begin_writing(node.ino);
         }
         let fh = Fh(self.next_handle.fetch_add(1, Ordering::Relaxed));
-        let opener = if flags.changes() {
-            caller.process()
-        } else {
-            None
-        };
         let handle = Handle {
             node,
             flags,
-            opener,
+            opener: caller,
         };
         lock(&self.handles).insert(fh, Arc::new(handle));
         fh

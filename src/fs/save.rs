@@ -86,7 +86,12 @@ impl WorkspaceFs {
             return true;
         };
         let closer = caller.process();
-        let opener = handle.opener.filter(|opener| Some(*opener) != closer);
+        // Looked up only now: most files are closed by who opened them. An opener that has ended has no descriptors left;
+        // where only its thread has, its process is not found, and at worst a save more is made.
+        let opener = Some(handle.opener)
+            .filter(|opener| *opener != caller)
+            .and_then(Caller::process)
+            .filter(|opener| Some(*opener) != closer);
         ![closer, opener]
             .into_iter()
             .flatten()

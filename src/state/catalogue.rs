@@ -200,19 +200,20 @@ impl State {
 
     /// A new, empty, local file. Not durable by itself: a file that was never closed was never promised.
     pub fn create(&self, name: &str, mime_type: &str, now: Nanos) -> Result<Arc<Row>, StateError> {
-        let ino = self.write("create", Durability::Relaxed, |tx| {
-            tx.sql
-                .prepare_cached(
-                    "INSERT INTO files (name, filename, mime_type, size, created_at, mtime, ctime, downloadable, own, \
-                     learned_at) VALUES (?1, ?1, ?2, 0, ?3, ?4, ?4, 0, 1, ?5)",
-                )?
-                .execute(params![name, mime_type, now / 1000, now, now / 1_000_000])
-                .map_err(taken)?;
-            Ok(Ino(tx.sql.last_insert_rowid() as u64))
-        })?;
         // Read back rather than built here: one place says what a row is.
-        self.row(ino)?
-            .ok_or(StateError::Database(rusqlite::Error::QueryReturnedNoRows))
+        let row = self.write("create", Durability::Relaxed, |tx| {
+            tx.sql
+                .prepare_cached(&format!(
+                    "INSERT INTO files (name, filename, mime_type, size, created_at, mtime, ctime, downloadable, own, \
+                     learned_at) VALUES (?1, ?1, ?2, 0, ?3, ?4, ?4, 0, 1, ?5) RETURNING {COLUMNS}"
+                ))?
+                .query_row(
+                    params![name, mime_type, now / 1000, now, now / 1_000_000],
+                    Row::read,
+                )
+                .map_err(taken)
+        })?;
+        Ok(Arc::new(row))
     }
 
     /// Sets a file's times.

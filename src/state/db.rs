@@ -106,10 +106,16 @@ pub(super) struct Tx<'a> {
     pub(super) touched: Vec<Ino>,
 }
 
+/// The connection that writes, and how durable it was last told to be: telling costs a statement.
+struct Writer {
+    connection: Connection,
+    durability: Option<Durability>,
+}
+
 pub(super) struct Db {
     disk: Disk,
     path: PathBuf,
-    writer: Mutex<Connection>,
+    writer: Mutex<Writer>,
     idle_readers: Mutex<Vec<Connection>>,
 }
 
@@ -137,7 +143,10 @@ impl Db {
         let mut db = Self {
             disk: disk.clone(),
             path: path.to_owned(),
-            writer: Mutex::new(writer),
+            writer: Mutex::new(Writer {
+                connection: writer,
+                durability: None,
+            }),
             idle_readers: Mutex::new(Vec::new()),
         };
         db.migrate()?;
@@ -145,7 +154,9 @@ impl Db {
     }
 
     fn migrate(&mut self) -> Result<(), StateError> {
-        let writer = self
+        let Writer {
+            connection: writer, ..
+        } = self
             .writer
             .get_mut()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -211,13 +222,20 @@ impl Db {
         write: impl FnOnce(&mut Tx<'_>) -> Result<T, StateError>,
     ) -> Result<(T, Vec<Ino>), StateError> {
         let mut writer = lock(&self.writer);
+        let Writer {
+            connection: writer,
+            durability: set,
+        } = &mut *writer;
         // In WAL mode FULL syncs the log at every commit and NORMAL only at checkpoints; the log is sequential, so a
         // durable commit brings all earlier ones to disk too (SQLite, PRAGMA synchronous).
-        let level = match durability {
-            Durability::Relaxed => "NORMAL",
-            Durability::Durable => "FULL",
-        };
-        writer.pragma_update(None, "synchronous", level)?;
+        if *set != Some(durability) {
+            let level = match durability {
+                Durability::Relaxed => "NORMAL",
+                Durability::Durable => "FULL",
+            };
+            writer.pragma_update(None, "synchronous", level)?;
+            *set = Some(durability);
+        }
         let sql = self.step(Step::Begin(name), || {
             writer.transaction_with_behavior(TransactionBehavior::Immediate)
         })?;
