@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::api::{ApiError, ErrorKind, FileId, mime_type_of};
-use crate::state::{Ino, PendingBody, Row, StateError, When};
+use crate::state::{Ino, PendingBody, Row, When};
 use crate::store::FetchError;
 
 use super::content::Content;
@@ -30,23 +30,17 @@ impl WorkspaceFs {
         }
         self.must_be_writable()?;
         let name = checked_name(name)?;
-        if let Some(row) = self.state.lookup(name)? {
-            if flags.exclusive {
-                return Err(FsError::Exists);
-            }
-            let fh = self.open(row.ino, flags, caller)?;
-            return Ok((self.row_entry(&row), fh));
-        }
-        self.store.must_have_room(0)?;
-        let mime_type = mime_type_of(name, &[], &self.settings.mime_overrides);
-        let row = match self.state.create(name, &mime_type, now()) {
-            // A listing brought the name in just now.
-            Err(StateError::Exists) if !flags.exclusive => {
-                let row = self.state.lookup(name)?.ok_or(FsError::NotFound)?;
-                let fh = self.open(row.ino, flags, caller)?;
-                return Ok((self.row_entry(&row), fh));
-            }
-            row => row?,
+        let row = match self.create_row(name) {
+            Ok(row) => row,
+            // The kernel asks for a new file only where it knows of none; a listing may have brought the name in since.
+            Err(error) => match self.state.lookup(name)? {
+                Some(_) if flags.exclusive => return Err(FsError::Exists),
+                Some(row) => {
+                    let fh = self.open(row.ino, flags, caller)?;
+                    return Ok((self.row_entry(&row), fh));
+                }
+                None => return Err(error),
+            },
         };
         let node = Node::new(
             row.ino,
@@ -59,6 +53,12 @@ impl WorkspaceFs {
         let node = self.enter(Arc::new(node), flags);
         let fh = self.add_handle(node, flags, caller);
         Ok((self.row_entry(&row), fh))
+    }
+
+    fn create_row(&self, name: &str) -> Result<Arc<Row>, FsError> {
+        self.store.must_have_room(0)?;
+        let mime_type = mime_type_of(name, &[], &self.settings.mime_overrides);
+        Ok(self.state.create(name, &mime_type, now())?)
     }
 
     /// open(2). Fails at once where the bytes can't be had; waits where a part of a file that only the service has is
