@@ -1,5 +1,7 @@
 //! Content: whatever is written where, it is read back here and stored there byte for byte.
 
+use std::fs;
+
 use super::harness::{Calls, World, pattern};
 use super::surface::{NEW, On, calls_by_the_end, on_both};
 
@@ -303,4 +305,31 @@ fn opening_a_missing_file_fails(on: On) {
     assert_eq!(fs.unlink("missing"), Err(libc::ENOENT));
     assert_eq!(fs.rename("missing", "other", 0), Err(libc::ENOENT));
     assert_eq!(calls_by_the_end(&world, fs), Calls::NONE);
+}
+
+/// Without a cache that writes back, the kernel brings what was changed through a map at msync(2) and when the map goes.
+#[test]
+fn a_file_changed_through_a_memory_map_is_saved() {
+    let world = World::new();
+    let mount = world.mount();
+    fs::write(mount.at("small"), b"hello world").unwrap();
+    let large = pattern(1_500_000);
+    fs::write(mount.at("large"), &large).unwrap();
+    world.forget_calls();
+    mount.sh("python3 -c '
+import mmap
+for name in [\"small\", \"large\"]:
+    with open(name, \"r+b\") as file:
+        with mmap.mmap(file.fileno(), 0) as map:
+            map[0:5] = b\"HELLO\"
+            map.flush()
+'");
+    let mut changed = large;
+    changed[..5].copy_from_slice(b"HELLO");
+    assert_eq!(fs::read(mount.at("small")).unwrap(), b"HELLO world");
+    assert!(fs::read(mount.at("large")).unwrap() == changed);
+    mount.unmount();
+    assert_eq!(world.stored_bytes("small"), b"HELLO world");
+    assert!(world.stored_bytes("large") == changed);
+    assert_eq!(world.calls().upload, 2);
 }

@@ -304,6 +304,37 @@ fn a_save_that_a_silent_server_took_without_a_word_is_found_again_and_not_repeat
     save_at_a_silent_server(FaultMoment::AfterEffect);
 }
 
+/// Another client stores the same name and size while an answer is lost: nothing tells whose is whose. None of them is
+/// ever deleted, not when the file is saved again either.
+#[test]
+fn of_two_files_that_may_be_ours_none_is_deleted() {
+    let world = World::new();
+    let mount = world.mount_with(&["--timeout", "1s", "--refresh", "1h"]);
+    world.emulator.set_faults(vec![FaultRule {
+        when: FaultMoment::AfterEffect,
+        ..stall(LoggedCall::Upload)
+    }]);
+    let closer = in_background({
+        let path = mount.at("f");
+        move || close_of(path, b"ours")
+    });
+    eventually("ours is stored", || world.all_stored("f").len() == 1);
+    world.foreign("f", b"twin");
+    assert_eq!(closer.join().unwrap(), Err(libc::EIO));
+    world.emulator.clear_faults();
+    eventually("the save is found", || mount_has_confirmed(&mount, "f"));
+    assert!(
+        mount
+            .log()
+            .contains("2 files at the service may be this save")
+    );
+    assert_eq!(mount.sh("cat f; echo newer > f; cat f"), "oursnewer\n");
+    mount.unmount();
+    assert_eq!(world.all_stored("f").len(), 3);
+    assert_eq!(world.calls().upload, 2);
+    assert_eq!(world.calls().delete, 0);
+}
+
 #[test]
 fn hung_callers_do_not_keep_the_mount_from_ending() {
     let world = World::new();

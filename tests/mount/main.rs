@@ -6,6 +6,7 @@ mod background;
 mod breaker;
 mod campaign;
 mod copies;
+mod cutting;
 mod directory;
 mod disk;
 mod dropping;
