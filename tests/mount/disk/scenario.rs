@@ -87,11 +87,6 @@ impl Act {
         vec![after]
     }
 
-    /// Whether it empties a file that has content: no close promises that yet, something may be written next.
-    pub(super) fn is_provisional(&self, before: &Files) -> bool {
-        matches!(self, Self::Put(name, content) if content.is_empty() && before.contains_key(*name))
-    }
-
     /// Does it; `reached` is called when a state before the last one is acknowledged.
     pub(super) fn run(&self, fs: &dyn Surface, reached: &mut dyn FnMut(usize)) -> Answer<()> {
         match self {
