@@ -122,7 +122,7 @@ fn mend(fs: &Direct, act: &Act, possible: &[Files]) {
     let again = match act {
         // What is empty looks the same saved and unsaved.
         Act::Put(_, content) => content.is_empty() || found != *result,
-        Act::Rename(..) | Act::Unlink(_) => found != *result,
+        Act::Rename(..) | Act::Unlink(_) | Act::Truncate(..) => found != *result,
         // Not to be repeated: a part of it may have been done.
         Act::Append(..) | Act::PutSynced(..) | Act::PutAs(..) => false,
     };
