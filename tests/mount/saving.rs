@@ -30,6 +30,7 @@ on_both! {
     what_was_only_about_to_be_replaced_survives_a_kill
     what_waits_for_its_upload_and_is_about_to_be_replaced_survives_a_kill
     a_file_that_was_emptied_and_closed_is_empty_after_a_kill
+    a_file_that_was_created_for_reading_is_there_after_a_kill
     what_is_written_is_readable_and_keeps_its_inode_after_a_remount
     an_output_can_be_appended_to_and_becomes_an_own_upload
     an_empty_output_can_be_overwritten
@@ -243,6 +244,20 @@ fn a_file_that_was_emptied_and_closed_is_empty_after_a_kill(on: On) {
     assert_eq!(fs.get("f").unwrap(), b"");
     fs.end();
     assert_eq!(world.stored_bytes("f"), b"");
+}
+
+/// As flock(1) makes its lock files.
+fn a_file_that_was_created_for_reading_is_there_after_a_kill(on: On) {
+    let world = World::new();
+    let fs = on.start(&world);
+    let fd = fs.open("lock", libc::O_RDONLY | libc::O_CREAT).unwrap();
+    assert_eq!(fs.pwrite(fd, 0, b"x"), Err(libc::EBADF));
+    fs.close(fd).unwrap();
+    fs.kill();
+    let fs = on.start(&world);
+    assert_eq!(fs.names(), ["lock"]);
+    fs.end();
+    assert_eq!(world.stored_bytes("lock"), b"");
 }
 
 fn what_is_written_is_readable_and_keeps_its_inode_after_a_remount(on: On) {
