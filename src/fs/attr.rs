@@ -97,11 +97,15 @@ impl WorkspaceFs {
         Ok(())
     }
 
-    fn truncate(&self, node: &Node, size: u64) -> Result<(), FsError> {
+    pub(super) fn truncate(&self, node: &Node, size: u64) -> Result<(), FsError> {
         let mut inner = node.lock();
         self.must_go_on()?;
         inner.truncate(&self.store, size, now())?;
         self.note_draft(node.ino, &mut inner);
+        if !inner.is_dirty {
+            // Content is what it was: no save will bring the new times along.
+            self.state.set_times(node.ino, inner.mtime, inner.ctime)?;
+        }
         Ok(())
     }
 

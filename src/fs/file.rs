@@ -88,7 +88,7 @@ impl WorkspaceFs {
             // A listing moved the file away before it was known to be written.
             Err(FsError::Stale)
         } else if flags.truncate {
-            node.lock().truncate(&self.store, 0, now())
+            self.truncate(&node, 0)
         } else if flags.write {
             self.bring_here(&node, caller)
         } else {
