@@ -337,3 +337,20 @@ fn a_signal_ends_a_mount_with_hung_uploads_and_open_drafts_within_ten_seconds() 
     let shown = String::from_utf8(pending.stdout).unwrap();
     assert_eq!(shown.lines().count(), 2, "{shown}");
 }
+
+/// Scripts that look at several mounts must know whose change it is.
+#[test]
+fn pending_changes_in_json_name_their_mount() {
+    let world = World::new();
+    let mount = world.mount();
+    refuse_uploads(&world);
+    assert_eq!(close_of(mount.at("a"), b"kept"), Err(libc::EACCES));
+    let mut pending = world.afs();
+    let pending = pending.args(["pending", "--json"]).arg(mount.path());
+    let listed = pending.output().unwrap();
+    let changes: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(changes[0]["mountpoint"], mount.path().to_str().unwrap());
+    assert_eq!(changes[0]["name"], "a");
+    assert_eq!(changes[0]["kind"], "save");
+    world.emulator.clear_faults();
+}
