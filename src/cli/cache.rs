@@ -35,8 +35,9 @@ Examples:
   afs cache verify                the copies of every mount of yours
   afs cache verify ~/claude-files
 
-Reads every kept copy and compares its SHA-256 with the one taken when it was saved. Exit code 1 where one
-is damaged: reading that file fails from then on, and the copy stays as it is for you to look at.")]
+Reads every kept copy and compares its SHA-256 with the one taken when it was
+saved. Exit code 1 where one is damaged: reading that file fails from then on,
+and the copy stays as it is for you to look at.")]
 struct VerifyArguments {
     /// Where it is mounted; every mount where none is named
     #[arg(value_name = "MOUNTPOINT")]
@@ -57,7 +58,7 @@ fn verify(arguments: &VerifyArguments) -> ExitCode {
         Err(why) => return failed(&why),
     };
     if reached.is_empty() {
-        println!("{NOTHING_MOUNTED}");
+        say!("{NOTHING_MOUNTED}");
     }
     let mut exit = ExitCode::SUCCESS;
     for mount in reached {
@@ -65,7 +66,7 @@ fn verify(arguments: &VerifyArguments) -> ExitCode {
             .client
             .and_then(|mut client| ask(&mut client).map_err(|error| error.to_string()));
         match verified {
-            Ok((copies, damaged)) if damaged.is_empty() => println!(
+            Ok((copies, damaged)) if damaged.is_empty() => say!(
                 "{}: {} kept copies ({}) are what was saved",
                 mount.mountpoint.display(),
                 copies.count,
@@ -73,7 +74,7 @@ fn verify(arguments: &VerifyArguments) -> ExitCode {
             ),
             Ok((copies, damaged)) => {
                 for name in &damaged {
-                    println!("damaged: {}", printable(name));
+                    say!("damaged: {}", printable(name));
                 }
                 exit = failed(&format!(
                     "{}: {} of {} kept copies are damaged and can't be read here any more; the service still has \
@@ -101,7 +102,7 @@ fn ask(client: &mut Client) -> Result<(Copies, Vec<String>), ControlError> {
                 bar.set_message(so_far.clone());
                 bar.tick();
                 if bar.is_hidden() && Instant::now() >= speaks_at {
-                    eprintln!("{so_far}");
+                    tell!("{so_far}");
                     speaks_at = Instant::now() + PLAIN_PACE;
                 }
             }

@@ -25,7 +25,9 @@ const BAR: &str = "{bar:30} {msg}";
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
-  afs flush ~/claude-files        returns when the service has confirmed everything")]
+  afs flush ~/claude-files        returns when the service has everything
+
+Exit code 1 where something could not be sent; it is kept and tried again.")]
 pub struct FlushArguments {
     /// Where it is mounted
     #[arg(value_name = "MOUNTPOINT")]
@@ -71,7 +73,7 @@ pub(super) fn drain(client: &mut Client) -> Result<Vec<Change>, ControlError> {
                 bar.set_position(drained.done);
                 bar.set_message(words.clone());
                 if bar.is_hidden() && Instant::now() >= speaks_at {
-                    eprintln!("{words}");
+                    tell!("{words}");
                     speaks_at = Instant::now() + PLAIN_PACE;
                 }
             }
@@ -133,7 +135,7 @@ impl Drained {
 pub(super) fn what_is_left(left: &[Change]) -> String {
     let first = left.first().map_or_else(String::new, |change| {
         let why = change.last_error.as_deref().unwrap_or("not tried yet");
-        format!(" ({}: {why})", printable(&change.name))
+        format!(" ({}: {})", printable(&change.name), printable(why))
     });
     format!(
         "{} could not be sent{first}; nothing is lost: it stays on this machine and is tried again, also by the next \

@@ -3,6 +3,22 @@
 //! Arguments are not settings: each command turns what was typed into a plain request and hands it on. Exit codes: 0 done,
 //! 1 failed, 2 typed wrongly.
 
+/// Prints a line. Where nobody reads it any more (`afs status | head -1`) that is no reason to end in a panic.
+macro_rules! say {
+    ($($words:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($words)*);
+    }};
+}
+
+/// The same on standard error.
+macro_rules! tell {
+    ($($words:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($words)*);
+    }};
+}
+
 pub mod cache;
 pub mod emulator;
 pub mod flush;
@@ -86,9 +102,7 @@ fn typed_wrongly(why: &dyn Display) -> ExitCode {
 }
 
 fn complain(why: &dyn Display) {
-    use std::io::Write;
-    // A closed standard error is no reason to end in a panic.
-    let _ = writeln!(std::io::stderr(), "afs: {why}");
+    tell!("afs: {why}");
 }
 
 #[cfg(test)]

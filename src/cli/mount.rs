@@ -36,7 +36,8 @@ Examples:
       in the foreground, saying what it does
 
 Sizes: 64K, 500M, 10G, 1T or plain bytes. Times: 500ms, 10s, 5m, 2h, 7d.
-The command returns when the mount answers. To end it: afs unmount ~/claude-files";
+The command returns when the mount answers.
+To end it: afs unmount ~/claude-files";
 
 /// What becomes of what is replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]

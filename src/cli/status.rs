@@ -39,13 +39,13 @@ Examples:
   afs pending --retry report.pdf  try that one again now
   afs pending ~/claude-files --retry
                                   try everything of this mount again now
-  afs pending --drop report.pdf   don't send that one: what the service has stays
+  afs pending --drop report.pdf   don't send it: what the service has stays
   afs pending --json              for scripts")]
 pub struct PendingArguments {
     /// Where it is mounted; every mount where none is named
     #[arg(value_name = "MOUNTPOINT")]
     mountpoint: Option<PathBuf>,
-    /// Print JSON, a list of changes
+    /// Print JSON, a list of changes, each with its mount point
     #[arg(long)]
     json: bool,
     /// Try again now what failed: the file of this name, or everything. A file that was never closed is sent by its
@@ -55,6 +55,23 @@ pub struct PendingArguments {
     /// Give up what is pending under this name; bytes that were not sent go to the trash
     #[arg(long, value_name = "NAME", conflicts_with = "retry")]
     drop: Option<String>,
+}
+
+/// A change and where it was made, for scripts.
+#[derive(serde::Serialize)]
+struct PlacedChange<'a> {
+    mountpoint: String,
+    #[serde(flatten)]
+    change: &'a Change,
+}
+
+fn placed(
+    (mountpoint, changes): &(PathBuf, Vec<Change>),
+) -> impl Iterator<Item = PlacedChange<'_>> {
+    changes.iter().map(|change| PlacedChange {
+        mountpoint: mountpoint.display().to_string(),
+        change,
+    })
 }
 
 /// Prints how the mounts are.
@@ -78,7 +95,7 @@ pub fn status(arguments: &StatusArguments) -> ExitCode {
     if arguments.json {
         print_json(&known);
     } else if known.is_empty() && all_well {
-        println!("{NOTHING_MOUNTED}");
+        say!("{NOTHING_MOUNTED}");
     } else {
         known.iter().for_each(print_status);
     }
@@ -99,21 +116,21 @@ fn ask_status(mount: &mut Reached) -> Result<Status, String> {
 }
 
 fn print_status(status: &Status) {
-    println!("{}", status.mountpoint);
-    println!("  service   {}", status.host);
-    println!(
+    say!("{}", status.mountpoint);
+    say!("  service   {}", status.host);
+    say!(
         "  files     {} ({})",
         status.files,
         HumanBytes(status.bytes)
     );
-    println!("  listing   {}", listing(status));
-    println!("  pending   {}", pending(status));
-    println!(
+    say!("  listing   {}", listing(status));
+    say!("  pending   {}", pending(status));
+    say!(
         "  on disk   {} kept, {} cached",
         HumanBytes(status.kept_bytes),
         HumanBytes(status.cached_bytes)
     );
-    println!("  process   {}, state in {}", status.pid, status.state_dir);
+    say!("  process   {}, state in {}", status.pid, status.state_dir);
 }
 
 fn listing(status: &Status) -> String {
@@ -122,7 +139,7 @@ fn listing(status: &Status) -> String {
         |age| format!("{} old", HumanDuration(Duration::from_secs(age))),
     );
     match &status.listing_error {
-        Some(error) => format!("{age}; the last refresh failed: {error}"),
+        Some(error) => format!("{age}; the last refresh failed: {}", printable(error)),
         None => age,
     }
 }
@@ -162,7 +179,7 @@ pub fn show_pending(arguments: &PendingArguments) -> ExitCode {
         Err(why) => return failed(&why),
     };
     if reached.is_empty() && !arguments.json {
-        println!("{NOTHING_MOUNTED}");
+        say!("{NOTHING_MOUNTED}");
         return ExitCode::SUCCESS;
     }
     let several = reached.len() > 1;
@@ -186,7 +203,7 @@ pub fn show_pending(arguments: &PendingArguments) -> ExitCode {
         }
     }
     if arguments.json {
-        let changes: Vec<Change> = known.into_iter().flat_map(|(_, changes)| changes).collect();
+        let changes: Vec<PlacedChange<'_>> = known.iter().flat_map(placed).collect();
         print_json(&changes);
     } else {
         print_pending(&known, several, all_well);
@@ -203,12 +220,12 @@ pub fn show_pending(arguments: &PendingArguments) -> ExitCode {
 fn print_pending(known: &[(PathBuf, Vec<Change>)], several: bool, all_well: bool) {
     let waiting = known.iter().filter(|(_, changes)| !changes.is_empty());
     if all_well && waiting.clone().next().is_none() {
-        println!("nothing is pending: the service has everything");
+        say!("nothing is pending: the service has everything");
         return;
     }
     for (mountpoint, changes) in waiting {
         if several {
-            println!("{}", mountpoint.display());
+            say!("{}", mountpoint.display());
         }
         changes.iter().for_each(print_change);
     }
@@ -221,7 +238,7 @@ fn pending_of(
     if let Some(name) = &arguments.retry {
         let name = Some(name.clone()).filter(|name| !name.is_empty());
         match client.ask(&Request::Retry { name })? {
-            Reply::Retried { count } => eprintln!("{} tried again now", changes(count)),
+            Reply::Retried { count } => tell!("{} tried again now", changes(count)),
             other => return Err(unexpected(&other)),
         }
     }
@@ -229,7 +246,7 @@ fn pending_of(
         match client.ask(&Request::Drop { name })? {
             Reply::Dropped { changes } => {
                 for change in &changes {
-                    eprintln!("{}", what_was_dropped(change));
+                    tell!("{}", what_was_dropped(change));
                 }
             }
             other => return Err(unexpected(&other)),
@@ -252,10 +269,10 @@ fn print_change(change: &Change) {
         (_, true, _) if change.sent > 0 => format!("on its way, {} sent", HumanBytes(change.sent)),
         (_, true, _) => "on its way".to_owned(),
         (_, _, true) => "waits until it is closed".to_owned(),
-        (Some(error), ..) => format!("tried {} times: {error}", change.tries),
+        (Some(error), ..) => format!("tried {} times: {}", change.tries, printable(error)),
         (None, ..) => "waits for its turn".to_owned(),
     };
-    println!("{what:<20} {:<40} {state}", printable(&change.name));
+    say!("{what:<20} {:<40} {state}", printable(&change.name));
 }
 
 /// What was given up, as a sentence.
@@ -291,7 +308,7 @@ pub(super) fn files(count: usize) -> String {
 
 fn print_json(value: &impl serde::Serialize) {
     match serde_json::to_string_pretty(value) {
-        Ok(text) => println!("{text}"),
+        Ok(text) => say!("{text}"),
         Err(error) => {
             failed(&error);
         }

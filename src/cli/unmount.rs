@@ -22,11 +22,12 @@ Examples:
       what has not reached the service is sent by the next mount
 
   afs unmount --force ~/claude-files
-      also while programs have files open there: what they have not closed is kept, and
-      afs pending shows it when the workspace is mounted again
+      also while programs have files open there: what they have not closed is
+      kept, and afs pending shows it when the workspace is mounted again
 
-Waits until the service has everything, then ends the mount and waits for its process. Where somebody
-still uses the mount it says who, and nothing is changed. What stays on this machine is counted at the end.")]
+Waits until the service has everything, then ends the mount and waits for its
+process. Where somebody still uses the mount it says who, and nothing is
+changed. What stays on this machine is counted at the end.")]
 pub struct UnmountArguments {
     /// Where it is mounted
     #[arg(value_name = "MOUNTPOINT")]
@@ -46,12 +47,12 @@ pub fn run(arguments: &UnmountArguments) -> ExitCode {
         Ok(holders) => holders,
         Err(why) => return failed(&why),
     };
-    let waiting = |pid| eprintln!("unmounted; waiting for afs (process {pid}) to finish its work");
+    let waiting = |pid| tell!("unmounted; waiting for afs (process {pid}) to finish its work");
     match unmount(&arguments.mountpoint, arguments.force, &waiting) {
         Ok(state_dir) => {
             holders.retain(Holder::is_running);
             if let Some(named) = named(&holders) {
-                eprintln!(
+                tell!(
                     "afs: {} was in use by {named}: what they have open there fails from now on",
                     arguments.mountpoint.display()
                 );
@@ -89,10 +90,10 @@ fn finish_work(arguments: &UnmountArguments) -> Result<Vec<Holder>, UnmountError
         }
         match drain(&mut client) {
             Ok(left) if left.is_empty() => {}
-            Ok(left) => eprintln!("afs: {}", what_is_left(&left)),
-            Err(error) => eprintln!(
-                "afs: what has not reached the service is left to the next mount: {error}"
-            ),
+            Ok(left) => tell!("afs: {}", what_is_left(&left)),
+            Err(error) => {
+                tell!("afs: what has not reached the service is left to the next mount: {error}")
+            }
         }
     }
     Ok(users)
@@ -104,7 +105,7 @@ fn say_what_stays(state_dir: &Path) {
         return;
     };
     if left.pending > 0 {
-        eprintln!(
+        tell!(
             "afs: {} on this machine for the next mount to send",
             match left.pending {
                 1 => "1 change stays".to_owned(),
@@ -113,7 +114,7 @@ fn say_what_stays(state_dir: &Path) {
         );
     }
     if left.unfinished > 0 {
-        eprintln!(
+        tell!(
             "afs: {} never closed by the programs that wrote them; they are kept and not sent: see afs pending after \
              the next mount",
             match left.unfinished {

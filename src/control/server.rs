@@ -29,6 +29,10 @@ const SHORT: Duration = Duration::from_millis(20);
 /// The longest request that is read.
 const LONGEST: u64 = 64 * 1024;
 
+/// Why what is pending stays so.
+const SENDS_NOTHING: &str = "this mount is read-only and sends nothing; what is pending stays on this machine: mount it without \
+                             --read-only to have it sent";
+
 /// What a mount knows of itself.
 #[derive(Debug, Clone)]
 pub struct About {
@@ -107,7 +111,10 @@ impl Server {
                 Err(error) => say(
                     stream,
                     &Reply::Failed {
-                        why: format!("this mount does not understand the request: {error}"),
+                        why: format!(
+                            "this mount does not understand the request ({error}); it may be of another version of \
+                             afs: unmount and mount again"
+                        ),
                     },
                 ),
             };
@@ -144,7 +151,15 @@ impl Server {
         }
     }
 
+    /// Whether nobody works on the outbox.
+    fn sends_nothing(&self) -> bool {
+        self.fs.settings().read_only
+    }
+
     fn retry(&self, name: Option<&str>) -> Reply {
+        if self.sends_nothing() {
+            return failed(&SENDS_NOTHING);
+        }
         let sent = match name.map(|name| self.fs.send_unfinished(name)) {
             None => 0,
             Some(Ok(sent)) => sent,
@@ -186,6 +201,9 @@ impl Server {
         let mut before = self.state.pending();
         let last = before.iter().map(|change| change.record.seq).max();
         before.retain(|change| !change.on_hold);
+        if self.sends_nothing() && !before.is_empty() {
+            return say(stream, &failed(&SENDS_NOTHING));
+        }
         let tried_before: HashMap<Seq, u32> = before
             .iter()
             .map(|change| (change.record.seq, change.record.tries))
@@ -249,19 +267,27 @@ impl Server {
     }
 }
 
-/// Whether every change was tried since, or waits behind one of its own file that was.
+/// Whether every change was tried since, or waits behind one that was: of its own file, or of its name where the service
+/// may have seen that one.
 fn all_were_tried(due: &[Pending], tried_before: &HashMap<Seq, u32>) -> bool {
     let mut stuck = HashSet::new();
+    let mut stuck_names = HashSet::new();
     due.iter().all(|change| {
         let before = tried_before.get(&change.record.seq).copied().unwrap_or(0);
         let was_tried =
             !change.in_flight && (change.record.tries > before || change.waits_for_room);
         match change.record.work {
-            Work::Save { ino, .. } if was_tried => {
-                stuck.insert(ino);
-                true
+            Work::Save { ino, .. } => {
+                let name = change.record.name.as_str();
+                let is_stuck = was_tried || stuck.contains(&ino) || stuck_names.contains(name);
+                if is_stuck {
+                    stuck.insert(ino);
+                }
+                if was_tried && change.record.sent_at.is_some() {
+                    stuck_names.insert(name);
+                }
+                is_stuck
             }
-            Work::Save { ino, .. } => stuck.contains(&ino),
             Work::Delete { .. } => was_tried,
         }
     })

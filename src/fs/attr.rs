@@ -70,7 +70,7 @@ impl WorkspaceFs {
             }
             return self.truncate(&handle.node, size);
         }
-        // truncate(2) by path: as an open, ftruncate and close would do it, but without waiting for the service.
+        // truncate(2) by path: as an open, ftruncate and close would do it, but durable here is enough.
         let opened = self.open(
             ino,
             OpenFlags {
@@ -80,16 +80,32 @@ impl WorkspaceFs {
             },
             Caller::NOBODY,
         )?;
-        let result = self.truncate(&self.handle(opened)?.node, size);
+        let result = self.handle(opened).and_then(|handle| {
+            self.truncate(&handle.node, size)?;
+            self.save_truncated(&handle.node)
+        });
         self.release(opened);
         result
     }
 
-    fn truncate(&self, node: &Node, size: u64) -> Result<(), FsError> {
+    /// Saves what truncate(2) made of a file, unless somebody writes to it, whose close does.
+    fn save_truncated(&self, node: &Node) -> Result<(), FsError> {
+        if node.has_one_writer() {
+            let when = self.after_close(node)?;
+            self.save(node, when)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn truncate(&self, node: &Node, size: u64) -> Result<(), FsError> {
         let mut inner = node.lock();
         self.must_go_on()?;
         inner.truncate(&self.store, size, now())?;
         self.note_draft(node.ino, &mut inner);
+        if !inner.is_dirty {
+            // Content is what it was: no save will bring the new times along.
+            self.state.set_times(node.ino, inner.mtime, inner.ctime)?;
+        }
         Ok(())
     }
 

@@ -3,9 +3,11 @@
 //! the file are looked at: is another one left that can write to this inode, its close will come.
 //!
 //! What can't be seen (no `/proc`, another mount namespace, a descriptor passed to a third process) counts as closed: a
-//! truthful close is worth more than a saved upload.
+//! truthful close is worth more than a saved upload. Only an emptied file waits then until its last handle is gone: the
+//! version before is worth more still.
 
 use std::fs;
+use std::io;
 
 use crate::state::Ino;
 
@@ -65,15 +67,19 @@ fn field<'a>(text: &'a str, label: &str) -> Option<&'a str> {
         .map(str::trim)
 }
 
-/// Whether `process` has a descriptor that can write to the inode of this mount.
-pub(super) fn can_write(process: u32, mount_id: u64, ino: Ino) -> bool {
-    let Ok(descriptors) = fs::read_dir(format!("/proc/{process}/fdinfo")) else {
-        return false;
+/// Whether `process` has a descriptor that can write to the inode of this mount; `None` where it may not be looked at.
+pub(super) fn can_write(process: u32, mount_id: u64, ino: Ino) -> Option<bool> {
+    let descriptors = match fs::read_dir(format!("/proc/{process}/fdinfo")) {
+        Ok(descriptors) => descriptors,
+        // It has ended, and its descriptors with it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Some(false),
+        Err(_) => return None,
     };
-    descriptors
+    let has_one = descriptors
         .flatten()
         .filter_map(|descriptor| fs::read_to_string(descriptor.path()).ok())
-        .any(|info| is_writer(&info, mount_id, ino))
+        .any(|info| is_writer(&info, mount_id, ino));
+    Some(has_one)
 }
 
 /// Reads one `/proc/PID/fdinfo/N` (proc(5)): `flags` in octal, `mnt_id`, and since Linux 5.14 `ino`.

@@ -50,6 +50,11 @@ impl WorkspaceFs {
             row.ctime,
         );
         node.lock().is_dirty = true;
+        // Whatever it is opened for, its close makes it durable: flock(1) creates its file for reading.
+        let flags = OpenFlags {
+            truncate: true,
+            ..flags
+        };
         let node = self.enter(Arc::new(node), flags);
         let fh = self.add_handle(node, flags, caller);
         Ok((self.row_entry(&row), fh))
@@ -83,7 +88,7 @@ impl WorkspaceFs {
             // A listing moved the file away before it was known to be written.
             Err(FsError::Stale)
         } else if flags.truncate {
-            node.lock().truncate(&self.store, 0, now())
+            self.truncate(&node, 0)
         } else if flags.write {
             self.bring_here(&node, caller)
         } else {
@@ -276,6 +281,12 @@ impl WorkspaceFs {
             self.must_go_on()?;
             inner.write(&self.store, offset, data, now())
         })
+    }
+
+    /// Whether the end of this handle may have something to save.
+    #[must_use]
+    pub fn changes(&self, fh: Fh) -> bool {
+        self.handle(fh).is_ok_and(|handle| handle.flags.changes())
     }
 
     /// The end of a handle. What a close could not save is queued again; there is nobody left to tell.

@@ -135,6 +135,11 @@ impl Node {
         self.writers.fetch_sub(1, Ordering::SeqCst) == 1
     }
 
+    /// Whether a single open handle can write.
+    pub(super) fn has_one_writer(&self) -> bool {
+        self.writers.load(Ordering::SeqCst) == 1
+    }
+
     /// The lock, where nobody has it.
     pub(super) fn try_lock(&self) -> Option<Locked<'_>> {
         let inner = match self.inner.try_lock() {

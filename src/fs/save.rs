@@ -38,14 +38,21 @@ impl WorkspaceFs {
         if !handle.flags.changes() {
             return Ok(());
         }
-        if node.lock().size == 0 {
-            return self.flush_empty(node);
+        let is_empty = node.lock().size == 0;
+        if is_empty && self.had_nothing(node)? {
+            // A new file is durable here from its first close on.
+            return self.seal_on_hold(node);
         }
-        if !self.is_last_close(&handle, caller) {
+        let last = self.is_last_close(&handle, caller);
+        if last == Some(false) {
             return Ok(());
         }
         if caller.is_dying() {
             self.spare_what_is_replaced(node)?;
+        }
+        if is_empty && last.is_none() {
+            // Perhaps it is about to be written: whoever dies between truncating and writing leaves the version before.
+            return Ok(());
         }
         let when = self.after_close(node)?;
         let ticket = self.save(node, when)?;
@@ -80,11 +87,9 @@ impl WorkspaceFs {
         Ok(())
     }
 
-    /// Whether no other close of this file is to come, as far as it can be seen.
-    fn is_last_close(&self, handle: &Handle, caller: Caller) -> bool {
-        let Some(mount_id) = self.mount_id.get() else {
-            return true;
-        };
+    /// Whether no other close of this file is to come; `None` where that can't be seen.
+    fn is_last_close(&self, handle: &Handle, caller: Caller) -> Option<bool> {
+        let mount_id = *self.mount_id.get()?;
         let closer = caller.process();
         // Looked up only now: most files are closed by who opened them. An opener that has ended has no descriptors left;
         // where only its thread has, its process is not found, and at worst a save more is made.
@@ -92,10 +97,15 @@ impl WorkspaceFs {
             .filter(|opener| *opener != caller)
             .and_then(Caller::process)
             .filter(|opener| Some(*opener) != closer);
-        ![closer, opener]
-            .into_iter()
-            .flatten()
-            .any(|process| closers::can_write(process, *mount_id, handle.node.ino))
+        let mut is_seen = closer.is_some();
+        for process in [closer, opener].into_iter().flatten() {
+            match closers::can_write(process, mount_id, handle.node.ino) {
+                Some(true) => return Some(false),
+                Some(false) => {}
+                None => is_seen = false,
+            }
+        }
+        is_seen.then_some(true)
     }
 
     /// When content that its last writer closed is sent.
@@ -105,13 +115,10 @@ impl WorkspaceFs {
         Ok(row.map_or(When::Now, |row| when_quiet(&row.filename, size)))
     }
 
-    /// A new file that is empty is durable here from its first close on. That an existing one was emptied is no promise
-    /// yet: whoever dies between truncating and writing leaves the version before.
-    fn flush_empty(&self, node: &Node) -> Result<(), FsError> {
-        match self.state.row(node.ino)? {
-            Some(row) if row.id.is_none() => self.seal_on_hold(node),
-            _ => Ok(()),
-        }
+    /// Whether no version of the file has content, neither at the service nor on its way there.
+    fn had_nothing(&self, node: &Node) -> Result<bool, FsError> {
+        let row = self.state.row(node.ino)?;
+        Ok(row.is_some_and(|row| row.id.is_none() && row.size == 0))
     }
 
     /// fsync(2): durable on this machine when it returns, sent at the next close.

@@ -332,17 +332,18 @@ impl Filesystem for FuseAdapter {
         _request: &Request,
         _inode: INodeNo,
         fh: FileHandle,
-        flags: OpenFlags,
+        _flags: OpenFlags,
         _lock_owner: Option<LockOwner>,
         _flush: bool,
         reply: ReplyEmpty,
     ) {
         let fs = Arc::clone(&self.fs);
+        let changes = fs.changes(handle(fh));
         let release = move || {
             fs.release(handle(fh));
             reply.ok();
         };
-        if fs::OpenFlags::from_bits(flags.0).changes() {
+        if changes {
             self.pools.local(release);
         } else {
             release();

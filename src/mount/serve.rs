@@ -278,6 +278,12 @@ fn finish(workspace: &Workspace, refresher: &Refresher, fs: &WorkspaceFs) {
              shows them when the workspace is mounted again"
         );
     }
+    // On a read-only mount nobody works on it.
+    let until = if fs.settings().read_only {
+        Instant::now()
+    } else {
+        until
+    };
     let left = workspace.state.wait_idle(until);
     workspace.state.stop();
     if left > 0 {

@@ -129,3 +129,59 @@ fn what_is_typed_wrongly_ends_with_2() {
         assert_eq!(ran.out, "", "{typed:?}");
     }
 }
+
+/// As in `afs status | head -1`.
+#[test]
+fn a_reader_that_has_heard_enough_is_no_reason_to_panic() {
+    let home = tempfile::tempdir().unwrap();
+    let program = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_afs"));
+        command.env_clear().env("HOME", home.path());
+        command
+    };
+    let gone = || std::io::pipe().unwrap().1;
+    for typed in [
+        &["status"][..],
+        &["status", "--json"],
+        &["pending"],
+        &["pending", "--json"],
+        &["cache", "verify"],
+    ] {
+        let ended = program().args(typed).stdout(gone()).output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(!said.contains("panicked"), "{typed:?}: {said}");
+        assert!(
+            ended.status.code() <= Some(1),
+            "{typed:?}: {:?}",
+            ended.status
+        );
+    }
+}
+
+#[test]
+fn no_line_of_help_is_broken_in_two() {
+    let home = tempfile::tempdir().unwrap();
+    for command in [
+        &["mount"][..],
+        &["unmount"],
+        &["status"],
+        &["pending"],
+        &["flush"],
+        &["cache", "verify"],
+    ] {
+        let mut wide = afs(home.path());
+        let narrow = run(afs(home.path())
+            .args(command)
+            .arg("--help")
+            .env("COLUMNS", "80"));
+        let wide = run(wide.args(command).arg("--help").env("COLUMNS", "100"));
+        let after = |ran: &Ran| ran.out.split("Examples:").nth(1).unwrap().to_owned();
+        assert_eq!(after(&narrow), after(&wide), "{command:?}");
+        assert!(
+            after(&narrow)
+                .lines()
+                .all(|line| line.chars().count() <= 80),
+            "{command:?}"
+        );
+    }
+}

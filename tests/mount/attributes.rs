@@ -7,6 +7,7 @@ use super::surface::{NEW, On, Setup, on_both};
 const OLD: i64 = 1_234_567_890_123_456_789;
 
 on_both! {
+    truncating_what_is_empty_sets_its_time_for_good
     files_and_the_directory_belong_to_their_owner_alone
     the_umask_decides_about_modes_and_never_gives_execution
     sizes_and_times_do_not_move_after_the_close
@@ -16,6 +17,21 @@ on_both! {
     an_output_has_the_time_of_its_creation
     times_of_a_foreign_upload_can_be_set
     inode_numbers_are_never_used_again
+}
+
+/// Build stamps live by it.
+fn truncating_what_is_empty_sets_its_time_for_good(on: On) {
+    let world = World::new();
+    let fs = on.start(&world);
+    fs.put("stamp", b"").unwrap();
+    fs.set_mtime("stamp", 1_000_000_000).unwrap();
+    fs.put("stamp", b"").unwrap();
+    let touched = fs.stat("stamp").unwrap().mtime;
+    assert!(touched > 1_000_000_000, "{touched}");
+    fs.end();
+    let fs = on.start(&world);
+    assert_eq!(fs.stat("stamp").unwrap().mtime, touched);
+    fs.end();
 }
 
 fn files_and_the_directory_belong_to_their_owner_alone(on: On) {

@@ -136,6 +136,81 @@ fn an_unmount_that_does_not_wait_says_how_much_stays() {
     }
 }
 
+/// `afs flush`, which must come back; its exit code and its words.
+fn flush(mount: &Mount) -> (Option<i32>, String) {
+    let flushed = Command::new("timeout")
+        .args(["-k", "1", "20", env!("CARGO_BIN_EXE_afs"), "flush"])
+        .arg(mount.path())
+        .output()
+        .unwrap();
+    (flushed.status.code(), said(&flushed))
+}
+
+/// Removed and made anew while its first upload may or may not have arrived: the second waits for the first, and that
+/// one is tried, in vain.
+#[test]
+fn a_flush_ends_though_a_save_waits_behind_another_of_its_name() {
+    let world = World::new();
+    let mount = world.mount_with(&["--timeout", "1s"]);
+    let broken = [LoggedCall::Upload, LoggedCall::List].map(|call| FaultRule {
+        call: Some(call),
+        ..FaultRule::new(FaultAction::Status(FaultAnswer::status(500)))
+    });
+    world.emulator.set_faults(broken.to_vec());
+    assert_eq!(close_of(mount.at("f"), b"first"), Err(libc::EIO));
+    mount.sh("rm f");
+    assert_eq!(close_of(mount.at("f"), b"second"), Err(libc::EIO));
+    let (code, said) = flush(&mount);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("2 changes could not be sent (f: "), "{said}");
+    world.emulator.clear_faults();
+    assert_eq!(flush(&mount).0, Some(0));
+    assert_eq!(world.stored_bytes("f"), b"second");
+}
+
+#[test]
+fn a_read_only_mount_says_that_it_sends_nothing_and_ends_at_once() {
+    let world = World::new();
+    let mount = world.mount();
+    refuse_uploads(&world);
+    assert_eq!(close_of(mount.at("a"), b"kept"), Err(libc::EACCES));
+    unmount(&mount, &["--no-wait"]);
+    assert_eq!(mount.wait(), Some(0));
+    world.emulator.clear_faults();
+    world.forget_calls();
+    let mount = world.mount_with(&["--read-only"]);
+    let (code, words) = flush(&mount);
+    assert_eq!(code, Some(1), "{words}");
+    assert!(words.contains("mount it without --read-only"), "{words}");
+    let mut retry = world.afs();
+    let retried = retry
+        .arg("pending")
+        .arg(mount.path())
+        .arg("--retry")
+        .output()
+        .unwrap();
+    assert_eq!(retried.status.code(), Some(1));
+    assert!(said(&retried).contains("mount it without --read-only"));
+    let begun = Instant::now();
+    let words = said(&unmount(&mount, &[]));
+    assert_eq!(mount.wait(), Some(0));
+    assert!(
+        begun.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert!(words.contains("1 change stays on this machine"), "{words}");
+    assert_eq!(world.calls().but_lists(), Calls::NONE);
+    // Where nothing is pending there is nothing to say.
+    let mount = world.mount();
+    eventually("it is sent", || mount_has_confirmed(&mount, "a"));
+    mount.unmount();
+    let mount = world.mount_with(&["--read-only"]);
+    assert_eq!(flush(&mount), (Some(0), String::new()));
+    assert_eq!(said(&unmount(&mount, &[])), "");
+    assert_eq!(mount.wait(), Some(0));
+}
+
 /// `afs unmount` while two saves hang, started by `watch`; its first words on how far it is, from `output`.
 fn first_words(
     watch: impl FnOnce(&Mount) -> Child,
@@ -261,4 +336,21 @@ fn a_signal_ends_a_mount_with_hung_uploads_and_open_drafts_within_ten_seconds() 
         .unwrap();
     let shown = String::from_utf8(pending.stdout).unwrap();
     assert_eq!(shown.lines().count(), 2, "{shown}");
+}
+
+/// Scripts that look at several mounts must know whose change it is.
+#[test]
+fn pending_changes_in_json_name_their_mount() {
+    let world = World::new();
+    let mount = world.mount();
+    refuse_uploads(&world);
+    assert_eq!(close_of(mount.at("a"), b"kept"), Err(libc::EACCES));
+    let mut pending = world.afs();
+    let pending = pending.args(["pending", "--json"]).arg(mount.path());
+    let listed = pending.output().unwrap();
+    let changes: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(changes[0]["mountpoint"], mount.path().to_str().unwrap());
+    assert_eq!(changes[0]["name"], "a");
+    assert_eq!(changes[0]["kind"], "save");
+    world.emulator.clear_faults();
 }

@@ -47,6 +47,30 @@ fn a_killed_replacement_of_what_only_the_service_has_deletes_nothing() {
     }
 }
 
+/// Killed before it has written anything: what is left is an empty file.
+#[test]
+fn a_killed_replacement_that_had_not_begun_deletes_nothing_either() {
+    let world = World::new();
+    let old = world.foreign("report.md", b"the only copy in the world");
+    let mount = world.mount_with(&["--refresh", "0s"]);
+    mount.sh(&half_written("report.md", "SIGKILL").replace("f.write(b\"half\"); ", ""));
+    // The kernel tells of a handle's end after the program's.
+    eventually("the emptiness is saved", || {
+        let flushed = world.afs().arg("flush").arg(mount.path()).status().unwrap();
+        assert!(flushed.success());
+        world
+            .emulator
+            .files()
+            .unwrap()
+            .iter()
+            .any(|file| file.id != old.id)
+    });
+    let flushed = world.afs().arg("flush").arg(mount.path()).status().unwrap();
+    assert!(flushed.success());
+    let kept = world.emulator.content(&old.id).unwrap();
+    assert_eq!(kept.as_deref(), Some(&b"the only copy in the world"[..]));
+}
+
 #[test]
 fn a_replacement_that_ends_well_deletes_what_it_replaces() {
     let world = World::new();

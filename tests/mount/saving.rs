@@ -27,6 +27,10 @@ on_both! {
     two_writers_of_one_file_save_it_once_each_at_most
     an_empty_file_reaches_the_service_when_it_stays_empty
     a_file_emptied_and_filled_again_is_replaced_once
+    what_was_only_about_to_be_replaced_survives_a_kill
+    what_waits_for_its_upload_and_is_about_to_be_replaced_survives_a_kill
+    a_file_that_was_emptied_and_closed_is_empty_after_a_kill
+    a_file_that_was_created_for_reading_is_there_after_a_kill
     what_is_written_is_readable_and_keeps_its_inode_after_a_remount
     an_output_can_be_appended_to_and_becomes_an_own_upload
     an_empty_output_can_be_overwritten
@@ -197,6 +201,63 @@ fn a_file_emptied_and_filled_again_is_replaced_once(on: On) {
     fs.append("a", b"new").unwrap();
     assert_eq!(calls_by_the_end(&world, fs), REPLACED);
     assert_eq!(world.stored_bytes("a"), b"new");
+}
+
+/// A shell's `> f` truncates, and closes a duplicate before anything is written.
+fn what_was_only_about_to_be_replaced_survives_a_kill(on: On) {
+    let world = World::new();
+    let fs = on.start(&world);
+    fs.put("f", b"text").unwrap();
+    let fd = fs.open("f", NEW).unwrap();
+    fs.close_dup(fd).unwrap();
+    assert_eq!(fs.stat("f").unwrap().size, 0);
+    fs.kill();
+    let fs = on.start(&world);
+    assert_eq!(fs.get("f").unwrap(), b"text");
+    fs.end();
+    assert_eq!(world.stored_bytes("f"), b"text");
+}
+
+/// The same with content that the service does not have yet.
+fn what_waits_for_its_upload_and_is_about_to_be_replaced_survives_a_kill(on: On) {
+    let world = World::new();
+    let fs = on.start(&world);
+    fs.put("f.tmp", b"text").unwrap();
+    let fd = fs.open("f.tmp", NEW).unwrap();
+    fs.close_dup(fd).unwrap();
+    fs.kill();
+    let fs = on.start(&world);
+    assert_eq!(fs.get("f.tmp").unwrap(), b"text");
+    fs.end();
+    assert_eq!(world.stored_bytes("f.tmp"), b"text");
+}
+
+fn a_file_that_was_emptied_and_closed_is_empty_after_a_kill(on: On) {
+    let world = World::new();
+    let fs = on.start(&world);
+    fs.put("f", b"text").unwrap();
+    fs.put("f", b"").unwrap();
+    // Its emptiness has not lasted yet.
+    assert_eq!(world.stored_bytes("f"), b"text");
+    fs.kill();
+    let fs = on.start(&world);
+    assert_eq!(fs.get("f").unwrap(), b"");
+    fs.end();
+    assert_eq!(world.stored_bytes("f"), b"");
+}
+
+/// As flock(1) makes its lock files.
+fn a_file_that_was_created_for_reading_is_there_after_a_kill(on: On) {
+    let world = World::new();
+    let fs = on.start(&world);
+    let fd = fs.open("lock", libc::O_RDONLY | libc::O_CREAT).unwrap();
+    assert_eq!(fs.pwrite(fd, 0, b"x"), Err(libc::EBADF));
+    fs.close(fd).unwrap();
+    fs.kill();
+    let fs = on.start(&world);
+    assert_eq!(fs.names(), ["lock"]);
+    fs.end();
+    assert_eq!(world.stored_bytes("lock"), b"");
 }
 
 fn what_is_written_is_readable_and_keeps_its_inode_after_a_remount(on: On) {

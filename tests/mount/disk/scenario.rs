@@ -22,6 +22,8 @@ pub(super) enum Act {
     PutAs(&'static str, &'static str, Vec<u8>),
     Rename(&'static str, &'static str),
     Unlink(&'static str),
+    /// truncate(2), by name.
+    Truncate(&'static str, usize),
 }
 
 /// Large enough to be staged while it is written.
@@ -32,11 +34,12 @@ pub(super) const MEDIUM: usize = 64 * 1024 + 1;
 
 /// Every kind of change, on every kind of content.
 pub(super) fn scenario() -> Vec<Act> {
-    use Act::{Append, Put, PutAs, PutSynced, Rename, Unlink};
+    use Act::{Append, Put, PutAs, PutSynced, Rename, Truncate, Unlink};
     vec![
         Put("a", b"one".to_vec()),
         Put("big", pattern(LARGE)),
         Put("a", b"another one".to_vec()),
+        Truncate("a", 7),
         Append("big", b"and more".to_vec()),
         PutSynced("synced", pattern(100), pattern(MEDIUM)),
         Rename("a", "renamed"),
@@ -48,6 +51,7 @@ pub(super) fn scenario() -> Vec<Act> {
         PutAs("draft.tmp", "a", b"as editors do it".to_vec()),
         Put("empty", Vec::new()),
         Put("last", b"the last one".to_vec()),
+        Truncate("last", 0),
     ]
 }
 
@@ -83,13 +87,11 @@ impl Act {
             Self::Unlink(name) => {
                 after.remove(*name);
             }
+            Self::Truncate(name, size) => {
+                after.entry((*name).to_owned()).or_default().truncate(*size);
+            }
         }
         vec![after]
-    }
-
-    /// Whether it empties a file that has content: no close promises that yet, something may be written next.
-    pub(super) fn is_provisional(&self, before: &Files) -> bool {
-        matches!(self, Self::Put(name, content) if content.is_empty() && before.contains_key(*name))
     }
 
     /// Does it; `reached` is called when a state before the last one is acknowledged.
@@ -115,6 +117,7 @@ impl Act {
             }
             Self::Rename(from, to) => fs.rename(from, to, 0),
             Self::Unlink(name) => fs.unlink(name),
+            Self::Truncate(name, size) => fs.truncate(name, *size as u64),
         }
     }
 }

@@ -22,6 +22,9 @@ use afs::uploader::{self, Conduct};
 use super::{Answer, Fd, Setup, Stat, Surface};
 use crate::harness::{KEY, PATIENCE, World, eventually};
 
+/// The number of a mount that no descriptor is of.
+const NO_MOUNT: u64 = u64::MAX;
+
 pub(crate) struct Direct {
     fs: WorkspaceFs,
     state: Arc<State>,
@@ -115,14 +118,16 @@ impl Direct {
             };
             uploader::start(&api, &state, &store, conduct)?;
         }
+        let fs = WorkspaceFs::new(
+            api,
+            Arc::clone(&state),
+            store,
+            Arc::clone(&refresher),
+            settings,
+        );
+        fs.set_mount_id(NO_MOUNT);
         Ok(Self {
-            fs: WorkspaceFs::new(
-                api,
-                Arc::clone(&state),
-                store,
-                Arc::clone(&refresher),
-                settings,
-            ),
+            fs,
             state,
             refresher,
             inodes: Mutex::new(HashMap::new()),
@@ -219,12 +224,14 @@ impl Surface for Direct {
         answer(written.unwrap_or_else(|| self.fs.write(Fh(fd.0), Place::Of(offset), data)))
     }
 
+    /// By a program that can't be seen: whether it is the last close, nobody can tell.
     fn close_dup(&self, fd: Fd) -> Answer<()> {
         answer(self.fs.flush(Fh(fd.0), Caller::NOBODY))
     }
 
     fn close(&self, fd: Fd) -> Answer<()> {
-        let flushed = answer(self.fs.flush(Fh(fd.0), Caller::NOBODY));
+        // This process has no descriptor of such a mount: the last close it is, seen by all.
+        let flushed = answer(self.fs.flush(Fh(fd.0), Caller(std::process::id())));
         self.fs.release(Fh(fd.0));
         self.inodes.lock().unwrap().remove(&fd);
         flushed
