@@ -20,6 +20,7 @@ mod life;
 mod names;
 mod provisional;
 mod quota;
+mod recovery;
 mod refresh;
 mod rename;
 mod requests;

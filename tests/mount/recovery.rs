@@ -1,0 +1,31 @@
+//! What a start makes of what the end before left: nothing that the service has stays out of sight.
+
+use super::harness::World;
+use super::surface::{NEW, On, on_both};
+
+on_both! {
+    what_a_draft_was_moved_over_comes_back_when_the_draft_is_never_closed
+}
+
+/// A new file is on record as empty, takes the place of another one by a rename, and is written to afterwards. When the
+/// mount ends it is unfinished, and the record of its emptiness goes; what it was to replace was hidden for ever then:
+/// neither shown nor deleted.
+fn what_a_draft_was_moved_over_comes_back_when_the_draft_is_never_closed(on: On) {
+    let world = World::new();
+    let fs = on.start(&world);
+    fs.put("report.md", b"the version before").unwrap();
+    let draft = fs.open("report.new", NEW).unwrap();
+    fs.rename("report.new", "report.md", 0).unwrap();
+    fs.pwrite(draft, 0, b"a part of").unwrap();
+    fs.terminate();
+
+    let fs = on.start(&world);
+    assert_eq!(fs.unfinished(), [("report.md".to_owned(), 9)]);
+    assert_eq!(fs.names(), ["report.md"]);
+    assert_eq!(fs.get("report.md").unwrap(), b"the version before");
+    // It is sent in its place all the same, when a person says so.
+    fs.retry(Some("report.md")).unwrap();
+    assert_eq!(fs.get("report.md").unwrap(), b"a part of");
+    fs.end();
+    assert_eq!(world.stored_bytes("report.md"), b"a part of");
+}
