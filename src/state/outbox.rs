@@ -304,7 +304,9 @@ impl State {
             tx.touched.push(ino);
             for seq in &waiting {
                 tx.sql.execute(
-                    "UPDATE outbox SET name = ?2, mime_type = ?3, not_before = ?4 WHERE seq = ?1",
+                    // It was not sent yet, whatever was noted when it was about to be: what the service has under the
+                    // new name is something else.
+                    "UPDATE outbox SET name = ?2, mime_type = ?3, not_before = ?4, sent_at = NULL WHERE seq = ?1",
                     params![seq.0, name, mime_type, when.not_before(now)],
                 )?;
             }
@@ -338,6 +340,7 @@ impl State {
                     mime_type.clone_into(sent);
                 }
                 entry.not_before = when.not_before(now);
+                entry.is_noted = false;
             }
         }
         if let Some(held) = held {
