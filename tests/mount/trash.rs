@@ -177,6 +177,26 @@ fn with_replaced_keep_no_version_is_deleted() {
     assert_eq!(mount.sh(&format!("cat a.md {suffixed}")), "three\none\n");
 }
 
+/// A version that stays at the service looks like the file of a save whose answer was lost: name, size and time fit.
+#[test]
+fn with_replaced_keep_a_version_before_is_not_taken_for_a_lost_one() {
+    let world = World::new();
+    let mount = world.mount_with(&["--replaced", "keep"]);
+    world.emulator.set_faults(vec![FaultRule {
+        call: Some(LoggedCall::Upload),
+        nth: Some(3),
+        ..FaultRule::new(FaultAction::DropAnswer)
+    }]);
+    mount.sh("for n in 1 2 3; do echo version $n > a.md; done");
+    let mut stored: Vec<_> = world
+        .all_stored("a.md")
+        .iter()
+        .map(|file| world.emulator.content(&file.id).unwrap().unwrap())
+        .collect();
+    stored.sort();
+    assert_eq!(stored, [b"version 1\n", b"version 2\n", b"version 3\n"]);
+}
+
 /// Ids are what people paste into prompts, and every save changes them.
 #[test]
 fn what_took_the_place_of_an_id_is_remembered() {
