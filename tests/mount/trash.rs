@@ -142,6 +142,24 @@ fn the_bytes_of_an_output_that_is_overwritten_are_in_the_trash() {
     }
 }
 
+/// Anybody may clean ~/.cache: that a copy was there says nothing.
+#[test]
+fn an_output_whose_cached_copy_is_gone_is_fetched_for_the_trash() {
+    let world = World::new();
+    world.output("chart.svg", b"<svg/>");
+    let mount = world.mount();
+    assert_eq!(mount.sh("cat chart.svg"), "<svg/>");
+    for workspace in directories(&world.dir.path().join("cache")) {
+        for file in fs::read_dir(workspace).unwrap() {
+            fs::remove_file(file.unwrap().path()).unwrap();
+        }
+    }
+    mount.sh("echo mine > new; mv new chart.svg");
+    eventually("it is replaced", || world.calls().delete == 2);
+    assert_eq!(world.calls().content, 2);
+    assert_eq!(trashed(&world), expected(&[("chart.svg", b"<svg/>")]));
+}
+
 #[test]
 fn an_output_too_large_for_the_trash_stays_at_the_service_under_a_suffixed_name() {
     let world = World::new();
