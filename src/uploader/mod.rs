@@ -8,6 +8,7 @@ mod look;
 mod pause;
 
 use std::io::{self, Cursor, Read};
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -161,7 +162,7 @@ impl Worker {
             let spawned = thread::Builder::new().name("afs-worker".into()).spawn({
                 let record = record.clone();
                 move || {
-                    worker.work(&record);
+                    worker.survive(&record);
                     free.free();
                 }
             });
@@ -173,6 +174,19 @@ impl Worker {
                     &ApiError::local(Call::Upload, ErrorKind::Unreachable, why),
                 );
             }
+        }
+    }
+
+    /// Works so that a panic is one more way to fail: a record that nobody lets go of would hang its closers, and keep its
+    /// inode's later content from the service.
+    fn survive(&self, record: &Record) {
+        let worked = panic::catch_unwind(AssertUnwindSafe(|| self.work(record)));
+        if worked.is_err() {
+            let why = "the thread that sent it ended in the middle, by a mistake in afs";
+            self.failed(
+                record,
+                &ApiError::local(Call::Upload, ErrorKind::Interrupted, why),
+            );
         }
     }
 

@@ -18,6 +18,7 @@ mod keep_limit;
 mod killed;
 mod life;
 mod names;
+mod odd_client;
 mod provisional;
 mod quota;
 mod recovery;
