@@ -187,7 +187,8 @@ impl State {
     pub fn knows_any(&self, ids: &[FileId]) -> Result<bool, StateError> {
         self.db.read(|sql| {
             let mut known = sql.prepare_cached(
-                "SELECT 1 FROM files WHERE id = ?1 UNION ALL SELECT 1 FROM hidden WHERE id = ?1",
+                "SELECT 1 FROM files WHERE id = ?1 UNION ALL SELECT 1 FROM hidden WHERE id = ?1 \
+                 UNION ALL SELECT 1 FROM replaced WHERE id = ?1",
             )?;
             for id in ids {
                 if known.exists([id.as_str()])? {

@@ -216,7 +216,7 @@ fn must_be_still(
 }
 
 /// Takes an inode out of the catalogue; the ids at the service that it stands for, or would have replaced.
-fn take_out(tx: &mut Tx<'_>, ino: Ino) -> Result<Vec<FileId>, StateError> {
+pub(super) fn take_out(tx: &mut Tx<'_>, ino: Ino) -> Result<Vec<FileId>, StateError> {
     let row = row_where(&tx.sql, "ino = ?1", [ino.0 as i64])?;
     let mut ids: Vec<FileId> = row.and_then(|row| row.id).into_iter().collect();
     ids.extend(take_superseded(tx, ino)?);
@@ -228,7 +228,7 @@ fn take_out(tx: &mut Tx<'_>, ino: Ino) -> Result<Vec<FileId>, StateError> {
 
 /// Shows an id again as it was before it was changed; `false` where only a listing can say how: its name is taken, or it
 /// was not in the directory.
-fn bring_back(tx: &mut Tx<'_>, id: &FileId, now: Millis) -> Result<bool, StateError> {
+pub(super) fn bring_back(tx: &mut Tx<'_>, id: &FileId, now: Millis) -> Result<bool, StateError> {
     tx.sql
         .execute("DELETE FROM hidden WHERE id = ?1", [id.as_str()])?;
     let rows = tx.sql.execute(

@@ -177,10 +177,10 @@ impl Merge<'_, '_> {
         Ok(())
     }
 
-    /// Forgets deleted ids that a complete listing begun at `listed_at` does not show any more.
+    /// Forgets ids that were deleted before `deleted_before` and that a complete listing does not show any more.
     pub fn forget_hidden(
         &mut self,
-        listed_at: Millis,
+        deleted_before: Millis,
         still_listed: &HashSet<FileId>,
     ) -> Result<(), StateError> {
         let gone: Vec<String> = {
@@ -188,7 +188,7 @@ impl Merge<'_, '_> {
                 .tx
                 .sql
                 .prepare_cached("SELECT id FROM hidden WHERE deleted_at < ?1")?;
-            let ids = statement.query_map([listed_at], |row| row.get(0))?;
+            let ids = statement.query_map([deleted_before], |row| row.get(0))?;
             ids.collect::<Result<_, _>>()?
         };
         for id in gone {

@@ -14,7 +14,8 @@ use rusqlite::{OptionalExtension, params};
 use crate::api::FileId;
 
 use super::catalogue::{row_where, taken};
-use super::db::Durability;
+use super::db::{Durability, Tx};
+use super::giving_up::{bring_back, take_out};
 use super::queue::{EntriesGuard, Entry, now};
 use super::rows::{
     Content, deletable_id, drop_records, forget, insert_deletes, insert_save, remember, supersede,
@@ -87,15 +88,17 @@ pub enum PendingBody {
 }
 
 impl State {
-    /// For the first moment after a start: forgets files that were never closed, and says which staged files the outbox
-    /// still needs.
+    /// For the first moment after a start: forgets files that were never closed, gives back what these were to replace,
+    /// and says which staged files the outbox still needs.
     pub fn recover(&self) -> Result<HashSet<String>, StateError> {
         let entries = self.queue.entries();
         self.write("recover", Durability::Relaxed, |tx| {
-            tx.sql.execute(
-                "DELETE FROM files WHERE id IS NULL AND ino NOT IN (SELECT ino FROM outbox WHERE kind = 'save')",
-                [],
-            )?;
+            for ino in never_saved(tx)? {
+                for id in take_out(tx, ino)? {
+                    // Where it can't be shown as it was, the next listing shows it.
+                    bring_back(tx, &id, now())?;
+                }
+            }
             Ok(())
         })?;
         let stages = entries.all().filter_map(|entry| match &entry.record.work {
@@ -301,7 +304,9 @@ impl State {
             tx.touched.push(ino);
             for seq in &waiting {
                 tx.sql.execute(
-                    "UPDATE outbox SET name = ?2, mime_type = ?3, not_before = ?4 WHERE seq = ?1",
+                    // It was not sent yet, whatever was noted when it was about to be: what the service has under the
+                    // new name is something else.
+                    "UPDATE outbox SET name = ?2, mime_type = ?3, not_before = ?4, sent_at = NULL WHERE seq = ?1",
                     params![seq.0, name, mime_type, when.not_before(now)],
                 )?;
             }
@@ -335,6 +340,7 @@ impl State {
                     mime_type.clone_into(sent);
                 }
                 entry.not_before = when.not_before(now);
+                entry.is_noted = false;
             }
         }
         if let Some(held) = held {
@@ -380,6 +386,17 @@ impl State {
     pub fn is_pending(&self, ino: Ino) -> bool {
         self.queue.has_bodies(ino)
     }
+}
+
+/// Inodes that nothing at the service and nothing in the outbox stands behind.
+fn never_saved(tx: &Tx<'_>) -> Result<Vec<Ino>, StateError> {
+    let mut statement = tx.sql.prepare(
+        "SELECT ino FROM (SELECT ino FROM files WHERE id IS NULL \
+         UNION SELECT ino FROM superseded WHERE ino NOT IN (SELECT ino FROM files)) \
+         WHERE ino NOT IN (SELECT ino FROM outbox WHERE kind = 'save')",
+    )?;
+    let inodes = statement.query_map([], |row| row.get::<_, i64>(0).map(|ino| Ino(ino as u64)))?;
+    Ok(inodes.collect::<Result<_, _>>()?)
 }
 
 /// The inode's records that the service cannot have seen.

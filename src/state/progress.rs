@@ -336,15 +336,21 @@ fn succeed(
     insert_deletes(tx, old, &file.filename, doom, now)
 }
 
-/// The record, and those that can't be sent before it is: later ones of its inode and of its name, and what waits
+/// The record, and those that can't be sent before it is: later ones of its inode, others of its name, and what waits
 /// behind these.
 fn behind(entries: &EntriesGuard<'_>, seq: Seq) -> Vec<Seq> {
     let mut waiting = vec![seq];
-    let (mut inodes, mut names) = (HashSet::new(), HashSet::new());
-    for record in entries.all().map(|entry| &entry.record) {
+    let name = entries.get(seq).map(|entry| entry.record.name.as_str());
+    let (mut inodes, mut names) = (HashSet::new(), HashSet::<_>::from_iter(name));
+    for entry in entries.all() {
+        let record = &entry.record;
         let Some(ino) = record.ino() else { continue };
         let name = record.name.as_str();
-        let is_behind = record.seq > seq && (inodes.contains(&ino) || names.contains(name));
+        let is_behind = if record.seq > seq {
+            inodes.contains(&ino) || names.contains(name)
+        } else {
+            record.seq < seq && entry.is_untouched() && names.contains(name)
+        };
         if record.seq == seq || is_behind {
             inodes.insert(ino);
             names.insert(name);

@@ -102,24 +102,33 @@ impl<'a> Rules<'a> {
     }
 
     /// The first record that is due. Records of one inode go out in their order: a later one waits for all earlier ones,
-    /// also for those that failed and wait for their next try. So do records of one name, once the service may have seen
-    /// the earlier one: of two files of one name, only their order tells which is whose.
+    /// also for those that failed and wait for their next try. And a record waits for others of its name that the service
+    /// may have seen: of two files of one name, only their order tells which is whose. A rename can give a record the
+    /// name of a later one, so that what was never sent waits for these too.
     pub(super) fn pick(&self, entries: &Entries, now: Millis) -> Next {
         let mut waiting_inodes = HashSet::new();
-        let mut waiting_names = HashSet::new();
-        let mut earliest: Option<Millis> = None;
+        // Those that may be sent as far as their order goes. Nobody waits for the name of one that waits itself: two
+        // that wait for each other would do so for ever.
+        let mut seen_names = HashSet::new();
+        let mut in_order = Vec::new();
         for (seq, entry) in entries {
-            let is_free = match entry.record.ino() {
+            let is_in_order = match entry.record.ino() {
                 Some(ino) => {
-                    let name = entry.record.name.as_str();
-                    let is_name_free = !waiting_names.contains(name);
-                    if !entry.is_untouched() {
-                        waiting_names.insert(name);
-                    }
-                    waiting_inodes.insert(ino) && is_name_free
+                    let is_first = waiting_inodes.insert(ino);
+                    let is_seen = !entry.is_untouched();
+                    is_first && (!is_seen || seen_names.insert(entry.record.name.as_str()))
                 }
                 None => true,
             };
+            if is_in_order {
+                in_order.push((seq, entry));
+            }
+        }
+        let mut earliest: Option<Millis> = None;
+        for (seq, entry) in in_order {
+            let is_free = entry.record.ino().is_none()
+                || !entry.is_untouched()
+                || !seen_names.contains(entry.record.name.as_str());
             if !is_free || entry.in_flight || entry.on_hold || self.waits_for_room(entry) {
                 continue;
             }
@@ -219,6 +228,26 @@ mod tests {
         assert_eq!(pick(&entries, 10), Next::Do(Seq(2)));
         entries.get_mut(&Seq(1)).unwrap().record.sent_at = Some(5);
         assert_eq!(pick(&entries, 10), Next::WaitUntil(50));
+    }
+
+    /// A rename can give an older record the name of a newer one.
+    #[test]
+    fn what_was_never_sent_waits_for_whatever_of_its_name_may_have_been() {
+        let mut entries = Entries::from([entry(1, Some(7), 0), entry(2, Some(8), 50)]);
+        for entry in entries.values_mut() {
+            entry.record.name = "a".to_owned();
+        }
+        entries.get_mut(&Seq(2)).unwrap().in_flight = true;
+        assert_eq!(pick(&entries, 10), Next::Wait);
+        entries.get_mut(&Seq(2)).unwrap().in_flight = false;
+        assert_eq!(pick(&entries, 10), Next::Do(Seq(1)));
+        entries.get_mut(&Seq(2)).unwrap().record.sent_at = Some(5);
+        assert_eq!(pick(&entries, 10), Next::WaitUntil(50));
+        // Not for one that waits for others itself: two that wait for each other would do so for ever.
+        let (seq, mut first) = entry(0, Some(8), 80);
+        first.record.name = "b".to_owned();
+        entries.insert(seq, first);
+        assert_eq!(pick(&entries, 10), Next::Do(Seq(1)));
     }
 
     #[test]

@@ -293,10 +293,10 @@ impl Store {
     }
 
     /// Brings the copies of an id to the trash that is about to be deleted at the service; `called` is what people know
-    /// it by. Open ones stay readable.
-    pub fn throw_away(&self, id: &FileId, called: &str) -> io::Result<()> {
+    /// it by. Open ones stay readable. Whether there was one to bring.
+    pub fn throw_away(&self, id: &FileId, called: &str) -> io::Result<bool> {
         let Some(trash) = &self.trash else {
-            return Ok(());
+            return Ok(false);
         };
         let name = file_name(id);
         let copy = if self.is_kept(id) {
@@ -304,7 +304,7 @@ impl Store {
         } else if self.cache.contains(&name) {
             self.cache.dir().join(&name)
         } else {
-            return Ok(());
+            return Ok(false);
         };
         trash.take(&copy, &name, called, now())
     }

@@ -40,6 +40,13 @@ struct Thing {
     size: u64,
 }
 
+impl Thing {
+    /// What its name says after the time; an id may have dashes itself.
+    fn id(&self) -> &str {
+        self.name.split_once('-').map_or("", |(_, id)| id)
+    }
+}
+
 impl Trash {
     pub(super) fn open(disk: &Disk, dir: PathBuf, now: i64) -> io::Result<Self> {
         let mut found: Vec<Thing> = names_in(&dir)?
@@ -67,14 +74,15 @@ impl Trash {
         Ok(trash)
     }
 
-    /// Moves a copy in, under the name people know it by.
-    pub(super) fn take(&self, copy: &Path, id: &str, name: &str, now: i64) -> io::Result<()> {
+    /// Moves a copy in, under the name people know it by. Whether there was one.
+    pub(super) fn take(&self, copy: &Path, id: &str, name: &str, now: i64) -> io::Result<bool> {
         let metadata = match fs::metadata(copy) {
             Ok(metadata) => metadata,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),
         };
-        self.put(id, name, metadata.len(), now, |to| self.move_file(copy, to))
+        self.put(id, name, metadata.len(), now, |to| self.move_file(copy, to))?;
+        Ok(true)
     }
 
     /// Has `place` put `size` bytes in, under the name people know them by.
@@ -98,7 +106,13 @@ impl Trash {
                 .mode(0o700)
                 .create(&dir)
         })?;
-        place(&dir.join(name))?;
+        if let Err(error) = place(&dir.join(name)) {
+            // Work that fails is tried again, and each try makes a directory.
+            if let Err(why) = self.remove_dir(&dir) {
+                log::debug!("{} stays in the trash: {why}", thing.name);
+            }
+            return Err(error);
+        }
         let mut things = lock(&self.things);
         things.total += thing.size;
         things.order.push_back(thing);
@@ -110,25 +124,23 @@ impl Trash {
     /// Moves a copy back out, where there is one: its deletion was refused, or it was none. Whether there was.
     pub(super) fn give_back(&self, id: &str, copy: &Path) -> io::Result<bool> {
         let mut things = lock(&self.things);
-        let suffix = format!("-{id}");
-        let Some(at) = things
-            .order
-            .iter()
-            .rposition(|thing| thing.name.ends_with(&suffix))
-        else {
+        let Some(at) = things.order.iter().rposition(|thing| thing.id() == id) else {
             return Ok(false);
         };
-        let Some(thing) = things.order.remove(at) else {
-            return Ok(false);
-        };
-        things.total -= thing.size;
-        let dir = self.dir.join(&thing.name);
+        let dir = self.dir.join(&things.order[at].name);
         for name in names_in(&dir)? {
             self.move_file(&dir.join(name), copy)?;
         }
-        self.disk
-            .step(Step::Remove(&dir), || fs::remove_dir(&dir))?;
+        // Until here it can be asked for again.
+        if let Some(thing) = things.order.remove(at) {
+            things.total -= thing.size;
+        }
+        self.remove_dir(&dir)?;
         Ok(true)
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        self.disk.step(Step::Remove(dir), || fs::remove_dir(dir))
     }
 
     fn purge(&self, now: i64) {
@@ -214,5 +226,37 @@ mod tests {
         trash.give_back("file_1", &path).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"one");
         assert_eq!(lock(&trash.things).total, 0);
+    }
+
+    #[test]
+    fn what_can_not_be_given_back_now_is_given_back_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = copy(dir.path(), "one");
+        let trash = trash(5, dir.path());
+        trash.take(&path, "file_1", "a", 5).unwrap();
+        let nowhere = dir.path().join("missing/one");
+        trash.give_back("file_1", &nowhere).unwrap_err();
+        assert!(trash.give_back("file_1", &path).unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        assert_eq!(lock(&trash.things).total, 0);
+    }
+
+    #[test]
+    fn an_id_that_ends_like_another_one_is_not_taken_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = copy(dir.path(), "one");
+        let trash = trash(5, dir.path());
+        trash.take(&path, "file-1", "a", 5).unwrap();
+        assert!(!trash.give_back("1", &path).unwrap());
+        assert!(trash.give_back("file-1", &path).unwrap());
+    }
+
+    #[test]
+    fn what_can_not_be_put_in_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let trash = trash(5, dir.path());
+        let full = |_: &Path| Err(io::ErrorKind::StorageFull.into());
+        trash.put("file_1", "a", 3, 5, full).unwrap_err();
+        assert_eq!(names_in(&dir.path().join("trash")).unwrap(), [""; 0]);
     }
 }

@@ -18,6 +18,10 @@ use super::naming::{Seen, merge_file};
 /// once is promised nowhere.
 pub(super) const OWN_GRACE_MS: Millis = 60_000;
 
+/// A deleted id stays hidden for so long at least, whatever listings say: another one that is under way may hold a page
+/// that was read before.
+const HIDDEN_FOR_MS: Millis = 60_000;
+
 /// Up to so many names may vanish on the word of one complete listing, or a tenth of all where that is more.
 const TRUSTED_LOSSES: usize = 20;
 
@@ -151,8 +155,9 @@ impl<'a> Listing<'a> {
             if let Some(complete) = &complete {
                 self.retire_vanished(&complete.missing)?;
             }
-            self.state
-                .merge(|merge| merge.forget_hidden(self.began, &self.still_hidden))?;
+            self.state.merge(|merge| {
+                merge.forget_hidden(self.began - HIDDEN_FOR_MS, &self.still_hidden)
+            })?;
             self.state.set_fact(COMPLETE_AT, &self.began.to_string())?;
             if !self.is_ordered {
                 log::warn!(

@@ -8,6 +8,7 @@ mod look;
 mod pause;
 
 use std::io::{self, Cursor, Read};
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -101,6 +102,17 @@ struct Save<'a> {
     body: &'a Body,
 }
 
+/// What became of bytes that were to be brought here before they are deleted at the service.
+#[derive(Debug, PartialEq, Eq)]
+enum Rescue {
+    /// There is nothing to bring, or nowhere to.
+    NotNeeded,
+    /// They are here.
+    Here,
+    /// They can't be had.
+    Impossible,
+}
+
 /// Why a piece of work did not get done.
 enum Failure {
     Api(ApiError),
@@ -150,7 +162,7 @@ impl Worker {
             let spawned = thread::Builder::new().name("afs-worker".into()).spawn({
                 let record = record.clone();
                 move || {
-                    worker.work(&record);
+                    worker.survive(&record);
                     free.free();
                 }
             });
@@ -162,6 +174,19 @@ impl Worker {
                     &ApiError::local(Call::Upload, ErrorKind::Unreachable, why),
                 );
             }
+        }
+    }
+
+    /// Works so that a panic is one more way to fail: a record that nobody lets go of would hang its closers, and keep its
+    /// inode's later content from the service.
+    fn survive(&self, record: &Record) {
+        let worked = panic::catch_unwind(AssertUnwindSafe(|| self.work(record)));
+        if worked.is_err() {
+            let why = "the thread that sent it ended in the middle, by a mistake in afs";
+            self.failed(
+                record,
+                &ApiError::local(Call::Upload, ErrorKind::Interrupted, why),
+            );
         }
     }
 
@@ -331,15 +356,24 @@ impl Worker {
     }
 
     fn delete(&self, record: &Record, id: &FileId, doom: Doom) -> Result<(), Failure> {
-        if doom == Doom::Replaced && !self.rescue(record, id)? {
+        let rescue = if doom == Doom::Replaced {
+            self.rescue(record, id)?
+        } else {
+            Rescue::NotNeeded
+        };
+        if rescue == Rescue::Impossible {
             return Ok(self.state.give_up_delete(record.seq, id)?);
         }
         // What is deleted at the service is deleted for ever; what is here of it stays for a while. The bytes of a
         // renamed file live on under its new id.
         if doom != Doom::Renamed {
-            self.store
-                .throw_away(id, &names::directory_name(&record.name))
-                .map_err(|error| disk(Call::Delete, &error))?;
+            let called = names::directory_name(&record.name);
+            let thrown = self.store.throw_away(id, &called);
+            let is_in_trash = thrown.map_err(|error| disk(Call::Delete, &error))?;
+            if rescue == Rescue::Here && !is_in_trash {
+                let why = "what was fetched of it for the trash is gone again";
+                return Err(ApiError::local(Call::Delete, ErrorKind::Unavailable, why).into());
+            }
         }
         match self.api.delete(id) {
             Ok(()) => {}
@@ -364,24 +398,26 @@ impl Worker {
     }
 
     /// Brings the bytes of a tool's file here that an upload has taken the place of, so that they can go to the trash: no
-    /// tool makes them again. Whether the file may be deleted then; a large one stays at the service instead.
-    fn rescue(&self, record: &Record, id: &FileId) -> Result<bool, Failure> {
+    /// tool makes them again. A large one stays at the service instead.
+    fn rescue(&self, record: &Record, id: &FileId) -> Result<Rescue, Failure> {
         let name = &record.name;
         let Some((size, true)) = self.state.former(id)? else {
-            return Ok(true);
+            return Ok(Rescue::NotNeeded);
         };
-        if self.store.has_trash() && !self.store.has(id) && size > 0 {
+        let mut rescue = Rescue::NotNeeded;
+        // A cached copy may be gone or damaged without our knowing: fetching looks.
+        if self.store.has_trash() && !self.store.is_kept(id) && size > 0 {
             if size > RESCUED {
                 log::warn!(
                     "{name} was made by a tool and is replaced; the original ({id}) is too large for the trash, so it \
                      stays at the service, under a name with a suffix"
                 );
-                return Ok(false);
+                return Ok(Rescue::Impossible);
             }
             let (api, wanted) = (Arc::clone(&self.api), id.clone());
             let download = move || api.download(&wanted);
             match self.store.fetch(id, size, download, &|| false) {
-                Ok(_) => {}
+                Ok(_) => rescue = Rescue::Here,
                 Err(FetchError::Api(error)) if error.kind == ErrorKind::NotFound => {}
                 Err(FetchError::Api(error)) if error.is_transient() => return Err(error.into()),
                 Err(error @ (FetchError::Cut(_) | FetchError::Disk(_))) => {
@@ -393,14 +429,14 @@ impl Worker {
                         "{name} was made by a tool and is replaced; the original ({id}) can't be had for the trash, so \
                          it stays at the service, under a name with a suffix: {error}"
                     );
-                    return Ok(false);
+                    return Ok(Rescue::Impossible);
                 }
             }
         }
         log::warn!(
             "{name} was made by a tool and is replaced by an upload: the original ({id}) is removed at the service"
         );
-        Ok(true)
+        Ok(rescue)
     }
 
     fn failed(&self, record: &Record, error: &ApiError) {

@@ -142,6 +142,24 @@ fn the_bytes_of_an_output_that_is_overwritten_are_in_the_trash() {
     }
 }
 
+/// Anybody may clean ~/.cache: that a copy was there says nothing.
+#[test]
+fn an_output_whose_cached_copy_is_gone_is_fetched_for_the_trash() {
+    let world = World::new();
+    world.output("chart.svg", b"<svg/>");
+    let mount = world.mount();
+    assert_eq!(mount.sh("cat chart.svg"), "<svg/>");
+    for workspace in directories(&world.dir.path().join("cache")) {
+        for file in fs::read_dir(workspace).unwrap() {
+            fs::remove_file(file.unwrap().path()).unwrap();
+        }
+    }
+    mount.sh("echo mine > new; mv new chart.svg");
+    eventually("it is replaced", || world.calls().delete == 2);
+    assert_eq!(world.calls().content, 2);
+    assert_eq!(trashed(&world), expected(&[("chart.svg", b"<svg/>")]));
+}
+
 #[test]
 fn an_output_too_large_for_the_trash_stays_at_the_service_under_a_suffixed_name() {
     let world = World::new();
@@ -175,6 +193,26 @@ fn with_replaced_keep_no_version_is_deleted() {
     assert_eq!(world.all_stored("a.md").len(), 3);
     let suffixed = format!("a~{}.md", &first[first.len() - 8..]);
     assert_eq!(mount.sh(&format!("cat a.md {suffixed}")), "three\none\n");
+}
+
+/// A version that stays at the service looks like the file of a save whose answer was lost: name, size and time fit.
+#[test]
+fn with_replaced_keep_a_version_before_is_not_taken_for_a_lost_one() {
+    let world = World::new();
+    let mount = world.mount_with(&["--replaced", "keep"]);
+    world.emulator.set_faults(vec![FaultRule {
+        call: Some(LoggedCall::Upload),
+        nth: Some(3),
+        ..FaultRule::new(FaultAction::DropAnswer)
+    }]);
+    mount.sh("for n in 1 2 3; do echo version $n > a.md; done");
+    let mut stored: Vec<_> = world
+        .all_stored("a.md")
+        .iter()
+        .map(|file| world.emulator.content(&file.id).unwrap().unwrap())
+        .collect();
+    stored.sort();
+    assert_eq!(stored, [b"version 1\n", b"version 2\n", b"version 3\n"]);
 }
 
 /// Ids are what people paste into prompts, and every save changes them.
