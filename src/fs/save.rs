@@ -101,10 +101,13 @@ impl WorkspaceFs {
     }
 
     /// A new file that is empty is durable here from its first close on. That an existing one was emptied is no promise
-    /// yet: whoever dies between truncating and writing leaves the version before.
+    /// yet: whoever dies between truncating and writing leaves the version before, also where that is only in the
+    /// outbox.
     fn flush_empty(&self, node: &Node) -> Result<(), FsError> {
         match self.state.row(node.ino)? {
-            Some(row) if row.id.is_none() => self.seal_on_hold(node),
+            Some(row) if row.id.is_none() && !self.state.is_pending(node.ino) => {
+                self.seal_on_hold(node)
+            }
             _ => Ok(()),
         }
     }
