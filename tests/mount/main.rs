@@ -17,6 +17,7 @@ mod hung;
 mod keep_limit;
 mod killed;
 mod life;
+mod model;
 mod names;
 mod provisional;
 mod quota;
