@@ -189,6 +189,20 @@ impl WorkspaceFs {
         row.downloadable
             || row.id.as_ref().is_some_and(|id| self.store.has(id))
             || self.state.is_pending(row.ino)
+            // Of what others uploaded nothing is kept, and a listing may have thousands of those.
+            || row.own && self.has_bytes(row).unwrap_or(false)
+    }
+
+    /// Whether the file's bytes are here for good: to be sent, or kept.
+    pub(super) fn has_bytes(&self, row: &Row) -> Result<bool, FsError> {
+        let is_kept = |row: &Row| row.id.as_ref().is_some_and(|id| self.store.is_kept(id));
+        if self.state.is_pending(row.ino) || is_kept(row) {
+            return Ok(true);
+        }
+        // What was pending may have been confirmed since the caller's row was read, and the copy under the old id be gone
+        // by now.
+        let now = self.state.row(row.ino)?;
+        Ok(now.is_some_and(|now| is_kept(&now)))
     }
 
     fn file_attr(&self, ino: Ino, is_readable: bool) -> Attr {

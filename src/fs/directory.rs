@@ -212,10 +212,7 @@ impl WorkspaceFs {
 
     /// Whether the file can be put at the service under another name: its bytes must be here.
     fn must_be_renamable(&self, row: &Row) -> Result<(), FsError> {
-        let Some(id) = &row.id else {
-            return Ok(());
-        };
-        if self.state.is_pending(row.ino) || self.store.is_kept(id) {
+        if row.id.is_none() || self.has_bytes(row)? {
             return Ok(());
         }
         let name = row.name.as_deref().unwrap_or_default();

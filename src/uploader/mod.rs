@@ -37,6 +37,14 @@ pub struct Conduct {
     pub patience: Duration,
     /// Whether what is replaced stays at the service.
     pub keeps_replaced: bool,
+    /// What pauses between tries are multiplied with, of 0..1: [`by_chance`], or none for who has no time.
+    pub jitter: fn() -> f64,
+}
+
+/// Chance: clients that failed together must not come back together.
+#[must_use]
+pub fn by_chance() -> f64 {
+    SystemPace::new().random()
 }
 
 /// Starts the workers; they end when the outbox stops ([`State::stop`]).
@@ -449,7 +457,7 @@ impl Worker {
             record.tries,
             waited,
             self.conduct.patience,
-            SystemPace::new().random(),
+            (self.conduct.jitter)(),
         );
         let pause = next.pause.as_millis() as Millis;
         log::warn!(

@@ -487,6 +487,14 @@ pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// A number from the environment, for the scripts that ask for more.
+pub(crate) fn asked<T: std::str::FromStr>(variable: &str, otherwise: T) -> T {
+    std::env::var(variable).map_or(otherwise, |text| {
+        let number = text.parse().ok();
+        number.unwrap_or_else(|| panic!("{variable} is no number: {text}"))
+    })
+}
+
 /// Runs `act` on a thread of its own and fails when it is not done within `limit`: a hung mount must fail a test, not
 /// hang it.
 pub(crate) fn within<T: Send + 'static>(

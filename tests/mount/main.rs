@@ -18,6 +18,7 @@ mod hung;
 mod keep_limit;
 mod killed;
 mod life;
+mod model;
 mod names;
 mod odd_client;
 mod provisional;

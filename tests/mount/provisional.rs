@@ -2,7 +2,7 @@
 //! under the name it gets. What programs do with such files costs one upload.
 
 use super::harness::{Calls, World, eventually};
-use super::surface::{On, calls_by_the_end, on_both};
+use super::surface::{NEW, On, calls_by_the_end, on_both};
 
 const ONE_UPLOAD: Calls = Calls {
     upload: 1,
@@ -21,6 +21,7 @@ on_both! {
     a_temporary_file_that_is_removed_again_is_no_request
     a_provisional_name_that_lasts_is_sent_once_with_the_newest_content
     what_waits_under_a_provisional_name_survives_a_kill
+    what_waits_and_is_emptied_is_not_lost_before_its_last_close
     a_file_renamed_to_a_provisional_name_waits_and_goes_out_under_its_last_name
     an_empty_file_that_is_renamed_still_waits_for_its_content
     the_old_file_moved_aside_during_a_save_is_never_uploaded
@@ -107,6 +108,23 @@ fn what_waits_under_a_provisional_name_survives_a_kill(on: On) {
     // An unmount waits for no quiet time.
     assert_eq!(calls_by_the_end(&world, fs), ONE_UPLOAD);
     assert_eq!(world.stored_bytes("a.tmp"), b"text");
+}
+
+/// Found by random operations (`model`): a shell's `> f` closes a duplicate of the emptied file, and that took the place
+/// of content that was acknowledged and not sent yet. Whoever died then had neither the old content nor the new one.
+fn what_waits_and_is_emptied_is_not_lost_before_its_last_close(on: On) {
+    let world = World::new();
+    let fs = on.start(&world);
+    fs.put("f.part", b"acknowledged").unwrap();
+    let fd = fs.open("f.part", NEW).unwrap();
+    fs.close_dup(fd).unwrap();
+    assert_eq!(fs.stat("f.part").unwrap().size, 0);
+    fs.kill();
+    let fs = on.start(&world);
+    assert_eq!(fs.get("f.part").unwrap(), b"acknowledged");
+    fs.end();
+    assert_eq!(world.stored_bytes("f.part"), b"acknowledged");
+    assert_eq!(world.calls().but_lists(), ONE_UPLOAD);
 }
 
 fn a_file_renamed_to_a_provisional_name_waits_and_goes_out_under_its_last_name(on: On) {

@@ -21,7 +21,7 @@ use afs::mount::table::MountTable;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::harness::{Dead, KEY, Mount, World, eventually, start};
+use super::harness::{Dead, KEY, Mount, World, asked, eventually, start};
 use model::{Files, Model, Outcome, Step, Steps};
 use plan::{Operation, Random, Version};
 
@@ -78,14 +78,6 @@ impl Tally {
         self.in_flight += other.in_flight;
         self.slowest_remount = self.slowest_remount.max(other.slowest_remount);
     }
-}
-
-/// A number from the environment, for `scripts/crash-test`.
-fn asked<T: std::str::FromStr>(variable: &str, otherwise: T) -> T {
-    std::env::var(variable).map_or(otherwise, |text| {
-        let number = text.parse().ok();
-        number.unwrap_or_else(|| panic!("{variable} is no number: {text}"))
-    })
 }
 
 #[test]

@@ -67,7 +67,7 @@ impl Service {
 }
 
 /// The service as a process has it that can end: afterwards it asks for nothing.
-struct Mortal {
+pub(crate) struct Mortal {
     api: Arc<dyn FilesApi>,
     script: Arc<Script>,
     under_way: Mutex<usize>,
@@ -75,6 +75,15 @@ struct Mortal {
 }
 
 impl Mortal {
+    pub(crate) fn new(api: Arc<dyn FilesApi>, script: Arc<Script>) -> Self {
+        Self {
+            api,
+            script,
+            under_way: Mutex::new(0),
+            ended: Condvar::new(),
+        }
+    }
+
     fn call<T>(
         &self,
         call: Call,
@@ -92,7 +101,7 @@ impl Mortal {
     }
 
     /// Waits until nothing it asked for can come to anything any more.
-    fn wait(&self) {
+    pub(crate) fn wait(&self) {
         let under_way = self.under_way.lock().unwrap();
         drop(self.ended.wait_while(under_way, |count| *count > 0));
     }
@@ -232,12 +241,8 @@ impl<'a> Run<'a> {
     fn live(&self, service: Service, plan: Option<(Point, Trouble)>) -> (Arc<Script>, Progress) {
         let (state, remains) = (self.path("state"), self.path("remains"));
         let script = Arc::new(Script::new(plan, &state, &remains));
-        let api = Arc::new(Mortal {
-            api: Ground::client(self.world),
-            script: Arc::clone(&script),
-            under_way: Mutex::new(0),
-            ended: Condvar::new(),
-        });
+        let client = Ground::client(self.world);
+        let api = Arc::new(Mortal::new(client, Arc::clone(&script)));
         self.world.emulator.set_faults(service.rules());
         let disk = Disk::watched(Arc::clone(&script) as _);
         let ground = self.ground(Arc::clone(&api) as _, disk, &state);

@@ -53,6 +53,29 @@ pub(super) struct Image {
 }
 
 impl Image {
+    /// A disk on which everything in the directory `state` is durable: an earlier life's work.
+    pub(super) fn of(state: &Path) -> Self {
+        let mut image = Self {
+            log: fs::metadata(state.join(LOG)).map_or(0, |found| found.len()),
+            ..Self::default()
+        };
+        image.take_in(state);
+        image.current = image.durable.clone();
+        image
+    }
+
+    fn take_in(&mut self, dir: &Path) {
+        for entry in fs::read_dir(dir).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                self.take_in(&path);
+            } else if !is_of_database(&path) {
+                let content = Arc::new(Mutex::new(fs::read(&path).unwrap()));
+                self.durable.insert(path, content);
+            }
+        }
+    }
+
     /// A step was taken.
     pub(super) fn note(&mut self, step: &Step<'_>, state: &Path) {
         match *step {
@@ -124,6 +147,12 @@ impl Image {
 
 const DATABASE: &str = "state.db";
 const LOG: &str = "state.db-wal";
+
+/// Whether a file is the database's, which syncs its own.
+fn is_of_database(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with(DATABASE))
+}
 
 /// Copies a directory as it is, but for what `SQLite` shares between processes that live.
 pub(super) fn copy_all(from: &Path, to: &Path) {

@@ -3,9 +3,9 @@
 //! These run on the file system in this process, over a watched disk (`watch`) and a real emulator: `scenario` is what is
 //! done, and the model it is compared with.
 
-mod crash;
+pub(crate) mod crash;
 mod faults;
 mod full;
 mod image;
-mod scenario;
-mod watch;
+pub(crate) mod scenario;
+pub(crate) mod watch;

@@ -27,10 +27,10 @@ pub(super) enum Act {
 }
 
 /// Large enough to be staged while it is written.
-pub(super) const LARGE: usize = 1024 * 1024 + 1;
+pub(crate) const LARGE: usize = 1024 * 1024 + 1;
 
 /// Too large for a record, small enough for memory.
-pub(super) const MEDIUM: usize = 64 * 1024 + 1;
+pub(crate) const MEDIUM: usize = 64 * 1024 + 1;
 
 /// Every kind of change, on every kind of content.
 pub(super) fn scenario() -> Vec<Act> {

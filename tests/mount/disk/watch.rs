@@ -12,14 +12,14 @@ use super::image::Image;
 /// A step, told apart from the others of its kind by its number among them: threads may change the order of all
 /// steps, hardly the order of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Point {
-    pub(super) step: String,
-    pub(super) nth: usize,
+pub(crate) struct Point {
+    pub(crate) step: String,
+    pub(crate) nth: usize,
 }
 
 /// What is lost when everything ends at a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum End {
     /// The process: what it has told the system is there.
     Process,
     /// The power: what was not synced is gone.
@@ -28,7 +28,7 @@ pub(super) enum End {
 
 /// What happens at the point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(crate) enum Trouble {
     /// This step fails, the next ones don't.
     Once(i32),
     /// This step fails, and so do all that follow until the disk is mended.
@@ -54,6 +54,8 @@ struct Seen {
     is_over: bool,
     /// Whether what is left has been put aside.
     has_remains: bool,
+    /// After so many more steps everything ends.
+    fuse: Option<(usize, End)>,
     /// Steps that are being taken.
     under_way: usize,
     image: Image,
@@ -61,7 +63,7 @@ struct Seen {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Script {
+pub(crate) struct Script {
     plan: Option<(Point, Trouble)>,
     remains: Remains,
     seen: Mutex<Seen>,
@@ -70,14 +72,17 @@ pub(super) struct Script {
 
 impl Script {
     /// A watch over `state`; should everything end, what remains of it is put into the directory `into`.
-    pub(super) fn new(plan: Option<(Point, Trouble)>, state: &Path, into: &Path) -> Self {
+    pub(crate) fn new(plan: Option<(Point, Trouble)>, state: &Path, into: &Path) -> Self {
         Self {
             plan,
             remains: Remains {
                 state: state.to_owned(),
                 into: into.to_owned(),
             },
-            seen: Mutex::default(),
+            seen: Mutex::new(Seen {
+                image: Image::of(state),
+                ..Seen::default()
+            }),
             step_ended: Condvar::new(),
         }
     }
@@ -93,15 +98,33 @@ impl Script {
     }
 
     /// Whether everything has ended.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.seen.lock().unwrap().is_over
     }
 
     /// Waits until what an end has left is there to be looked at.
-    pub(super) fn wait_for_remains(&self) {
+    pub(crate) fn wait_for_remains(&self) {
         let seen = self.seen.lock().unwrap();
         let is_coming = |seen: &mut Seen| seen.is_over && !seen.has_remains;
         drop(self.step_ended.wait_while(seen, is_coming));
+    }
+
+    /// Lets everything end before the step that follows the next `steps`.
+    pub(crate) fn end_after(&self, steps: usize, end: End) {
+        self.seen.lock().unwrap().fuse = Some((steps, end));
+    }
+
+    /// Everything goes on, unless it has ended.
+    pub(crate) fn go_on(&self) {
+        self.seen.lock().unwrap().fuse = None;
+    }
+
+    /// Ends everything now.
+    pub(crate) fn end_now(&self, end: End) {
+        let seen = self.seen.lock().unwrap();
+        if !seen.is_over {
+            self.end(seen, end);
+        }
     }
 
     /// The disk works again.
@@ -131,6 +154,16 @@ impl Script {
     }
 }
 
+/// One step less until the end; the end, where it has come.
+fn burn(fuse: &mut Option<(usize, End)>) -> Option<Trouble> {
+    let (left, end) = fuse.as_mut()?;
+    let Some(fewer) = left.checked_sub(1) else {
+        return Some(Trouble::End(*end));
+    };
+    *left = fewer;
+    None
+}
+
 impl Watch for Script {
     fn before(&self, step: &Step<'_>) -> io::Result<()> {
         let mut seen = self.seen.lock().unwrap();
@@ -144,7 +177,7 @@ impl Watch for Script {
             nth: *nth,
             step: name,
         };
-        let trouble = self.trouble_at(&point);
+        let trouble = self.trouble_at(&point).or_else(|| burn(&mut seen.fuse));
         seen.points.push(point);
         seen.has_struck |= trouble.is_some();
         match trouble {

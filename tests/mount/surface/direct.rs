@@ -6,7 +6,7 @@ use std::error::Error;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use afs::api::{ApiKey, FilesApi, HttpClient, HttpConfig};
 use afs::disk::Disk;
@@ -17,7 +17,7 @@ use afs::fs::{
 use afs::state::{Ino, State};
 use afs::store::{Limits, Store};
 use afs::sync::Refresher;
-use afs::uploader::{self, Conduct};
+use afs::uploader;
 
 use super::{Answer, Fd, Setup, Stat, Surface};
 use crate::harness::{KEY, PATIENCE, World, eventually};
@@ -112,11 +112,7 @@ impl Direct {
             state.coalesce_saves(pace);
         }
         if !setup.read_only {
-            let conduct = Conduct {
-                patience: Duration::from_secs(60),
-                keeps_replaced: false,
-            };
-            uploader::start(&api, &state, &store, conduct)?;
+            uploader::start(&api, &state, &store, setup.conduct)?;
         }
         let fs = WorkspaceFs::new(
             api,

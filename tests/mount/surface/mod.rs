@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use afs::config::WRITE_BACK_PACE;
 use afs::fs::Dropped;
+use afs::uploader::{self, Conduct};
 pub(crate) use direct::{Direct, Ground};
 use mounted::Mounted;
 pub(crate) use mounted::read_names;
@@ -95,6 +96,8 @@ pub(crate) struct Setup {
     pub(crate) keep_limit: Option<u64>,
     /// Whether closes return before uploads; the pace of one name, which a mount takes for [`WRITE_BACK_PACE`].
     pub(crate) write_back: Option<Duration>,
+    /// How what is pending is sent. A mount has its own.
+    pub(crate) conduct: Conduct,
 }
 
 impl Default for Setup {
@@ -108,6 +111,11 @@ impl Default for Setup {
             min_free: None,
             keep_limit: None,
             write_back: None,
+            conduct: Conduct {
+                patience: Duration::from_secs(60),
+                keeps_replaced: false,
+                jitter: uploader::by_chance,
+            },
         }
     }
 }
