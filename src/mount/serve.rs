@@ -207,6 +207,7 @@ fn mount(
             Conduct {
                 patience: settings.no_progress,
                 keeps_replaced: settings.keeps_replaced,
+                settles: uploader::SETTLES,
             },
         )
         .map_err(MountError::System)?;

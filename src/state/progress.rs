@@ -45,6 +45,13 @@ impl State {
         self.queue.pace(interval);
     }
 
+    /// A try whose answer was lost may have its effect so long after its end, or where that is not known, after its
+    /// beginning: only then is looked for it, and sent again. For the moment before the workers begin.
+    pub fn let_settle(&self, settles: Duration) {
+        let settles = Millis::try_from(settles.as_millis()).unwrap_or(Millis::MAX / 2);
+        self.queue.let_settle(settles);
+    }
+
     /// Ends all waiting of workers.
     pub fn stop(&self) {
         self.queue.stop();
@@ -194,6 +201,9 @@ impl State {
                 entry.record.sent_at = entry.record.sent_at.or(entry.record.tried_at);
             }
             entry.last_error = Some(error.to_string());
+        }
+        if error.may_be_under_way() {
+            entries.unsettle(seq, now());
         }
         if report {
             // What waits for its turn behind this one waits as long; its closers are told as well.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::api::{ApiError, FileId};
 
 use super::record::{Body, Class, Record, Seq, Ticket, Work};
-use super::schedule::{Entries, Next, Pacing, Rules, probe};
+use super::schedule::{Entries, Next, Pacing, Rules, probe, settles_at};
 use super::{Ino, Millis, When, lock};
 
 /// A record and what only this process knows of it.
@@ -19,6 +19,8 @@ pub(super) struct Entry {
     pub(super) stands_for: Seq,
     pub(super) on_hold: bool,
     pub(super) not_before: Millis,
+    /// When a look tells what became of its last try.
+    pub(super) settles_at: Millis,
     /// Somebody asked for it to be sent now, whatever the pace.
     pub(super) is_urgent: bool,
     /// The service had no room for it.
@@ -90,6 +92,8 @@ struct Inner {
     pacing: Pacing,
     /// How many deletions have made room at the service.
     room: u64,
+    /// How long after a try whose answer was lost its effect may come.
+    settles: Millis,
     stopped: bool,
 }
 
@@ -279,6 +283,15 @@ impl Queue {
         }
     }
 
+    pub(super) fn let_settle(&self, settles: Millis) {
+        let mut inner = lock(&self.inner);
+        inner.settles = settles;
+        let now = now();
+        for entry in inner.saves.values_mut() {
+            entry.settles_at = settles_at(entry.record.sent_at, now, settles);
+        }
+    }
+
     pub(super) fn pace(&self, interval: Millis) {
         lock(&self.inner).pacing = Pacing::every(interval);
     }
@@ -339,6 +352,14 @@ impl EntriesGuard<'_> {
     /// The records of an inode, in their order.
     pub(super) fn of_inode(&self, ino: Ino) -> Vec<Seq> {
         self.inner.of_inode.get(&ino).cloned().unwrap_or_default()
+    }
+
+    /// The record's last try may have its effect yet.
+    pub(super) fn unsettle(&mut self, seq: Seq, now: Millis) {
+        let settles = self.inner.settles;
+        if let Some(entry) = self.get_mut(seq) {
+            entry.settles_at = now + settles;
+        }
     }
 
     /// The inode's records that newer content of it replaces: neither the service knows of them nor anybody in close(2).

@@ -54,6 +54,7 @@ pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<Entry>> {
                 Some(_) => 0,
                 None => row.get(9)?,
             },
+            settles_at: 0,
             is_urgent: false,
             // So may the reason be why there was no room.
             wants_room: false,
@@ -385,6 +386,7 @@ pub(super) fn new_entry(tx: &Tx<'_>, work: Work, name: &str, when: When, now: Mi
         },
         on_hold: when == When::OnHold,
         not_before: when.not_before(now),
+        settles_at: 0,
         is_urgent: false,
         wants_room: false,
         room: 0,

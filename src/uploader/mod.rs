@@ -37,7 +37,14 @@ pub struct Conduct {
     pub patience: Duration,
     /// Whether what is replaced stays at the service.
     pub keeps_replaced: bool,
+    /// How long after a try whose answer was lost is looked for what it did; usually [`SETTLES`].
+    pub settles: Duration,
 }
+
+/// A service can store a file after the connection that brought it is gone: a look at once would not find it, and the
+/// second upload would be a second file. A few seconds are longer than a service is at a request that it has, and
+/// shorter than people notice where an answer is lost.
+pub const SETTLES: Duration = Duration::from_secs(3);
 
 /// Starts the workers; they end when the outbox stops ([`State::stop`]).
 pub fn start(
@@ -46,6 +53,7 @@ pub fn start(
     store: &Arc<Store>,
     conduct: Conduct,
 ) -> io::Result<()> {
+    state.let_settle(conduct.settles);
     for (class, name) in [
         (Class::Saves, "afs-uploads"),
         (Class::Deletes, "afs-deletes"),

@@ -112,6 +112,7 @@ impl Direct {
             let conduct = Conduct {
                 patience: Duration::from_secs(60),
                 keeps_replaced: false,
+                settles: setup.settles,
             };
             uploader::start(&api, &state, &store, conduct)?;
         }

@@ -95,6 +95,8 @@ pub(crate) struct Setup {
     pub(crate) keep_limit: Option<u64>,
     /// Whether closes return before uploads; the pace of one name, which a mount takes for [`WRITE_BACK_PACE`].
     pub(crate) write_back: Option<Duration>,
+    /// How long lost answers settle; a mount takes its own time. The emulator does nothing late.
+    pub(crate) settles: Duration,
 }
 
 impl Default for Setup {
@@ -108,6 +110,7 @@ impl Default for Setup {
             min_free: None,
             keep_limit: None,
             write_back: None,
+            settles: Duration::ZERO,
         }
     }
 }
