@@ -9,7 +9,8 @@ use crate::api::{ApiError, ErrorKind, FileId, FileMetadata};
 
 use super::catalogue::row_where;
 use super::db::{Durability, Tx};
-use super::queue::{EntriesGuard, Entry, now};
+use super::entry::Entry;
+use super::queue::{EntriesGuard, now};
 use super::rows::{
     adopt, drop_records, forget, forget_former, insert_deletes, remember_confirmed,
     remember_successor, supersede_id, take_superseded, unhide,

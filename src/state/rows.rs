@@ -6,7 +6,8 @@ use crate::api::{FileId, FileMetadata};
 
 use super::catalogue::row_where;
 use super::db::Tx;
-use super::queue::{EntriesGuard, Entry};
+use super::entry::Entry;
+use super::queue::EntriesGuard;
 use super::{
     Body, Cleanup, Confirmed, Digest, Doom, Ino, Millis, Record, Row, Seq, StateError, Ticket,
     When, Work,

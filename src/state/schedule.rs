@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::queue::Entry;
+use super::entry::Entry;
 use super::{Millis, Seq, When};
 
 pub(super) type Entries = BTreeMap<Seq, Entry>;
