@@ -141,6 +141,30 @@ impl ApiError {
             | ErrorKind::Unreachable => false,
         }
     }
+
+    /// Whether the service may be at it still, for nobody has answered for it: what was asked can then take effect after
+    /// a look that has not found it.
+    #[must_use]
+    pub fn may_be_under_way(&self) -> bool {
+        match self.kind {
+            ErrorKind::Unavailable | ErrorKind::Interrupted | ErrorKind::Nonsense => {
+                // Of the answers, those of somebody on the way who has not waited for the end.
+                matches!(self.status, None | Some(408 | 502 | 504))
+            }
+            ErrorKind::Body
+            | ErrorKind::Disk
+            | ErrorKind::DiskFull
+            | ErrorKind::Unauthorized
+            | ErrorKind::Forbidden
+            | ErrorKind::NotFound
+            | ErrorKind::NotDownloadable
+            | ErrorKind::StorageFull
+            | ErrorKind::TooLarge
+            | ErrorKind::Refused
+            | ErrorKind::RateLimited
+            | ErrorKind::Unreachable => false,
+        }
+    }
 }
 
 impl fmt::Display for ApiError {

@@ -208,6 +208,7 @@ fn mount(
                 patience: settings.no_progress,
                 keeps_replaced: settings.keeps_replaced,
                 jitter: uploader::by_chance,
+                settles: uploader::SETTLES,
             },
         )
         .map_err(MountError::System)?;

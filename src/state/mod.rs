@@ -11,6 +11,7 @@
 mod catalogue;
 mod db;
 mod digest;
+mod entry;
 mod former;
 mod giving_up;
 mod merge;

@@ -15,8 +15,9 @@ use crate::api::FileId;
 
 use super::catalogue::{row_where, taken};
 use super::db::{Durability, Tx};
+use super::entry::Entry;
 use super::giving_up::{bring_back, take_out};
-use super::queue::{EntriesGuard, Entry, now};
+use super::queue::{EntriesGuard, now};
 use super::rows::{
     Content, deletable_id, drop_records, forget, insert_deletes, insert_save, remember, supersede,
     supersede_moved, take_superseded,

@@ -9,7 +9,8 @@ use crate::api::{ApiError, ErrorKind, FileId, FileMetadata};
 
 use super::catalogue::row_where;
 use super::db::{Durability, Tx};
-use super::queue::{EntriesGuard, Entry, now};
+use super::entry::Entry;
+use super::queue::{EntriesGuard, now};
 use super::rows::{
     adopt, drop_records, forget, forget_former, insert_deletes, remember_confirmed,
     remember_successor, supersede_id, take_superseded, unhide,
@@ -43,6 +44,13 @@ impl State {
     pub fn coalesce_saves(&self, interval: Duration) {
         let interval = Millis::try_from(interval.as_millis()).unwrap_or(Millis::MAX / 2);
         self.queue.pace(interval);
+    }
+
+    /// A try whose answer was lost may have its effect so long after its end, or where that is not known, after its
+    /// beginning: only then is looked for it, and sent again. For the moment before the workers begin.
+    pub fn let_settle(&self, settles: Duration) {
+        let settles = Millis::try_from(settles.as_millis()).unwrap_or(Millis::MAX / 2);
+        self.queue.let_settle(settles);
     }
 
     /// Ends all waiting of workers.
@@ -194,6 +202,9 @@ impl State {
                 entry.record.sent_at = entry.record.sent_at.or(entry.record.tried_at);
             }
             entry.last_error = Some(error.to_string());
+        }
+        if error.may_be_under_way() {
+            entries.unsettle(seq, now());
         }
         if report {
             // What waits for its turn behind this one waits as long; its closers are told as well.

@@ -7,69 +7,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::api::{ApiError, FileId};
 
-use super::record::{Body, Class, Record, Seq, Ticket, Work};
-use super::schedule::{Entries, Next, Pacing, Rules, probe};
+use super::entry::Entry;
+use super::record::{Body, Class, Record, Seq, Work};
+use super::schedule::{Entries, Next, Pacing, Rules, probe, settles_at};
 use super::{Ino, Millis, When, lock};
-
-/// A record and what only this process knows of it.
-#[derive(Debug, Clone)]
-pub(super) struct Entry {
-    pub(super) record: Record,
-    /// The oldest record whose content this one has taken the place of, or itself.
-    pub(super) stands_for: Seq,
-    pub(super) on_hold: bool,
-    pub(super) not_before: Millis,
-    /// Somebody asked for it to be sent now, whatever the pace.
-    pub(super) is_urgent: bool,
-    /// The service had no room for it.
-    pub(super) wants_room: bool,
-    /// How many deletions had made room when its last try began.
-    pub(super) room: u64,
-    pub(super) in_flight: bool,
-    /// Whether the database says that it may have been sent.
-    pub(super) is_noted: bool,
-    pub(super) last_error: Option<String>,
-    /// When its last try in this process failed.
-    pub(super) failed_at: Option<Millis>,
-    pub(super) ticket: Ticket,
-}
-
-impl Entry {
-    /// Whether the service cannot have seen it, so that dropping it leaves nothing behind there.
-    pub(super) fn is_untouched(&self) -> bool {
-        !self.in_flight && self.record.sent_at.is_none()
-    }
-
-    /// Whether somebody in close(2) may wait for it: it is on its way, and neither done nor reported as failed.
-    pub(super) fn is_awaited(&self) -> bool {
-        self.record.tries > 0 && self.ticket.fate().is_none()
-    }
-
-    /// Whether nobody in close(2) waits for it any more: its failure was reported.
-    pub(super) fn is_reported(&self) -> bool {
-        self.ticket.fate().is_some()
-    }
-
-    /// Newer content of a file. Where nobody waits for it (write-back) nothing is gained by trying at once what the
-    /// service had no room for before.
-    pub(super) fn takes_the_place_of(&mut self, old: &Self, is_awaited: bool) {
-        self.stands_for = self.stands_for.min(old.stands_for);
-        if old.wants_room && !is_awaited {
-            self.wants_room = true;
-            self.not_before = self.not_before.max(old.not_before);
-            self.record.tries = self.record.tries.max(old.record.tries);
-            self.last_error.clone_from(&old.last_error);
-        }
-    }
-
-    /// Bytes to be sent.
-    pub(super) fn size(&self) -> u64 {
-        match self.record.work {
-            Work::Save { size, .. } => size,
-            Work::Delete { .. } => 0,
-        }
-    }
-}
 
 /// Where the unconfirmed content of each inode is, oldest first. Apart from the queue, whose lock is held over commits:
 /// `stat` and `open` look here and must not wait for a disk.
@@ -90,6 +31,8 @@ struct Inner {
     pacing: Pacing,
     /// How many deletions have made room at the service.
     room: u64,
+    /// How long after a try whose answer was lost its effect may come.
+    settles: Millis,
     stopped: bool,
 }
 
@@ -279,6 +222,15 @@ impl Queue {
         }
     }
 
+    pub(super) fn let_settle(&self, settles: Millis) {
+        let mut inner = lock(&self.inner);
+        inner.settles = settles;
+        let now = now();
+        for entry in inner.saves.values_mut() {
+            entry.settles_at = settles_at(entry.record.sent_at, now, settles);
+        }
+    }
+
     pub(super) fn pace(&self, interval: Millis) {
         lock(&self.inner).pacing = Pacing::every(interval);
     }
@@ -339,6 +291,14 @@ impl EntriesGuard<'_> {
     /// The records of an inode, in their order.
     pub(super) fn of_inode(&self, ino: Ino) -> Vec<Seq> {
         self.inner.of_inode.get(&ino).cloned().unwrap_or_default()
+    }
+
+    /// The record's last try may have its effect yet.
+    pub(super) fn unsettle(&mut self, seq: Seq, now: Millis) {
+        let settles = self.inner.settles;
+        if let Some(entry) = self.get_mut(seq) {
+            entry.settles_at = now + settles;
+        }
     }
 
     /// The inode's records that newer content of it replaces: neither the service knows of them nor anybody in close(2).

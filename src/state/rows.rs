@@ -6,7 +6,8 @@ use crate::api::{FileId, FileMetadata};
 
 use super::catalogue::row_where;
 use super::db::Tx;
-use super::queue::{EntriesGuard, Entry};
+use super::entry::Entry;
+use super::queue::EntriesGuard;
 use super::{
     Body, Cleanup, Confirmed, Digest, Doom, Ino, Millis, Record, Row, Seq, StateError, Ticket,
     When, Work,
@@ -54,6 +55,7 @@ pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<Entry>> {
                 Some(_) => 0,
                 None => row.get(9)?,
             },
+            settles_at: 0,
             is_urgent: false,
             // So may the reason be why there was no room.
             wants_room: false,
@@ -385,6 +387,7 @@ pub(super) fn new_entry(tx: &Tx<'_>, work: Work, name: &str, when: When, now: Mi
         },
         on_hold: when == When::OnHold,
         not_before: when.not_before(now),
+        settles_at: 0,
         is_urgent: false,
         wants_room: false,
         room: 0,

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::queue::Entry;
+use super::entry::Entry;
 use super::{Millis, Seq, When};
 
 pub(super) type Entries = BTreeMap<Seq, Entry>;
@@ -132,7 +132,8 @@ impl<'a> Rules<'a> {
             if !is_free || entry.in_flight || entry.on_hold || self.waits_for_room(entry) {
                 continue;
             }
-            let due_at = self.due_at(entry, now);
+            // Nobody's hurry makes a look before that say more.
+            let due_at = self.due_at(entry, now).max(entry.settles_at);
             if due_at <= now {
                 return Next::Do(*seq);
             }
@@ -146,6 +147,12 @@ impl<'a> Rules<'a> {
 pub(super) fn probe(saves: &Entries) -> Option<&Entry> {
     let refused = saves.values().filter(|entry| entry.wants_room);
     refused.min_by_key(|entry| (entry.size(), entry.record.seq))
+}
+
+/// When a look tells whether a try arrived that began at `sent_at`; at once where there was none. A clock that was set
+/// back must not make anybody wait for longer.
+pub(super) fn settles_at(sent_at: Option<Millis>, now: Millis, settles: Millis) -> Millis {
+    sent_at.map_or(0, |sent_at| sent_at.min(now) + settles)
 }
 
 #[cfg(test)]
@@ -182,6 +189,7 @@ mod tests {
             record,
             on_hold: false,
             not_before,
+            settles_at: 0,
             is_urgent: false,
             wants_room: false,
             room: 0,
@@ -248,6 +256,26 @@ mod tests {
         first.record.name = "b".to_owned();
         entries.insert(seq, first);
         assert_eq!(pick(&entries, 10), Next::Do(Seq(1)));
+    }
+
+    #[test]
+    fn a_try_that_may_have_its_effect_yet_is_not_repeated_by_anybodys_hurry() {
+        let mut entries = Entries::from([entry(1, Some(7), 0)]);
+        let first = entries.get_mut(&Seq(1)).unwrap();
+        first.is_urgent = true;
+        first.settles_at = 50;
+        assert_eq!(pick(&entries, 10), Next::WaitUntil(50));
+        assert_eq!(pick(&entries, 50), Next::Do(Seq(1)));
+        // It is about to be done: an unmount waits for it.
+        let pacing = Pacing::default();
+        assert!(!Rules::new(&entries, &pacing).is_deferred(&entries[&Seq(1)], 10));
+    }
+
+    #[test]
+    fn what_another_process_sent_settles_as_well() {
+        assert_eq!(settles_at(None, 1000, 30), 0);
+        assert_eq!(settles_at(Some(990), 1000, 30), 1020);
+        assert_eq!(settles_at(Some(5000), 1000, 30), 1030);
     }
 
     #[test]

@@ -115,3 +115,50 @@ pub(super) const MIGRATIONS: &[&str] = &[
     );
     ",
 ];
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::super::{Doom, PendingBody, State, Work};
+    use super::*;
+    use crate::api::FileId;
+
+    #[test]
+    fn what_an_earlier_version_left_is_all_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = Connection::open(dir.path().join("state.db")).unwrap();
+        old.execute_batch(MIGRATIONS[0]).unwrap();
+        old.execute_batch(
+            "INSERT INTO files (name, id, filename, mime_type, size, created_at, mtime, ctime, downloadable, own, \
+             learned_at) VALUES ('a', 'file_a', 'a', 'text/plain', 4, 1, 2, 3, 0, 1, 5);
+             INSERT INTO outbox (kind, ino, name, size, mime_type, inline, not_before, since) \
+             SELECT 'save', ino, 'a', 4, 'text/plain', x'74657874', 0, 6 FROM files;
+             INSERT INTO outbox (kind, name, size, mime_type, id, renamed, not_before, since) \
+             VALUES ('delete', 'b', 0, '', 'file_b', 1, 0, 7);
+             INSERT INTO hidden (id) VALUES ('file_b');
+             PRAGMA user_version = 1;",
+        )
+        .unwrap();
+        drop(old);
+
+        let state = State::open(dir.path()).unwrap();
+        state.recover().unwrap();
+        let row = state.lookup("a").unwrap().unwrap();
+        assert_eq!(row.id, Some(FileId::new("file_a")));
+        assert_eq!((row.digest, row.kept), (None, None));
+        let body = state.pending_body(row.ino).unwrap();
+        assert_eq!(body, Some(PendingBody::Inline(b"text".to_vec())));
+        let pending = state.pending();
+        assert!(matches!(
+            pending[0].record.work,
+            Work::Save { digest: None, .. }
+        ));
+        let delete = Work::Delete {
+            id: FileId::new("file_b"),
+            doom: Doom::Renamed,
+        };
+        assert_eq!((pending.len(), &pending[1].record.work), (2, &delete));
+        assert!(state.is_known_id(&FileId::new("file_b")).unwrap());
+    }
+}

@@ -39,6 +39,8 @@ pub struct Conduct {
     pub keeps_replaced: bool,
     /// What pauses between tries are multiplied with, of 0..1: [`by_chance`], or none for who has no time.
     pub jitter: fn() -> f64,
+    /// How long after a try whose answer was lost is looked for what it did; usually [`SETTLES`].
+    pub settles: Duration,
 }
 
 /// Chance: clients that failed together must not come back together.
@@ -47,6 +49,11 @@ pub fn by_chance() -> f64 {
     SystemPace::new().random()
 }
 
+/// A service can store a file after the connection that brought it is gone: a look at once would not find it, and the
+/// second upload would be a second file. A few seconds are longer than a service is at a request that it has, and
+/// shorter than people notice where an answer is lost.
+pub const SETTLES: Duration = Duration::from_secs(3);
+
 /// Starts the workers; they end when the outbox stops ([`State::stop`]).
 pub fn start(
     api: &Arc<dyn FilesApi>,
@@ -54,6 +61,7 @@ pub fn start(
     store: &Arc<Store>,
     conduct: Conduct,
 ) -> io::Result<()> {
+    state.let_settle(conduct.settles);
     for (class, name) in [
         (Class::Saves, "afs-uploads"),
         (Class::Deletes, "afs-deletes"),

@@ -1,10 +1,16 @@
 //! What no server brings about: a client that panics in the middle of a call, and one that is handed a page which was
-//! out of date before it was asked for. On the file system in this process, over a decorated client.
+//! out of date before it was asked for, or whose service stores what it has when nobody waits for it any more. On the file system in this process, over a decorated client.
 
+use std::io::{Cursor, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
 
-use afs::api::{ApiError, Download, FileId, FileMetadata, FilePage, FilesApi, ListQuery, Upload};
+use afs::api::{
+    ApiError, Call, Download, ErrorKind, FileId, FileMetadata, FilePage, FilesApi, ListQuery,
+    Upload,
+};
 use afs::disk::Disk;
 
 use super::harness::{World, eventually};
@@ -15,6 +21,8 @@ struct Odd {
     api: Arc<dyn FilesApi>,
     /// So many uploads and deletions panic when the service has done them.
     panics: AtomicUsize,
+    /// How much later the next upload takes effect than its connection breaks.
+    is_late_by: Mutex<Option<Duration>>,
     /// What the next list is answered with.
     page: Mutex<Option<FilePage>>,
 }
@@ -24,6 +32,7 @@ impl Odd {
         Arc::new(Self {
             api: Ground::client(world),
             panics: AtomicUsize::new(panics),
+            is_late_by: Mutex::default(),
             page: Mutex::default(),
         })
     }
@@ -53,7 +62,19 @@ impl Odd {
 }
 
 impl FilesApi for Odd {
-    fn upload(&self, upload: Upload) -> Result<FileMetadata, ApiError> {
+    fn upload(&self, mut upload: Upload) -> Result<FileMetadata, ApiError> {
+        if let Some(late_by) = self.is_late_by.lock().unwrap().take() {
+            let mut bytes = Vec::new();
+            upload.body.read_to_end(&mut bytes).unwrap();
+            upload.body = Box::new(Cursor::new(bytes));
+            let api = Arc::clone(&self.api);
+            thread::spawn(move || {
+                thread::sleep(late_by);
+                api.upload(upload).unwrap();
+            });
+            let why = "the connection broke";
+            return Err(ApiError::local(Call::Upload, ErrorKind::Interrupted, why));
+        }
         let file = self.api.upload(upload);
         self.may_panic();
         file
@@ -116,6 +137,21 @@ fn deletions_that_panic_are_done_in_the_end() {
         direct.state().pending().is_empty()
     });
     assert!(world.emulator.files().unwrap().is_empty());
+}
+
+/// The look came before the effect, and the second upload was a second file.
+#[test]
+fn an_upload_that_takes_effect_when_its_connection_is_gone_is_not_sent_twice() {
+    let world = World::new();
+    let odd = Odd::over(&world, 0);
+    let mut setup = Setup::default();
+    setup.conduct.settles = Duration::from_secs(3);
+    let direct = odd.start(&world, &setup);
+    *odd.is_late_by.lock().unwrap() = Some(Duration::from_secs(1));
+    let fs: &dyn Surface = &direct;
+    fs.put("a", b"text").unwrap();
+    assert_eq!(world.calls().upload, 1);
+    assert_eq!(world.stored_bytes("a"), b"text");
 }
 
 /// Two listings can be under way at once, and what one brings may have been read before what the other brings. A deleted

@@ -115,6 +115,8 @@ impl Default for Setup {
                 patience: Duration::from_secs(60),
                 keeps_replaced: false,
                 jitter: uploader::by_chance,
+                // The emulator does nothing late.
+                settles: Duration::ZERO,
             },
         }
     }
