@@ -92,7 +92,7 @@ fn finish_work(arguments: &UnmountArguments) -> Result<Vec<Holder>, UnmountError
             Ok(left) if left.is_empty() => {}
             Ok(left) => tell!("afs: {}", what_is_left(&left)),
             Err(error) => {
-                tell!("afs: what has not reached the service is left to the next mount: {error}")
+                tell!("afs: what has not reached the service is left to the next mount: {error}");
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::store::FetchError;
 
 use super::content::Content;
 use super::directory::checked_name;
-use super::node::{Local, MEMORY_LIMIT, Node};
+use super::node::{Local, Node};
 use super::{Caller, Entry, Fh, FsError, OpenFlags, Place, ROOT, WorkspaceFs, lock, now};
 
 /// How much of a file its media type is told by, where the name does not tell.
@@ -84,21 +84,26 @@ impl WorkspaceFs {
             None => self.enter(self.new_node(&row, flags)?, flags),
         };
         let fh = self.add_handle(Arc::clone(&node), flags, caller);
-        let prepared = if flags.changes() && !self.is_named(ino)? {
-            // A listing moved the file away before it was known to be written.
-            Err(FsError::Stale)
-        } else if flags.truncate {
-            self.truncate(&node, 0)
-        } else if flags.write {
-            self.bring_here(&node, caller)
-        } else {
-            Ok(())
-        };
-        if let Err(error) = prepared {
+        if let Err(error) = self.prepare(&node, flags, caller) {
             self.release(fh);
             return Err(error);
         }
         Ok(fh)
+    }
+
+    /// Makes content ready for what it is opened for.
+    fn prepare(&self, node: &Node, flags: OpenFlags, caller: Caller) -> Result<(), FsError> {
+        if flags.changes() && !self.is_named(node.ino)? {
+            // A listing moved the file away before it was known to be written.
+            return Err(FsError::Stale);
+        }
+        if flags.truncate {
+            self.truncate(node, 0)
+        } else if flags.write {
+            self.bring_here(node, caller)
+        } else {
+            Ok(())
+        }
     }
 
     fn is_named(&self, ino: Ino) -> Result<bool, FsError> {
@@ -275,12 +280,14 @@ impl WorkspaceFs {
         };
         let offset = place.of(handle.flags);
         let mut inner = handle.node.try_lock()?;
-        let end = offset.unwrap_or(inner.size) + data.len() as u64;
-        let stays_in_memory = matches!(inner.content, Content::Memory(_)) && end <= MEMORY_LIMIT;
-        stays_in_memory.then(|| {
-            self.must_go_on()?;
-            inner.write(&self.store, offset, data, now())
-        })
+        let written = self
+            .must_go_on()
+            .and_then(|()| inner.write_in_memory(&self.store, offset, data, now()));
+        match written {
+            Ok(true) => Some(Ok(())),
+            Ok(false) => None,
+            Err(error) => Some(Err(error)),
+        }
     }
 
     /// Whether the end of this handle may have something to save.
@@ -295,9 +302,13 @@ impl WorkspaceFs {
             return;
         };
         let node = &handle.node;
+        // Looked at before it is counted out: the kernel tells of this end after the close has returned, when another
+        // program may be writing already, and what that one writes is its own close's.
+        let is_dirty = node.shown().is_dirty;
         if handle.flags.changes() && node.count_writer_out() {
             let when = self.after_close(node).unwrap_or(When::Now);
-            if let Err(error) = self.save(node, when)
+            if is_dirty
+                && let Err(error) = self.save(node, when)
                 && self.must_go_on().is_ok()
             {
                 log::error!("what was written last could not be queued for upload: {error}");

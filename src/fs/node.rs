@@ -227,11 +227,32 @@ impl Inner {
         now: Nanos,
     ) -> Result<(), FsError> {
         let offset = offset.unwrap_or(self.size);
-        let end = offset
-            .checked_add(data.len() as u64)
-            .filter(|end| *end <= MAX_FILE_SIZE)
-            .ok_or(FsError::TooLarge)?;
+        end_of(offset, data)?;
         store.must_have_room(data.len() as u64)?;
+        self.put(store, offset, data, now)
+    }
+
+    /// The same as far as memory is all it takes: `false`, and nothing is done, where the disk has to be asked.
+    pub(super) fn write_in_memory(
+        &mut self,
+        store: &Store,
+        offset: Option<u64>,
+        data: &[u8],
+        now: Nanos,
+    ) -> Result<bool, FsError> {
+        let offset = offset.unwrap_or(self.size);
+        let stays =
+            matches!(self.content, Content::Memory(_)) && end_of(offset, data)? <= MEMORY_LIMIT;
+        if !stays || !store.takes_room_now(data.len() as u64) {
+            return Ok(false);
+        }
+        self.put(store, offset, data, now)?;
+        Ok(true)
+    }
+
+    /// Writes what there is room for.
+    fn put(&mut self, store: &Store, offset: u64, data: &[u8], now: Nanos) -> Result<(), FsError> {
+        let end = end_of(offset, data)?;
         self.make_private(store, self.size.max(end))?;
         match &mut self.content {
             Content::Memory(bytes) => {
@@ -371,4 +392,12 @@ impl Inner {
         self.is_dirty = false;
         sealed
     }
+}
+
+/// Where a write ends; not beyond what the service takes.
+fn end_of(offset: u64, data: &[u8]) -> Result<u64, FsError> {
+    offset
+        .checked_add(data.len() as u64)
+        .filter(|end| *end <= MAX_FILE_SIZE)
+        .ok_or(FsError::TooLarge)
 }

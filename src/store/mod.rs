@@ -128,6 +128,12 @@ impl Store {
         self.space.take(growth)
     }
 
+    /// Takes room for `growth` more bytes where that needs no look at the disk; `false` says nothing.
+    #[must_use]
+    pub fn takes_room_now(&self, growth: u64) -> bool {
+        self.space.take_now(growth)
+    }
+
     /// Whether the id's bytes are here. Asks no disk.
     #[must_use]
     pub fn has(&self, id: &FileId) -> bool {

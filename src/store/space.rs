@@ -99,6 +99,22 @@ impl Space {
         Ok(())
     }
 
+    /// The same for who must not wait for a disk: `false` where it would have to be looked at, or there is no room.
+    pub(super) fn take_now(&self, growth: u64) -> bool {
+        if self.limit == 0 {
+            return true;
+        }
+        let Ok(mut look) = self.look.try_lock() else {
+            return false;
+        };
+        let fits = look.free >= self.limit.saturating_add(growth);
+        if look.is_stale(Instant::now()) || look.refused.is_some() || !fits {
+            return false;
+        }
+        look.since += growth;
+        true
+    }
+
     fn tell_full(&self) {
         log::error!(
             "writing is refused: less than {} bytes would stay free on the disk of {}; remove something there, or mount \
@@ -147,6 +163,22 @@ mod tests {
         let space = Space::new(dir.path(), Some(1)).unwrap();
         space.take(u64::MAX).unwrap_err();
         space.take(1).unwrap();
+    }
+
+    #[test]
+    fn who_must_not_wait_lives_by_the_last_look() {
+        let dir = tempfile::tempdir().unwrap();
+        let space = Space::new(dir.path(), Some(1)).unwrap();
+        assert!(!space.take_now(1), "nobody has looked yet");
+        space.take(1).unwrap();
+        assert!(space.take_now(1));
+        assert!(
+            !space.take_now(u64::MAX),
+            "no room: that is for others to say"
+        );
+        assert!(space.take_now(LASTS_FOR));
+        assert!(!space.take_now(1), "too much was taken since");
+        assert!(Space::new(dir.path(), Some(0)).unwrap().take_now(u64::MAX));
     }
 
     #[test]
