@@ -13,7 +13,7 @@ use super::plan::{Case, Crash, Op};
 use super::service::Service;
 use crate::disk::crash::Mortal;
 use crate::disk::watch::{End, Script};
-use crate::harness::PATIENCE;
+use crate::harness::{PATIENCE, eventually};
 use crate::surface::{Answer, Direct, Fd, Ground, Surface};
 
 /// So often a mount is tried where the service does not even list.
@@ -239,7 +239,11 @@ impl<'a> Run<'a> {
         self.drain(&life)?;
         self.compare(&life)?;
         self.compare_service()?;
+        let state = Arc::clone(life.fs.state());
         life.fs.end();
+        // Two processes never have one state: whoever still tidies up in this one ends first.
+        eventually("its threads end", || Arc::strong_count(&state) == 1);
+        drop(state);
         let calls = self.service.calls();
         let again = self.first()?;
         self.compare(&again)?;
