@@ -236,7 +236,7 @@ impl<'a> Run<'a> {
     /// All that is pending is sent, and compared; the next start finds nothing to do.
     fn finish(&mut self, life: Life) -> Result<(), Failed> {
         self.compare(&life)?;
-        self.drain(&life)?;
+        Self::drain(&life)?;
         self.compare(&life)?;
         self.compare_service()?;
         let state = Arc::clone(life.fs.state());
@@ -255,7 +255,7 @@ impl<'a> Run<'a> {
     }
 
     /// Waits until nothing is pending. What failed a moment ago, before the service behaved, has to be hurried again.
-    fn drain(&self, life: &Life) -> Result<(), Failed> {
+    fn drain(life: &Life) -> Result<(), Failed> {
         let state = life.fs.state();
         let deadline = Instant::now() + PATIENCE;
         loop {
