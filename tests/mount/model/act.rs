@@ -31,7 +31,10 @@ impl Run<'_> {
             return Ok(());
         }
         match answer {
-            Err(errno) if !allowed.contains(&errno) => return Err(format!("errno {errno}")),
+            Err(errno) if !allowed.contains(&errno) => {
+                let pending = life.fs.state().pending();
+                return Err(format!("errno {errno}; pending is {pending:#?}"));
+            }
             Err(errno) => self.trace.push(format!("-- errno {errno}")),
             Ok(()) => {}
         }

@@ -13,7 +13,7 @@ use super::plan::{Case, Crash, Op};
 use super::service::Service;
 use crate::disk::crash::Mortal;
 use crate::disk::watch::{End, Script};
-use crate::harness::PATIENCE;
+use crate::harness::{PATIENCE, eventually};
 use crate::surface::{Answer, Direct, Fd, Ground, Surface};
 
 /// So often a mount is tried where the service does not even list.
@@ -236,15 +236,14 @@ impl<'a> Run<'a> {
     /// All that is pending is sent, and compared; the next start finds nothing to do.
     fn finish(&mut self, life: Life) -> Result<(), Failed> {
         self.compare(&life)?;
-        life.fs.state().hurry();
-        let left = life.fs.state().wait_idle(Instant::now() + PATIENCE);
-        let pending = life.fs.state().pending();
-        if left > 0 || !pending.is_empty() {
-            return Err(format!("it is never sent: {pending:?}"));
-        }
+        Self::drain(&life)?;
         self.compare(&life)?;
         self.compare_service()?;
+        let state = Arc::clone(life.fs.state());
         life.fs.end();
+        // Two processes never have one state: whoever still tidies up in this one ends first.
+        eventually("its threads end", || Arc::strong_count(&state) == 1);
+        drop(state);
         let calls = self.service.calls();
         let again = self.first()?;
         self.compare(&again)?;
@@ -253,6 +252,23 @@ impl<'a> Run<'a> {
             return Err("a start with nothing to do sends something".to_owned());
         }
         self.compare_service()
+    }
+
+    /// Waits until nothing is pending. What failed a moment ago, before the service behaved, has to be hurried again.
+    fn drain(life: &Life) -> Result<(), Failed> {
+        let state = life.fs.state();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            state.hurry();
+            let left = state.wait_idle(deadline);
+            let pending = state.pending();
+            if pending.is_empty() {
+                return Ok(());
+            }
+            if left > 0 || Instant::now() > deadline {
+                return Err(format!("it is never sent: {pending:#?}"));
+            }
+        }
     }
 
     /// The directory shows what the model says.

@@ -8,7 +8,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use super::files::Name;
+use super::files::{HEAD, Name};
 use super::service::Answer;
 use crate::disk::scenario::{LARGE, MEDIUM};
 use crate::surface::Setup;
@@ -180,7 +180,8 @@ fn place() -> impl Strategy<Value = Place> {
         4 => Just(Place::Start),
         3 => Just(Place::End),
         2 => Just(Place::Middle),
-        1 => (1..5000_usize).prop_map(Place::Behind),
+        // Not within the serial number.
+        1 => (HEAD..5000).prop_map(Place::Behind),
     ]
 }
 

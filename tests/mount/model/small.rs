@@ -91,6 +91,7 @@ impl Smallest {
 
 /// Says how a case fails, by a smaller one.
 pub(super) fn told(lane: u32, nth: u32, case: &Case, why: &str) -> String {
+    eprintln!("lane {lane}, case {nth} fails, and is made smaller now: {why}");
     let mut smallest = Smallest {
         case: case.clone(),
         why: why.to_owned(),
