@@ -1,8 +1,15 @@
 //! rename(2): local for what is only here, an upload and a deletion for what the service has, refused for outputs.
 
-use super::harness::{Calls, World, eventually, pattern};
-use super::surface::{NEW, On, calls_by_the_end, on_both};
+use std::sync::Arc;
+use std::time::Instant;
+
 use afs::emulator::LoggedCall;
+use afs::state::{Class, Digest, Sealed, SealedBytes, State, When};
+use afs::store::{Limits, Store};
+use afs::uploader;
+
+use super::harness::{Calls, PATIENCE, World, eventually, pattern};
+use super::surface::{Ground, NEW, On, Setup, calls_by_the_end, on_both};
 
 const ONE_UPLOAD: Calls = Calls {
     upload: 1,
@@ -347,4 +354,56 @@ fn the_log_says_why_an_output_keeps_its_name() {
             .log()
             .contains("chart.png was not renamed: it was made by a tool")
     );
+}
+
+/// The save was in a worker's hands when its file was renamed, the process died before it was sent, and the next one was
+/// given newer content before its turn. The rename then had nothing to send and the newer content waited behind it for
+/// ever.
+#[test]
+fn a_rename_whose_content_was_replaced_before_it_was_sent_holds_nothing_up() {
+    let world = World::new();
+    let dir = tempfile::tempdir().unwrap();
+    let content = |state: &State, ino, bytes: &[u8], when| {
+        let sealed = Sealed {
+            ino,
+            size: bytes.len() as u64,
+            mime_type: "text/plain",
+            digest: Digest::of(bytes),
+            bytes: SealedBytes::Inline(bytes),
+            mtime: 0,
+            ctime: 0,
+            when,
+        };
+        state.seal(&sealed).unwrap()
+    };
+    let state = State::open(dir.path()).unwrap();
+    let ino = state.create("a.tmp", "text/plain", 0).unwrap().ino;
+    content(&state, ino, b"older", When::After(60_000));
+    state.hurry();
+    assert_eq!(state.next_record(Class::Saves).unwrap().name, "a.tmp");
+    let now = When::Now;
+    state
+        .rename(ino, "b.txt", "text/plain", None, now, 0)
+        .unwrap();
+    drop(state);
+
+    let state = Arc::new(State::open(dir.path()).unwrap());
+    state.recover().unwrap();
+    let (ticket, _) = content(&state, ino, b"newer", When::Now);
+    let limits = Limits {
+        cache: 1 << 20,
+        trash: true,
+        min_free: Some(0),
+        kept: None,
+    };
+    let store = Arc::new(Store::open(dir.path(), &dir.path().join("cache"), limits).unwrap());
+    let conduct = Setup::default().conduct;
+    uploader::start(&Ground::client(&world), &state, &store, conduct).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    assert!(matches!(ticket.wait(Some(deadline)), Some(Ok(()))));
+    assert_eq!(state.wait_idle(deadline), 0);
+    state.stop();
+    assert_eq!(world.stored_bytes("b.txt"), b"newer");
+    assert_eq!(world.emulator.files().unwrap().len(), 1);
+    assert_eq!(state.pending(), []);
 }
