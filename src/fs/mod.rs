@@ -98,6 +98,8 @@ struct Handle {
     flags: OpenFlags,
     /// Who opened it.
     opener: Caller,
+    /// Whether it has had what looked like its last close.
+    is_closed: AtomicBool,
 }
 
 impl std::fmt::Debug for WorkspaceFs {
@@ -159,6 +161,7 @@ impl WorkspaceFs {
             node,
             flags,
             opener: caller,
+            is_closed: AtomicBool::new(false),
         };
         lock(&self.handles).insert(fh, Arc::new(handle));
         fh

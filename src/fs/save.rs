@@ -6,6 +6,7 @@
 //! about to be renamed, and then it is sent once, under its final name. Such a close is durable here when it returns.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::api::{ApiError, mime_type_of};
@@ -50,10 +51,11 @@ impl WorkspaceFs {
         if caller.is_dying() {
             self.spare_what_is_replaced(node)?;
         }
-        if is_empty && last.is_none() {
+        if is_empty && (last.is_none() || self.is_written_elsewhere(&handle)) {
             // Perhaps it is about to be written: whoever dies between truncating and writing leaves the version before.
             return Ok(());
         }
+        handle.is_closed.store(true, Ordering::SeqCst);
         let when = self.after_close(node)?;
         let ticket = self.save(node, when)?;
         self.state.release_hold(node.ino, when);
@@ -85,6 +87,17 @@ impl WorkspaceFs {
             self.state.spare(row.ino)?;
         }
         Ok(())
+    }
+
+    /// Whether somebody else has the file open for writing. A close counts as one when it happened, not when the kernel
+    /// lets go of the handle, which is some time later.
+    fn is_written_elsewhere(&self, handle: &Arc<Handle>) -> bool {
+        lock(&self.handles).values().any(|other| {
+            !Arc::ptr_eq(other, handle)
+                && Arc::ptr_eq(&other.node, &handle.node)
+                && other.flags.changes()
+                && !other.is_closed.load(Ordering::SeqCst)
+        })
     }
 
     /// Whether no other close of this file is to come; `None` where that can't be seen.

@@ -38,6 +38,7 @@ on_both! {
     a_read_only_open_that_truncates_empties_the_file
     what_was_just_closed_is_right_at_once_and_nobody_is_asked
     own_bytes_are_read_here_though_the_service_is_gone
+    a_close_beside_an_emptied_handle_leaves_the_version_before
 }
 
 fn a_close_with_nothing_new_saves_nothing(on: On) {
@@ -395,4 +396,19 @@ fn own_bytes_are_read_here_though_the_service_is_gone(on: On) {
     world.emulator.clear_faults();
     fs.end();
     assert!(world.emulator.files().unwrap().is_empty());
+}
+
+fn a_close_beside_an_emptied_handle_leaves_the_version_before(on: On) {
+    let world = World::new();
+    let fs = on.start(&world);
+    fs.put("a", b"old").unwrap();
+    let one = fs.open("a", libc::O_RDWR).unwrap();
+    fs.pwrite(one, 0, b"OLD").unwrap();
+    fs.open("a", libc::O_WRONLY | libc::O_TRUNC).unwrap();
+    fs.close(one).unwrap();
+    fs.kill();
+    let fs = on.start(&world);
+    assert_eq!(fs.get("a").unwrap(), b"old");
+    fs.end();
+    assert_eq!(world.stored_bytes("a"), b"old");
 }

@@ -177,10 +177,15 @@ impl Model {
 
     /// The close of a duplicate.
     pub(super) fn flush(&mut self, at: usize) {
-        let file = &self.files[at];
-        // That an existing file was emptied is no promise before its last close.
+        let file = &mut self.files[at];
         if !file.now.is_empty() || file.durable == [None] {
             self.seal(at);
+        } else if file.name.is_some() && file.is_dirty {
+            // That an existing file was emptied is no promise before its last close. Without a kernel no descriptors can
+            // be seen, and this may have looked like the last one.
+            file.durable.push(Some(Vec::new()));
+            self.sealed.push(Vec::new());
+            self.note();
         }
     }
 
