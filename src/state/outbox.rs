@@ -131,7 +131,11 @@ impl State {
     pub fn seal(&self, sealed: &Sealed<'_>) -> Result<(Ticket, Cleanup), StateError> {
         let mut entries = self.queue.entries();
         let now = now();
-        let replaced = entries.replaceable(sealed.ino, now);
+        let mut replaced = entries.replaceable(sealed.ino, now);
+        // A rename behind what is replaced was to send that again under another name; the newer content has that name.
+        if let Some(first) = replaced.first().copied() {
+            replaced.extend(renames_behind(&entries, sealed.ino, first));
+        }
         let mut entry = self.write("seal", Durability::Durable, |tx| {
             drop_records(tx, &replaced)?;
             remember(tx, sealed.ino)?;
@@ -405,4 +409,26 @@ pub(super) fn untouched(entries: &EntriesGuard<'_>, ino: Ino) -> Vec<Seq> {
     let mut seqs = entries.of_inode(ino);
     seqs.retain(|seq| entries.get(*seq).is_some_and(Entry::is_untouched));
     seqs
+}
+
+/// The inode's records behind `seq` that send what it has sent again under another name. They wait for it, so that none
+/// of them is on its way.
+fn renames_behind(entries: &EntriesGuard<'_>, ino: Ino, seq: Seq) -> Vec<Seq> {
+    let is_rename = |later: &Seq| {
+        *later > seq
+            && entries.get(*later).is_some_and(|entry| {
+                matches!(
+                    entry.record.work,
+                    Work::Save {
+                        body: Body::Held,
+                        ..
+                    }
+                )
+            })
+    };
+    entries
+        .of_inode(ino)
+        .into_iter()
+        .filter(is_rename)
+        .collect()
 }

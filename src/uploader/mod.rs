@@ -241,10 +241,6 @@ impl Worker {
 
     fn save(&self, save: &Save<'_>) -> Result<(), Failure> {
         let record = save.record;
-        if *save.body == Body::Held && self.has_nothing_held(save.ino)? {
-            self.store.drop_stages(&self.state.abandon(record.seq)?);
-            return Ok(());
-        }
         if let Some(sent_at) = record.sent_at {
             let found = look::for_lost(&*self.api, &self.state, record, save.size, sent_at)?;
             if let Some(file) = found.newest {
@@ -279,12 +275,6 @@ impl Worker {
         }
         log::info!("{} is saved as {}", record.name, file.id);
         self.confirm(save, &file, false)
-    }
-
-    /// Whether a rename has nothing to send: what it was to send again was never sent the first time, because newer
-    /// content has taken its place in the outbox. That comes next, under the new name.
-    fn has_nothing_held(&self, ino: Ino) -> Result<bool, StateError> {
-        Ok(self.state.row(ino)?.is_some_and(|row| row.id.is_none()))
     }
 
     /// The file that the save would replace by its own like: same bytes, same name, same type, and still there.
