@@ -5,6 +5,7 @@
 
 mod classify;
 mod error;
+mod glob;
 mod http;
 mod key;
 mod mime;
@@ -12,6 +13,7 @@ mod retry;
 mod types;
 
 pub use error::{ApiError, Call, ErrorKind};
+pub use glob::{BadGlob, Glob};
 pub use http::{ClientError, HttpClient, HttpConfig};
 pub use key::{ApiKey, KeyError};
 pub use mime::{BadMimeOverride, MimeOverride, mime_type_of};

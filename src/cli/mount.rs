@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, ValueEnum};
 
 use super::{failed, logging, typed_wrongly};
-use crate::api::MimeOverride;
+use crate::api::{Glob, MimeOverride};
 use crate::config::{
     ConfigError, KEY_VARIABLE, MountRequest, MountSettings, Source, Surroundings, parse_beta,
     parse_size, parse_time, parse_umask,
@@ -97,6 +97,12 @@ pub struct MountArguments {
     /// Upload names that match GLOB as this media type; may be repeated
     #[arg(long = "mime-type", value_name = "GLOB=TYPE", help_heading = FILES)]
     mime_types: Vec<MimeOverride>,
+    /// Keep names that match GLOB on this machine, as editors' own files are; may be repeated
+    #[arg(long, value_name = "GLOB", help_heading = FILES)]
+    scratch: Vec<Glob>,
+    /// Upload names that match GLOB like any other, though they look like a program's own; may be repeated
+    #[arg(long, value_name = "GLOB", help_heading = FILES)]
+    send: Vec<Glob>,
     /// Answer extended attributes (user.afs.id and others); makes listings slower
     #[arg(long, help_heading = FILES)]
     xattr: bool,
@@ -174,6 +180,8 @@ impl MountArguments {
             umask: self.umask,
             quota: self.quota,
             mime_overrides: self.mime_types,
+            scratch: self.scratch,
+            send: self.send,
             xattr: self.xattr,
             log_file: self.log_file,
             verbosity: self.verbose,

@@ -16,6 +16,10 @@ use crate::control::{
 /// What to do about a file that was never closed.
 const UNFINISHED: &str = "never closed by its program; send it with afs pending --retry NAME, or give it up with --drop NAME";
 
+/// What becomes of a scratch file.
+const SCRATCH: &str =
+    "a program's own file by its name: stays on this machine; renamed, it is sent";
+
 /// What can be typed after `afs status`.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
@@ -145,19 +149,25 @@ fn listing(status: &Status) -> String {
 }
 
 fn pending(status: &Status) -> String {
-    let changes = pending_changes(status);
-    match status.unfinished {
-        0 => changes,
-        count => format!(
-            "{changes}; {} never closed by {}: afs pending",
-            files(count),
-            if count == 1 {
-                "its program"
-            } else {
-                "their programs"
-            }
-        ),
+    let mut said = pending_changes(status);
+    if status.unfinished > 0 {
+        let whose = if status.unfinished == 1 {
+            "its program"
+        } else {
+            "their programs"
+        };
+        said += &format!(
+            "; {} never closed by {whose}: afs pending",
+            files(status.unfinished)
+        );
     }
+    if status.scratch > 0 {
+        said += &format!(
+            "; {} on this machine only, by their names: afs pending",
+            scratch_files(status.scratch)
+        );
+    }
+    said
 }
 
 fn pending_changes(status: &Status) -> String {
@@ -263,9 +273,11 @@ fn print_change(change: &Change) {
         ChangeKind::Save => format!("save   {}", HumanBytes(change.size)),
         ChangeKind::Delete => "delete".to_owned(),
         ChangeKind::Unfinished => format!("unfinished   {}", HumanBytes(change.size)),
+        ChangeKind::Scratch => format!("scratch   {}", HumanBytes(change.size)),
     };
     let state = match (&change.last_error, change.in_flight, change.waits_for_close) {
         _ if change.kind == ChangeKind::Unfinished => UNFINISHED.to_owned(),
+        _ if change.kind == ChangeKind::Scratch => SCRATCH.to_owned(),
         (_, true, _) if change.sent > 0 => format!("on its way, {} sent", HumanBytes(change.sent)),
         (_, true, _) => "on its way".to_owned(),
         (_, _, true) => "waits until it is closed".to_owned(),
@@ -280,11 +292,13 @@ fn what_was_dropped(change: &DroppedChange) -> String {
     let name = printable(&change.name);
     let mut said = match (change.kind, change.in_trash) {
         (ChangeKind::Delete, _) => format!("{name} is not deleted: it stays at the service"),
-        (ChangeKind::Save | ChangeKind::Unfinished, true) => format!(
+        (ChangeKind::Save | ChangeKind::Unfinished | ChangeKind::Scratch, true) => format!(
             "{name} is not sent; its {} are in the trash",
             HumanBytes(change.size)
         ),
-        (ChangeKind::Save | ChangeKind::Unfinished, false) => format!("{name} is not sent"),
+        (ChangeKind::Save | ChangeKind::Unfinished | ChangeKind::Scratch, false) => {
+            format!("{name} is not sent")
+        }
     };
     if change.may_have_arrived {
         said += "; an earlier try may have arrived: afs looks for it and deletes it at the service";
@@ -303,6 +317,13 @@ pub(super) fn files(count: usize) -> String {
     match count {
         1 => "1 file".to_owned(),
         count => format!("{count} files"),
+    }
+}
+
+pub(super) fn scratch_files(count: usize) -> String {
+    match count {
+        1 => "1 scratch file".to_owned(),
+        count => format!("{count} scratch files"),
     }
 }
 

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::failed;
 use super::flush::{drain, what_is_left};
-use super::status::{changes, files};
+use super::status::{changes, files, scratch_files};
 use super::talk::reach;
 use crate::mount::left_behind;
 use crate::mount::unmount::{Holder, UnmountError, must_be_free, named, unmount};
@@ -110,6 +110,15 @@ fn say_what_stays(state_dir: &Path) {
             match left.pending {
                 1 => "1 change stays".to_owned(),
                 count => format!("{} stay", changes(count)),
+            }
+        );
+    }
+    if left.scratch > 0 {
+        tell!(
+            "afs: {} on this machine, for their programs to find at the next mount; they are never sent under such names",
+            match left.scratch {
+                1 => "1 scratch file stays".to_owned(),
+                count => format!("{} stay", scratch_files(count)),
             }
         );
     }

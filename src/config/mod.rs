@@ -17,7 +17,7 @@ pub use error::ConfigError;
 pub use units::{parse_size, parse_time};
 pub use words::{MountWords, parse_beta, parse_mount_words, parse_umask};
 
-use crate::api::{ApiKey, MimeOverride};
+use crate::api::{ApiKey, Glob, MimeOverride};
 
 /// Where the service is unless somebody says otherwise.
 pub const DEFAULT_BASE_URL: &str = "https://api.anthropic.com";
@@ -95,6 +95,10 @@ pub struct MountSettings {
     pub quota: u64,
     /// `GLOB=TYPE` rules that stand before the table of types, first match first.
     pub mime_overrides: Vec<MimeOverride>,
+    /// More names that stay on this machine.
+    pub scratch: Vec<Glob>,
+    /// Names that are sent like any other.
+    pub send: Vec<Glob>,
     /// Whether extended attributes are answered.
     pub xattr: bool,
     /// Where log lines go; `None`: standard error.
@@ -154,6 +158,10 @@ pub struct MountRequest {
     pub quota: Option<u64>,
     /// `GLOB=TYPE` rules.
     pub mime_overrides: Vec<MimeOverride>,
+    /// More names that stay on this machine.
+    pub scratch: Vec<Glob>,
+    /// Names that are sent like any other.
+    pub send: Vec<Glob>,
     /// Whether extended attributes are answered.
     pub xattr: bool,
     /// Where log lines go.
@@ -255,6 +263,8 @@ impl MountRequest {
             umask: self.umask.or(words.umask).unwrap_or(DEFAULT_UMASK),
             quota: self.quota.unwrap_or(DEFAULT_QUOTA),
             mime_overrides: self.mime_overrides,
+            scratch: self.scratch,
+            send: self.send,
             xattr: self.xattr,
             log_file,
             verbosity: self.verbosity,

@@ -98,6 +98,9 @@ pub struct Status {
     pub failed: usize,
     /// Files that were never closed by the program that wrote them; they are not among the changes.
     pub unfinished: usize,
+    /// Files that stay on this machine by their names; they are not among the changes.
+    #[serde(default)]
+    pub scratch: usize,
     /// Bytes of own uploads kept on this machine.
     pub kept_bytes: u64,
     /// Bytes of outputs cached on this machine.
@@ -114,6 +117,8 @@ pub enum ChangeKind {
     Delete,
     /// Nothing: what a program wrote and never closed is sent by the user's word only.
     Unfinished,
+    /// Nothing: by its name the file is a program's own and stays on this machine.
+    Scratch,
 }
 
 /// One change that has not reached the service.

@@ -175,7 +175,11 @@ impl Server {
             (Ok(totals), Ok(unfinished)) => (totals, unfinished.len()),
             (Err(error), _) | (_, Err(error)) => return failed(&error),
         };
-        let pending = self.state.pending();
+        let (scratch, pending): (Vec<Pending>, Vec<Pending>) = self
+            .state
+            .pending()
+            .into_iter()
+            .partition(|change| change.is_scratch);
         let listing = self.refresher.health();
         Reply::Status(Box::new(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -190,6 +194,7 @@ impl Server {
             pending: pending.len(),
             failed: pending.iter().filter(|change| has_failed(change)).count(),
             unfinished,
+            scratch: scratch.len(),
             kept_bytes: self.store.kept_bytes(),
             cached_bytes: self.store.cached_bytes(),
         }))
@@ -200,7 +205,7 @@ impl Server {
     fn flush(&self, stream: &UnixStream) -> io::Result<()> {
         let mut before = self.state.pending();
         let last = before.iter().map(|change| change.record.seq).max();
-        before.retain(|change| !change.on_hold);
+        before.retain(|change| !change.on_hold && !change.is_scratch);
         if self.sends_nothing() && !before.is_empty() {
             return say(stream, &failed(&SENDS_NOTHING));
         }
@@ -260,6 +265,7 @@ impl Server {
     fn due(&self, last: Option<Seq>) -> Vec<Pending> {
         let mut pending = self.state.pending();
         pending.retain(|change| match change.record.work {
+            Work::Save { .. } if change.is_scratch => false,
             Work::Save { .. } => !change.on_hold && Some(change.stands_for) <= last,
             Work::Delete { .. } => !change.on_hold,
         });
@@ -313,6 +319,7 @@ fn copies(findings: &Findings) -> Copies {
 fn change(pending: &Pending) -> Change {
     Change {
         kind: match pending.record.work {
+            Work::Save { .. } if pending.is_scratch => ChangeKind::Scratch,
             Work::Save { .. } => ChangeKind::Save,
             Work::Delete { .. } => ChangeKind::Delete,
         },

@@ -1,29 +1,19 @@
 //! The one directory: lookup, readdir(3), unlink(2), rename(2). None of these waits for the network.
 
+use std::cell::OnceCell;
 use std::ffi::OsStr;
 use std::sync::Arc;
 
 use crate::api::mime_type_of;
-use crate::names;
-use crate::state::{Ino, Row};
+use crate::names::{self, NameKind};
+use crate::state::{Ino, Renaming, Row, When};
 
 use super::content::Content;
 use super::node::Inner;
-use super::save::when_quiet;
 use super::{DirEntry, Entry, FsError, Kind, ROOT, RenameMode, WorkspaceFs, now, views};
 
 /// How many rows one step of a directory listing reads.
 const BATCH: usize = 128;
-
-/// Names that desktops ask every directory for; that they are missing says nothing about the workspace.
-const ASKED_EVERYWHERE: &[&str] = &[
-    "autorun.inf",
-    "desktop.ini",
-    "Desktop.ini",
-    "Thumbs.db",
-    "lost+found",
-    "Icon\r",
-];
 
 impl WorkspaceFs {
     /// What `name` leads to. A name that is not known starts a refresh in the background: it may be new.
@@ -42,7 +32,8 @@ impl WorkspaceFs {
         if let Some(row) = self.state.lookup(name)? {
             return Ok(self.row_entry(&row));
         }
-        if !name.starts_with('.') && !ASKED_EVERYWHERE.contains(&name) {
+        // Names that programs look for everywhere: that they are missing says nothing about the workspace.
+        if !name.starts_with('.') && self.settings.names.kind_of(name) == NameKind::Ordinary {
             self.refresher.name_missed();
         }
         Err(FsError::NotFound)
@@ -164,7 +155,7 @@ impl WorkspaceFs {
             return Err(FsError::ReadOnly);
         }
         let row = self.row_named(parent, name)?;
-        let new_name = checked_name(new_name)?;
+        let (new_name, kind) = self.new_name(new_name)?;
         let over = self.state.lookup(new_name)?;
         if over.is_some() && mode == RenameMode::NoReplace {
             return Err(FsError::Exists);
@@ -181,20 +172,36 @@ impl WorkspaceFs {
         self.must_be_renamable(&row)?;
         let mime_type = mime_type_of(new_name, &self.head_of(&row), &self.settings.mime_overrides);
         let size = node.as_ref().map_or(row.size, |node| node.shown().size);
+        // A name that the service has is a file's, whatever it looks like.
+        let is_scratch = kind == NameKind::Scratch && over.as_ref().is_none_or(|over| over.scratch);
+        let when = if is_scratch {
+            When::Never
+        } else {
+            self.when_quiet(new_name, size)
+        };
         let over_node = over.as_ref().and_then(|over| self.node(over.ino));
         // Locked over the change, so that its writers find both their name and their row gone, or neither.
         let mut over_inner = over_node.as_ref().map(|node| node.lock());
         if let Some(inner) = &mut over_inner {
             self.hold_what_is_read(inner);
         }
-        let cleanup = self.state.rename(
-            row.ino,
-            new_name,
-            &mime_type,
-            over.as_ref().map(|over| over.ino),
-            when_quiet(new_name, size),
-            now(),
-        )?;
+        let made = OnceCell::new();
+        let renamed = self.state.rename(&Renaming {
+            ino: row.ino,
+            name: new_name,
+            mime_type: &mime_type,
+            over: over.as_ref().map(|over| over.ino),
+            when,
+            stage: &|held| {
+                let stage = self.store.stage_again(held)?;
+                Ok(made.get_or_init(|| stage).clone())
+            },
+            ctime: now(),
+        });
+        if let (Err(_), Some(stage)) = (&renamed, made.get()) {
+            self.store.drop_stage(stage);
+        }
+        let cleanup = renamed?;
         if let Some(inner) = &mut over_inner {
             inner.is_unlinked = true;
         }
@@ -229,6 +236,23 @@ impl WorkspaceFs {
         Err(FsError::NotPermitted)
     }
 
+    /// A name that a new file may have, and its kind. That it is too long is said before anything else (POSIX, pathname
+    /// resolution).
+    pub(super) fn new_name<'a>(&self, name: &'a OsStr) -> Result<(&'a str, NameKind), FsError> {
+        if name.len() > names::MAX_NAME {
+            return Err(FsError::NameTooLong);
+        }
+        let name = name.to_str().ok_or(FsError::NameRefused)?;
+        if name == names::VIEWS {
+            return Err(FsError::Exists);
+        }
+        names::check_new_name(name)?;
+        match self.settings.names.kind_of(name) {
+            NameKind::Junk => Err(FsError::Access),
+            kind => Ok((name, kind)),
+        }
+    }
+
     /// The file under a name of the root; views are not for changing.
     pub(super) fn row_named(&self, parent: Ino, name: &OsStr) -> Result<Arc<Row>, FsError> {
         if parent != ROOT {
@@ -243,17 +267,4 @@ impl WorkspaceFs {
         }
         self.state.lookup(name)?.ok_or(FsError::NotFound)
     }
-}
-
-/// A name that a new file may have. That it is too long is said before anything else (POSIX, pathname resolution).
-pub(super) fn checked_name(name: &OsStr) -> Result<&str, FsError> {
-    if name.len() > names::MAX_NAME {
-        return Err(FsError::NameTooLong);
-    }
-    let name = name.to_str().ok_or(FsError::NameRefused)?;
-    if name == names::VIEWS {
-        return Err(FsError::Exists);
-    }
-    names::check_new_name(name)?;
-    Ok(name)
 }

@@ -5,11 +5,11 @@ use std::io;
 use std::sync::Arc;
 
 use crate::api::{ApiError, ErrorKind, FileId, mime_type_of};
+use crate::names::NameKind;
 use crate::state::{Ino, PendingBody, Row, When};
 use crate::store::FetchError;
 
 use super::content::Content;
-use super::directory::checked_name;
 use super::node::{Local, Node};
 use super::{Caller, Entry, Fh, FsError, OpenFlags, Place, ROOT, WorkspaceFs, lock, now};
 
@@ -29,8 +29,8 @@ impl WorkspaceFs {
             return Err(FsError::ReadOnly);
         }
         self.must_be_writable()?;
-        let name = checked_name(name)?;
-        let row = match self.create_row(name) {
+        let (name, kind) = self.new_name(name)?;
+        let row = match self.create_row(name, kind == NameKind::Scratch) {
             Ok(row) => row,
             // The kernel asks for a new file only where it knows of none; a listing may have brought the name in since.
             Err(error) => match self.state.lookup(name)? {
@@ -60,10 +60,10 @@ impl WorkspaceFs {
         Ok((self.row_entry(&row), fh))
     }
 
-    fn create_row(&self, name: &str) -> Result<Arc<Row>, FsError> {
+    fn create_row(&self, name: &str, is_scratch: bool) -> Result<Arc<Row>, FsError> {
         self.store.must_have_room(0)?;
         let mime_type = mime_type_of(name, &[], &self.settings.mime_overrides);
-        Ok(self.state.create(name, &mime_type, now())?)
+        Ok(self.state.create(name, &mime_type, is_scratch, now())?)
     }
 
     /// open(2). Fails at once where the bytes can't be had; waits where a part of a file that only the service has is

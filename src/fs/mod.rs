@@ -38,6 +38,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
 
 use crate::api::{FilesApi, MimeOverride};
+use crate::names::NameRules;
 use crate::state::{Ino, Nanos, State, lock};
 use crate::store::Store;
 use crate::sync::Refresher;
@@ -71,6 +72,8 @@ pub struct FsSettings {
     pub write_back: bool,
     /// Media types by name that go before the built-in ones.
     pub mime_overrides: Vec<MimeOverride>,
+    /// Which names are not ordinary.
+    pub names: NameRules,
 }
 
 /// One workspace as a file system.

@@ -3,14 +3,15 @@
 //! It happens in `flush`, because flush's error is close's error; `release` has none. A file that is still empty at
 //! close is not sent at once: `touch f; echo x > f` would be two uploads, and what a truncation replaces must not
 //! disappear before there is something in its place. Nor is one under a provisional name (`names`): most of those are
-//! about to be renamed, and then it is sent once, under its final name. Such a close is durable here when it returns.
+//! about to be renamed, and then it is sent once, under its final name. A scratch file is not sent at all until it is
+//! renamed. Such closes are durable here when they return.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::api::{ApiError, mime_type_of};
-use crate::names;
+use crate::names::NameKind;
 use crate::state::{Nanos, Row, Sealed, SealedBytes, StateError, Ticket, When};
 use crate::store::Stage;
 
@@ -125,7 +126,22 @@ impl WorkspaceFs {
     pub(super) fn after_close(&self, node: &Node) -> Result<When, FsError> {
         let size = node.lock().size;
         let row = self.state.row(node.ino)?;
-        Ok(row.map_or(When::Now, |row| when_quiet(&row.filename, size)))
+        Ok(row.map_or(When::Now, |row| {
+            if row.scratch {
+                When::Never
+            } else {
+                self.when_quiet(&row.filename, size)
+            }
+        }))
+    }
+
+    /// When a file of this name and size is sent that nobody writes to any more, and that is no scratch file.
+    pub(super) fn when_quiet(&self, name: &str, size: u64) -> When {
+        if size == 0 || self.settings.names.kind_of(name) == NameKind::Provisional {
+            When::After(QUIET_MS)
+        } else {
+            When::Now
+        }
     }
 
     /// Whether no version of the file has content, neither at the service nor on its way there.
@@ -177,7 +193,7 @@ impl WorkspaceFs {
         }
     }
 
-    fn commit(
+    pub(super) fn commit(
         &self,
         node: &Node,
         content: &SealedContent,
@@ -297,17 +313,8 @@ impl WorkspaceFs {
     }
 }
 
-/// When a file of this name and size is sent that nobody writes to any more.
-pub(super) fn when_quiet(name: &str, size: u64) -> When {
-    if size == 0 || names::is_provisional(name) {
-        When::After(QUIET_MS)
-    } else {
-        When::Now
-    }
-}
-
 /// Why a commit failed; that the row is gone is told apart.
-enum StateOrFs {
+pub(super) enum StateOrFs {
     State(StateError),
     Fs(FsError),
 }

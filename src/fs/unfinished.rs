@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use crate::api::mime_type_of;
 use crate::state::{
-    Digest, GiveUpError, Ino, PendingBody, SealedBytes, StateError, Unfinished, lock,
+    Digest, GiveUpError, Ino, PendingBody, SealedBytes, StateError, Unfinished, When, lock,
 };
 
 use super::content::{Content, Draft, SealedContent, read_at};
@@ -45,10 +45,11 @@ impl WorkspaceFs {
         kept
     }
 
-    /// Keeps one; an empty one has nothing to keep.
+    /// Keeps one; an empty one has nothing to keep. A scratch file's is its content from now on: a swap file is there for
+    /// the case that its editor ends early. Whether it is unfinished now.
     fn keep_draft(&self, node: &Node) -> Result<bool, FsError> {
         let _sealing = lock(&node.sealing);
-        let (content, size, mtime) = {
+        let (content, size, mtime, ctime) = {
             let mut inner = node.lock();
             if inner.is_unlinked || !inner.is_dirty || inner.size == 0 {
                 return Ok(false);
@@ -56,8 +57,13 @@ impl WorkspaceFs {
             let content = inner.seal();
             // Its close still has to fail.
             inner.is_dirty = true;
-            (content, inner.size, inner.mtime)
+            (content, inner.size, inner.mtime, inner.ctime)
         };
+        let row = self.state.row(node.ino)?;
+        if row.is_some_and(|row| row.scratch) {
+            let committed = self.commit(node, &content, size, (mtime, ctime), When::OnHold);
+            return Ok(committed.map(|_| false)?);
+        }
         let staged;
         let bytes = match &content {
             SealedContent::Bytes(bytes) if size <= INLINE_LIMIT => SealedBytes::Inline(bytes),

@@ -79,6 +79,7 @@ impl WorkspaceFs {
     fn file_state(&self, row: &Row) -> &'static str {
         let is_dirty = self.node(row.ino).is_some_and(|node| node.shown().is_dirty);
         match &row.id {
+            _ if row.scratch => "scratch",
             _ if is_dirty => "draft",
             _ if self.state.is_pending(row.ino) => "pending",
             None => "draft",

@@ -13,6 +13,7 @@ use crate::config::{MountSettings, Source, WRITE_BACK_PACE};
 use crate::control;
 use crate::fs::{FsSettings, WorkspaceFs};
 use crate::fuse::FuseAdapter;
+use crate::names::NameRules;
 use crate::store::Limits;
 use crate::sync::Refresher;
 use crate::uploader::{self, Conduct};
@@ -241,6 +242,10 @@ fn fs_settings(settings: &MountSettings) -> FsSettings {
         xattr: settings.xattr,
         write_back: settings.write_back,
         mime_overrides: settings.mime_overrides.clone(),
+        names: NameRules {
+            scratch: settings.scratch.clone(),
+            send: settings.send.clone(),
+        },
     }
 }
 

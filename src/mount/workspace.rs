@@ -132,6 +132,8 @@ pub struct Leftovers {
     pub pending: usize,
     /// Files that were never closed.
     pub unfinished: usize,
+    /// Files that stay on this machine by their names.
+    pub scratch: usize,
 }
 
 /// What the mount left whose state is in `dir`; `None` when another one serves it already, or it can't be read.
@@ -139,9 +141,12 @@ pub struct Leftovers {
 pub fn left_behind(dir: &Path) -> Option<Leftovers> {
     let _lock = lock(dir).ok()?;
     let state = State::open(dir).ok()?;
+    let pending = state.pending();
+    let scratch = pending.iter().filter(|change| change.is_scratch).count();
     Some(Leftovers {
-        pending: state.pending().len(),
+        pending: pending.len() - scratch,
         unfinished: state.unfinished().ok()?.len(),
+        scratch,
     })
 }
 

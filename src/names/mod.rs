@@ -6,16 +6,17 @@
 //! or Unicode form, are left alone. Duplicates get a suffix from their id ([`suffixed`]).
 //!
 //! The mapping speaks of what the service lists. A name that a user gives to a new file is sent as it is typed, once
-//! [`check_new_name`] has let it pass.
+//! [`check_new_name`] has let it pass; [`NameRules`] says of some that they are a program's own, and stay here.
 
 mod escape;
+mod kind;
 mod new_name;
-mod provisional;
+mod pattern;
 mod suffix;
 
 pub use escape::{directory_name, fits, service_name};
+pub use kind::{NameKind, NameRules};
 pub use new_name::{NameError, check_new_name};
-pub use provisional::is_provisional;
 pub use suffix::suffixed;
 
 /// The longest directory entry, in bytes (`NAME_MAX` of Linux).

@@ -50,6 +50,8 @@ pub struct Row {
     pub digest: Option<Digest>,
     /// What its kept copy is known by.
     pub kept: Option<KeptAs>,
+    /// Whether it stays on this machine for as long as it has its name.
+    pub scratch: bool,
     /// When its id was first known here, milliseconds.
     pub learned_at: Millis,
 }
@@ -77,7 +79,7 @@ pub struct NewRow<'a> {
 }
 
 pub(super) const COLUMNS: &str = "ino, name, suffixed, id, filename, mime_type, size, created_at, mtime, ctime, \
-     downloadable, scope, own, spared, sha256, kept_size, kept_mtime, learned_at";
+     downloadable, scope, own, spared, sha256, kept_size, kept_mtime, learned_at, scratch";
 
 impl Row {
     pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
@@ -105,6 +107,7 @@ impl Row {
                 _ => None,
             },
             learned_at: row.get(17)?,
+            scratch: row.get(18)?,
         })
     }
 }
@@ -199,17 +202,31 @@ impl State {
         })
     }
 
-    /// A new, empty, local file. Not durable by itself: a file that was never closed was never promised.
-    pub fn create(&self, name: &str, mime_type: &str, now: Nanos) -> Result<Arc<Row>, StateError> {
+    /// A new, empty, local file, which is never sent under this name where it is `scratch`. Not durable by itself: a file
+    /// that was never closed was never promised.
+    pub fn create(
+        &self,
+        name: &str,
+        mime_type: &str,
+        scratch: bool,
+        now: Nanos,
+    ) -> Result<Arc<Row>, StateError> {
         // Read back rather than built here: one place says what a row is.
         let row = self.write("create", Durability::Relaxed, |tx| {
             tx.sql
                 .prepare_cached(&format!(
                     "INSERT INTO files (name, filename, mime_type, size, created_at, mtime, ctime, downloadable, own, \
-                     learned_at) VALUES (?1, ?1, ?2, 0, ?3, ?4, ?4, 0, 1, ?5) RETURNING {COLUMNS}"
+                     learned_at, scratch) VALUES (?1, ?1, ?2, 0, ?3, ?4, ?4, 0, 1, ?5, ?6) RETURNING {COLUMNS}"
                 ))?
                 .query_row(
-                    params![name, mime_type, now / 1000, now, now / 1_000_000],
+                    params![
+                        name,
+                        mime_type,
+                        now / 1000,
+                        now,
+                        now / 1_000_000,
+                        scratch
+                    ],
                     Row::read,
                 )
                 .map_err(taken)

@@ -1,5 +1,6 @@
 //! A record as the queue has it: with what the process that holds it knows beside the database.
 
+use super::outbox::NEVER;
 use super::{Millis, Record, Seq, Ticket, Work};
 
 /// A record and what only this process knows of it.
@@ -53,6 +54,23 @@ impl Entry {
             self.record.tries = self.record.tries.max(old.record.tries);
             self.last_error.clone_from(&old.last_error);
         }
+    }
+
+    /// Whether it is a scratch file's: nobody sends it, and nobody waits for that.
+    pub(super) fn is_scratch(&self) -> bool {
+        self.not_before == NEVER
+    }
+
+    /// The file has got a name under which it stays on this machine: nobody waits for it any more, and what failed under
+    /// another name is forgotten.
+    pub(super) fn becomes_scratch(&mut self) {
+        self.not_before = NEVER;
+        self.wants_room = false;
+        self.is_urgent = false;
+        self.record.tries = 0;
+        self.last_error = None;
+        self.failed_at = None;
+        self.ticket.settle(Ok(()));
     }
 
     /// Bytes to be sent.

@@ -35,7 +35,7 @@ pub use db::StateError;
 pub use digest::{Digest, Digester, Verified};
 pub use giving_up::{GiveUpError, GivenUp};
 pub use merge::Merge;
-pub use outbox::{Cleanup, PendingBody, Sealed, SealedBytes, When};
+pub use outbox::{Cleanup, Held, PendingBody, Renaming, Sealed, SealedBytes, When};
 pub use progress::Confirmed;
 pub use queue::now;
 pub use record::{Body, Class, Doom, Pending, Record, Seq, Ticket, Work};

@@ -8,6 +8,8 @@
 //! 4. the record's own copy of the bytes is removed
 
 use std::collections::HashSet;
+use std::fmt;
+use std::io;
 
 use rusqlite::{OptionalExtension, params};
 
@@ -19,8 +21,8 @@ use super::entry::Entry;
 use super::giving_up::{bring_back, take_out};
 use super::queue::{EntriesGuard, now};
 use super::rows::{
-    Content, deletable_id, drop_records, forget, insert_deletes, insert_save, remember, supersede,
-    supersede_moved, take_superseded,
+    Content, bequeath, deletable_id, drop_records, forget, insert_deletes, insert_save, remember,
+    supersede, supersede_moved, take_superseded,
 };
 use super::unfinished::forget_draft;
 use super::{Body, Digest, Doom, Ino, Millis, Nanos, Seq, State, StateError, Ticket, Work};
@@ -55,6 +57,46 @@ pub enum SealedBytes<'a> {
     Staged(&'a str),
 }
 
+/// The time that never comes.
+pub(super) const NEVER: Millis = Millis::MAX;
+
+/// Bytes that are on this machine under a name that may go.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Held {
+    /// In this file under `staged/`.
+    Staged(String),
+    /// Kept, of this id.
+    Kept(FileId),
+}
+
+/// A rename to be.
+pub struct Renaming<'a> {
+    /// Of which inode.
+    pub ino: Ino,
+    /// Its new name.
+    pub name: &'a str,
+    /// Its media type under that.
+    pub mime_type: &'a str,
+    /// What has the new name now, and makes way.
+    pub over: Option<Ino>,
+    /// How soon it may be sent under the new name; never makes it a scratch file.
+    pub when: When,
+    /// Gives bytes a second name under `staged/`, durably: a scratch file must not lose them with its id. Nothing else
+    /// happens to the outbox meanwhile.
+    pub stage: &'a dyn Fn(&Held) -> io::Result<String>,
+    /// The time of the rename.
+    pub ctime: Nanos,
+}
+
+impl fmt::Debug for Renaming<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Renaming")
+            .field("ino", &self.ino)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
 /// When a record may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
@@ -64,6 +106,8 @@ pub enum When {
     After(Millis),
     /// Not before [`State::release_hold`], or the next start.
     OnHold,
+    /// Not for as long as the file has its name: it is a scratch file.
+    Never,
 }
 
 impl When {
@@ -72,6 +116,7 @@ impl When {
         match self {
             Self::Now | Self::OnHold => 0,
             Self::After(quiet) => now + quiet,
+            Self::Never => NEVER,
         }
     }
 }
@@ -139,11 +184,11 @@ impl State {
         let mut entry = self.write("seal", Durability::Durable, |tx| {
             drop_records(tx, &replaced)?;
             remember(tx, sealed.ino)?;
-            let filename = tx
+            let (filename, is_scratch) = tx
                 .sql
                 .prepare_cached(
                     "UPDATE files SET size = ?2, mime_type = ?3, mtime = ?4, ctime = ?5, own = 1 WHERE ino = ?1 \
-                     RETURNING filename",
+                     RETURNING filename, scratch",
                 )?
                 .query_row(
                     params![
@@ -153,12 +198,16 @@ impl State {
                         sealed.mtime,
                         sealed.ctime
                     ],
-                    |row| row.get::<_, String>(0),
+                    |row| Ok((row.get::<_, String>(0)?, row.get(1)?)),
                 )
                 .optional()?
                 .ok_or(StateError::Gone)?;
             tx.touched.push(sealed.ino);
-            let when = entries.paced(sealed.when, &filename, now);
+            let when = if is_scratch {
+                When::Never
+            } else {
+                entries.paced(sealed.when, &filename, now)
+            };
             let (inline, body) = match sealed.bytes {
                 SealedBytes::Inline(bytes) => (Some(bytes), Body::Inline),
                 SealedBytes::Staged(stage) => {
@@ -181,10 +230,17 @@ impl State {
         // Content of one file goes out in order: who waits for this must not wait for an earlier one's patience.
         if !entries.is_paced() {
             for seq in entries.of_inode(sealed.ino) {
-                if let Some(earlier) = entries.get_mut(seq) {
+                if let Some(earlier) = entries.get_mut(seq).filter(|earlier| !earlier.is_scratch())
+                {
                     earlier.not_before = 0;
                 }
             }
+        }
+        if entry.is_scratch() {
+            // It is durable here, and that is all that will come of it.
+            entry.ticket.settle(Ok(()));
+            // Should it be renamed before its handle is closed, it still waits for that.
+            entry.on_hold = sealed.when == When::OnHold;
         }
         let ticket = entry.ticket.clone();
         entries.insert(entry);
@@ -269,17 +325,20 @@ impl State {
         self.queue.entries().release_delete(id);
     }
 
-    /// Gives an inode another name, durably, in place of `over` where that is in the way. What is not sent yet goes out
-    /// under the new name; a confirmed file is uploaded again under it and its old id deleted then. `when` says how soon.
-    pub fn rename(
-        &self,
-        ino: Ino,
-        name: &str,
-        mime_type: &str,
-        over: Option<Ino>,
-        when: When,
-        ctime: Nanos,
-    ) -> Result<Cleanup, StateError> {
+    /// Gives an inode another name, durably. What is not sent yet goes out under the new name; a confirmed file is uploaded
+    /// again under it and its old id deleted then. Under a scratch name nothing goes out: its id at the service stays until
+    /// another file has the name it had there, or it is removed.
+    pub fn rename(&self, renaming: &Renaming<'_>) -> Result<Cleanup, StateError> {
+        let Renaming {
+            ino,
+            name,
+            mime_type,
+            over,
+            when,
+            ctime,
+            ..
+        } = *renaming;
+        let is_scratch = when == When::Never;
         let mut entries = self.queue.entries();
         let now = now();
         let waiting = untouched(&entries, ino);
@@ -290,17 +349,26 @@ impl State {
             .last()
             .and_then(|seq| entries.get(*seq))
             .map(|entry| entry.record.digest());
+        let own = if is_scratch && waiting.is_empty() {
+            self.own_body(&entries, renaming)?
+        } else {
+            None
+        };
         let held = self.write("rename", Durability::Durable, |tx| {
             if let Some(over) = over {
                 drop_records(tx, &dropped)?;
                 supersede(tx, ino, over)?;
+                if is_scratch {
+                    bequeath(tx, over, ino)?;
+                }
             }
             remember(tx, ino)?;
             let changed = tx
                 .sql
                 .execute(
-                    "UPDATE files SET name = ?2, filename = ?2, mime_type = ?3, suffixed = 0, ctime = ?4 WHERE ino = ?1",
-                    params![ino.0 as i64, name, mime_type, ctime],
+                    "UPDATE files SET name = ?2, filename = ?2, mime_type = ?3, suffixed = 0, ctime = ?4, scratch = ?5 \
+                     WHERE ino = ?1",
+                    params![ino.0 as i64, name, mime_type, ctime, is_scratch],
                 )
                 .map_err(taken)?;
             if changed == 0 {
@@ -311,20 +379,26 @@ impl State {
                 tx.sql.execute(
                     // It was not sent yet, whatever was noted when it was about to be: what the service has under the
                     // new name is something else.
-                    "UPDATE outbox SET name = ?2, mime_type = ?3, not_before = ?4, sent_at = NULL WHERE seq = ?1",
-                    params![seq.0, name, mime_type, when.not_before(now)],
+                    "UPDATE outbox SET name = ?2, mime_type = ?3, not_before = ?4, sent_at = NULL, \
+                     tries = iif(?5, 0, tries), last_error = iif(?5, NULL, last_error) WHERE seq = ?1",
+                    params![seq.0, name, mime_type, when.not_before(now), is_scratch],
                 )?;
             }
             let row = row_where(&tx.sql, "ino = ?1", [ino.0 as i64])?;
             match row {
                 Some(row) if waiting.is_empty() && (row.id.is_some() || on_its_way.is_some()) => {
+                    let (inline, body) = match &own {
+                        Some(PendingBody::Inline(bytes)) => (Some(&bytes[..]), Body::Inline),
+                        Some(PendingBody::Staged(stage)) => (None, Body::Staged(stage.clone())),
+                        None => (None, Body::Held),
+                    };
                     let content = Content {
                         size: row.size,
                         mime_type,
                         digest: on_its_way.unwrap_or(row.digest),
-                        body: Body::Held,
+                        body,
                     };
-                    insert_save(tx, ino, name, content, None, when, now).map(Some)
+                    insert_save(tx, ino, name, content, inline, when, now).map(Some)
                 }
                 _ => Ok(None),
             }
@@ -346,15 +420,58 @@ impl State {
                 }
                 entry.not_before = when.not_before(now);
                 entry.is_noted = false;
+                if is_scratch {
+                    entry.becomes_scratch();
+                }
             }
         }
-        if let Some(held) = held {
+        if let Some(mut held) = held {
+            if is_scratch {
+                held.becomes_scratch();
+            }
             entries.insert(held);
         }
         if let Some(over) = over {
             entries.needs_no_room(over);
         }
         Ok(forget(&mut entries, &dropped))
+    }
+
+    /// The newest content of a file that becomes a scratch file, as bytes of its own; `None` of one without any.
+    fn own_body(
+        &self,
+        entries: &EntriesGuard<'_>,
+        renaming: &Renaming<'_>,
+    ) -> Result<Option<PendingBody>, StateError> {
+        let newest = entries.of_inode(renaming.ino).last().copied();
+        let entry = newest.and_then(|seq| entries.get(seq));
+        let held = match entry.map(|entry| &entry.record.work) {
+            Some(Work::Save {
+                body: Body::Inline, ..
+            }) => {
+                let bytes = newest.map(|seq| self.inline_body(seq)).transpose()?;
+                return Ok(bytes.map(PendingBody::Inline));
+            }
+            Some(Work::Save {
+                body: Body::Staged(stage),
+                ..
+            }) => Held::Staged(stage.clone()),
+            Some(
+                Work::Save {
+                    body: Body::Held, ..
+                }
+                | Work::Delete { .. },
+            )
+            | None => match self.row(renaming.ino)?.and_then(|row| row.id.clone()) {
+                Some(id) => Held::Kept(id),
+                None => return Ok(None),
+            },
+        };
+        let stage = (renaming.stage)(&held).map_err(|error| match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StateError::Full,
+            _ => StateError::Io(renaming.name.into(), error),
+        })?;
+        Ok(Some(PendingBody::Staged(stage)))
     }
 
     /// The bytes of a record that holds them itself.

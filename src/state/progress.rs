@@ -12,8 +12,8 @@ use super::db::{Durability, Tx};
 use super::entry::Entry;
 use super::queue::{EntriesGuard, now};
 use super::rows::{
-    adopt, drop_records, forget, forget_former, insert_deletes, remember_confirmed,
-    remember_successor, supersede_id, take_superseded, unhide,
+    adopt, drop_records, forget, forget_former, heir_of, insert_deletes, remember_confirmed,
+    remember_successor, supersede_id, take_moved_aside, take_superseded, unhide,
 };
 use super::{
     Body, Class, Cleanup, Doom, KeptAs, Millis, Pending, Record, Seq, State, StateError, Work,
@@ -110,6 +110,7 @@ impl State {
         // What a rename put this inode in place of goes when its last content is there, not an earlier one.
         let is_last = entries.of_inode(ino).last() == Some(&seq);
         let deletes = self.write("confirm", Durability::Durable, |tx| {
+            let heir = heir_of(tx, seq)?;
             drop_records(tx, &[seq])?;
             let mut deletes = Vec::new();
             match row_where(&tx.sql, "ino = ?1", [ino.0 as i64])? {
@@ -123,10 +124,12 @@ impl State {
                         remember_confirmed(tx, ino, file)?;
                     }
                     deletes.extend(succeed(tx, &replaced, confirmed, doom)?);
+                    let aside = take_moved_aside(tx, &file.filename, ino)?;
+                    deletes.extend(succeed(tx, &aside, confirmed, Doom::Replaced)?);
                 }
                 None if spared => {}
                 // Removed, or replaced by a rename: what took its name first.
-                None if supersede_id(tx, file)? => {}
+                None if supersede_id(tx, file, heir)? => {}
                 None => {
                     let doomed = [file.id.clone()];
                     let (name, doom) = (&file.filename, Doom::Removed);
@@ -278,7 +281,7 @@ impl State {
         let mut entries = self.queue.entries();
         let meant: Vec<Seq> = entries
             .all()
-            .filter(|entry| !entry.in_flight && is_meant(entry))
+            .filter(|entry| !entry.in_flight && !entry.is_scratch() && is_meant(entry))
             .map(|entry| entry.record.seq)
             .collect();
         for seq in &meant {
@@ -305,6 +308,7 @@ impl State {
                 sent: self.transfers.sent(entry.record.seq),
                 on_hold: entry.on_hold,
                 waits_for_room: rules.waits_for_room(entry),
+                is_scratch: entry.is_scratch(),
                 last_error: entry.last_error.clone(),
             })
             .collect()

@@ -148,6 +148,8 @@ pub struct Pending {
     pub on_hold: bool,
     /// Whether it waits until the service has room for a smaller one.
     pub waits_for_room: bool,
+    /// Whether it is a scratch file's, which nobody sends.
+    pub is_scratch: bool,
     /// Why the last try failed.
     pub last_error: Option<String>,
 }

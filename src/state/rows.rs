@@ -7,6 +7,7 @@ use crate::api::{FileId, FileMetadata};
 use super::catalogue::row_where;
 use super::db::Tx;
 use super::entry::Entry;
+use super::outbox::NEVER;
 use super::queue::EntriesGuard;
 use super::{
     Body, Cleanup, Confirmed, Digest, Doom, Ino, Millis, Record, Row, Seq, StateError, Ticket,
@@ -51,9 +52,9 @@ pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<Entry>> {
             // Whatever held a record at the last run is gone.
             on_hold: false,
             // So is the reason why a failed try was not repeated at once, perhaps: another key, another network.
-            not_before: match row.get::<_, Option<String>>(12)? {
-                Some(_) => 0,
-                None => row.get(9)?,
+            not_before: match (row.get::<_, Option<String>>(12)?, row.get(9)?) {
+                (Some(_), not_before) if not_before != NEVER => 0,
+                (_, not_before) => not_before,
             },
             settles_at: 0,
             is_urgent: false,
@@ -110,6 +111,24 @@ pub(super) fn remember(tx: &Tx<'_>, ino: Ino) -> Result<(), StateError> {
     Ok(())
 }
 
+/// The same of a file that no row stands for any more.
+fn remember_file(tx: &Tx<'_>, file: &FileMetadata) -> Result<(), StateError> {
+    tx.sql
+        .prepare_cached(
+            "INSERT OR IGNORE INTO former (id, suffixed, filename, mime_type, size, created_at, mtime, downloadable, \
+             own, spared) VALUES (?1, 0, ?2, ?3, ?4, ?5, ?5 * 1000, ?6, 1, 0)",
+        )?
+        .execute(params![
+            file.id.as_str(),
+            file.filename,
+            file.mime_type,
+            file.size_bytes as i64,
+            file.created_at.as_microsecond(),
+            file.downloadable
+        ])?;
+    Ok(())
+}
+
 /// The same of an inode that is on `file` now while its row stands for newer content.
 pub(super) fn remember_confirmed(
     tx: &Tx<'_>,
@@ -156,9 +175,48 @@ pub(super) fn supersede(tx: &mut Tx<'_>, ino: Ino, over: Ino) -> Result<(), Stat
 }
 
 /// Makes `file`, which has no place in the directory any more, go when the file that has its name now is confirmed; false
-/// where nothing of that name is on its way.
-pub(super) fn supersede_id(tx: &mut Tx<'_>, file: &FileMetadata) -> Result<bool, StateError> {
-    supersede_named(tx, &file.filename, &file.id)
+/// where nothing of that name is on its way. Where it was moved aside, and what it was moved to was replaced, a later one
+/// of its name may come: then `heir` stands for it.
+pub(super) fn supersede_id(
+    tx: &mut Tx<'_>,
+    file: &FileMetadata,
+    heir: Option<Ino>,
+) -> Result<bool, StateError> {
+    if supersede_named(tx, &file.filename, &file.id)? {
+        remember_file(tx, file)?;
+        return Ok(true);
+    }
+    let Some(heir) = heir else {
+        return Ok(false);
+    };
+    let changed = tx.sql.execute(
+        "INSERT OR IGNORE INTO superseded (ino, id) SELECT ino, ?2 FROM files WHERE ino = ?1 AND (scratch = 1 \
+         OR ino IN (SELECT ino FROM outbox WHERE kind = 'save'))",
+        params![heir.0 as i64, file.id.as_str()],
+    )?;
+    if changed > 0 {
+        remember_file(tx, file)?;
+        hide(tx, &file.id)?;
+    }
+    Ok(changed > 0)
+}
+
+/// What is still on its way of `over` is `heir`'s to stand for, which has taken its place as a scratch file.
+pub(super) fn bequeath(tx: &Tx<'_>, over: Ino, heir: Ino) -> Result<(), StateError> {
+    tx.sql.execute(
+        "UPDATE outbox SET heir = ?2 WHERE kind = 'save' AND (ino = ?1 OR heir = ?1)",
+        params![over.0 as i64, heir.0 as i64],
+    )?;
+    Ok(())
+}
+
+/// The heir of what a record sends.
+pub(super) fn heir_of(tx: &Tx<'_>, seq: Seq) -> Result<Option<Ino>, StateError> {
+    let heir: Option<i64> = tx
+        .sql
+        .prepare_cached("SELECT heir FROM outbox WHERE seq = ?1")?
+        .query_row([seq.0], |row| row.get(0))?;
+    Ok(heir.map(|ino| Ino(ino as u64)))
 }
 
 /// The same of an id that was moved aside before it was removed: it had another name than `name` at the service, and
@@ -208,6 +266,43 @@ pub(super) fn hide(tx: &mut Tx<'_>, id: &FileId) -> Result<(), StateError> {
         .prepare_cached("INSERT OR IGNORE INTO hidden (id) VALUES (?1)")?
         .execute([id.as_str()])?;
     Ok(())
+}
+
+/// Ids that scratch files other than `ino` still stand for, or were to replace, and that had the name `filename` at the
+/// service: files that were moved aside, as editors keep backups. Another file has that name there now; the scratch files
+/// go on with bytes of their own.
+pub(super) fn take_moved_aside(
+    tx: &mut Tx<'_>,
+    filename: &str,
+    ino: Ino,
+) -> Result<Vec<FileId>, StateError> {
+    let aside: Vec<(i64, String)> = {
+        let mut statement = tx.sql.prepare_cached(
+            "SELECT ino, id FROM files WHERE scratch = 1 AND ino <> ?2 AND spared = 0 \
+             AND EXISTS (SELECT 1 FROM former WHERE former.id = files.id AND former.filename = ?1) \
+             UNION ALL SELECT files.ino, superseded.id FROM files JOIN superseded USING (ino) \
+             WHERE scratch = 1 AND ino <> ?2 \
+             AND EXISTS (SELECT 1 FROM former WHERE former.id = superseded.id AND former.filename = ?1)",
+        )?;
+        let rows = statement.query_map(params![filename, ino.0 as i64], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+        rows.collect::<Result<_, _>>()?
+    };
+    let mut ids = Vec::new();
+    for (ino, id) in aside {
+        tx.sql.execute(
+            "UPDATE files SET id = NULL, sha256 = NULL, kept_size = NULL, kept_mtime = NULL WHERE ino = ?1 AND id = ?2",
+            params![ino, id],
+        )?;
+        tx.sql.execute(
+            "DELETE FROM superseded WHERE ino = ?1 AND id = ?2",
+            params![ino, id],
+        )?;
+        tx.touched.push(Ino(ino as u64));
+        ids.push(FileId::new(id));
+    }
+    Ok(ids)
 }
 
 /// The id that goes when the row's content does; none where it may be somebody else's.

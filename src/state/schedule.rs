@@ -129,7 +129,8 @@ impl<'a> Rules<'a> {
             let is_free = entry.record.ino().is_none()
                 || !entry.is_untouched()
                 || !seen_names.contains(entry.record.name.as_str());
-            if !is_free || entry.in_flight || entry.on_hold || self.waits_for_room(entry) {
+            let is_waiting = entry.on_hold || entry.is_scratch() || self.waits_for_room(entry);
+            if !is_free || entry.in_flight || is_waiting {
                 continue;
             }
             // Nobody's hurry makes a look before that say more.

@@ -114,6 +114,12 @@ pub(super) const MIGRATIONS: &[&str] = &[
         mtime  INTEGER NOT NULL         -- nanoseconds
     );
     ",
+    // 3: scratch files
+    "
+    ALTER TABLE files ADD COLUMN scratch INTEGER NOT NULL DEFAULT 0; -- local for as long as it has its name
+    CREATE INDEX files_scratch ON files (ino) WHERE scratch = 1;
+    ALTER TABLE outbox ADD COLUMN heir INTEGER; -- save: whose scratch file took the place of its inode's meanwhile
+    ",
 ];
 
 #[cfg(test)]

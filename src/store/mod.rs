@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 
 use crate::api::FileId;
 use crate::disk::Disk;
-use crate::state::{KeptAs, lock, now};
+use crate::state::{Held, KeptAs, lock, now};
 
 use std::fmt::Write as _;
 
@@ -188,6 +188,19 @@ impl Store {
         let name = number.to_string();
         let file = self.disk.create(&self.staged.join(&name))?;
         Ok(Stage { name, file })
+    }
+
+    /// A staged name for bytes that are here under another one, durably and without copying them.
+    pub fn stage_again(&self, held: &Held) -> io::Result<String> {
+        let from = match held {
+            Held::Staged(stage) => self.staged.join(stage),
+            Held::Kept(id) => self.kept.join(file_name(id)),
+        };
+        let number = self.next_stage.fetch_add(1, Ordering::Relaxed);
+        let name = number.to_string();
+        self.disk.hard_link(&from, &self.staged.join(&name))?;
+        self.disk.sync_dir(&self.staged)?;
+        Ok(name)
     }
 
     /// Writes to a staged file: all of `data`, or after an error any part of it.

@@ -28,6 +28,7 @@ mod refresh;
 mod rename;
 mod requests;
 mod saving;
+mod scratch;
 mod sealing;
 mod space;
 mod streaming;

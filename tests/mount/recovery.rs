@@ -1,6 +1,6 @@
 //! What a start makes of what the end before left: nothing that the service has stays out of sight.
 
-use afs::state::{Digest, Sealed, SealedBytes, State, When};
+use afs::state::{Digest, Ino, Renaming, Sealed, SealedBytes, State, When};
 
 use super::harness::World;
 use super::surface::{NEW, On, on_both};
@@ -32,12 +32,25 @@ fn what_a_draft_was_moved_over_comes_back_when_the_draft_is_never_closed(on: On)
     assert_eq!(world.stored_bytes("report.md"), b"a part of");
 }
 
+/// A rename at once and over nothing.
+pub(crate) fn renaming(ino: Ino, name: &str) -> Renaming<'_> {
+    Renaming {
+        ino,
+        name,
+        mime_type: "text/plain",
+        over: None,
+        when: When::Now,
+        stage: &|held| panic!("{held:?} has no need of another name"),
+        ctime: 2,
+    }
+}
+
 /// A save that was never sent is renamed: what the service got under the new name before that is not it.
 #[test]
 fn what_was_never_sent_is_not_looked_for_under_its_new_name() {
     let dir = tempfile::tempdir().unwrap();
     let state = State::open(dir.path()).unwrap();
-    let ino = state.create("draft", "text/plain", 1).unwrap().ino;
+    let ino = state.create("draft", "text/plain", false, 1).unwrap().ino;
     let sealed = Sealed {
         ino,
         size: 4,
@@ -49,9 +62,7 @@ fn what_was_never_sent_is_not_looked_for_under_its_new_name() {
         when: When::Now,
     };
     state.seal(&sealed).unwrap();
-    state
-        .rename(ino, "final", "text/plain", None, When::Now, 2)
-        .unwrap();
+    state.rename(&renaming(ino, "final")).unwrap();
     drop(state);
     let pending = State::open(dir.path()).unwrap().pending();
     let sent: Vec<_> = pending

@@ -9,6 +9,7 @@ use afs::store::{Limits, Store};
 use afs::uploader;
 
 use super::harness::{Calls, PATIENCE, World, eventually, pattern};
+use super::recovery::renaming;
 use super::surface::{Ground, NEW, On, Setup, calls_by_the_end, on_both};
 
 const ONE_UPLOAD: Calls = Calls {
@@ -377,14 +378,11 @@ fn a_rename_whose_content_was_replaced_before_it_was_sent_holds_nothing_up() {
         state.seal(&sealed).unwrap()
     };
     let state = State::open(dir.path()).unwrap();
-    let ino = state.create("a.tmp", "text/plain", 0).unwrap().ino;
+    let ino = state.create("a.tmp", "text/plain", false, 0).unwrap().ino;
     content(&state, ino, b"older", When::After(60_000));
     state.hurry();
     assert_eq!(state.next_record(Class::Saves).unwrap().name, "a.tmp");
-    let now = When::Now;
-    state
-        .rename(ino, "b.txt", "text/plain", None, now, 0)
-        .unwrap();
+    state.rename(&renaming(ino, "b.txt")).unwrap();
     drop(state);
 
     let state = Arc::new(State::open(dir.path()).unwrap());

@@ -37,8 +37,10 @@ pub(super) struct File {
     is_staged: bool,
     /// What a crash may leave; `None`: no file.
     durable: Vec<Option<Vec<u8>>>,
-    /// Whether the service can have any of it.
-    is_new: bool,
+    /// All that was ever sealed of it.
+    versions: Vec<Vec<u8>>,
+    /// What may show again under its name where it comes to nothing: versions of the files that made way for it.
+    behind: Vec<Vec<u8>>,
     /// Whether anything was sealed since it was opened.
     pub(super) is_sealed: bool,
     pub(super) handles: usize,
@@ -136,7 +138,8 @@ impl Model {
             is_dirty: true,
             is_staged: false,
             durable: vec![None],
-            is_new: true,
+            versions: Vec::new(),
+            behind: Vec::new(),
             is_sealed: false,
             handles: 0,
         });
@@ -168,7 +171,7 @@ impl Model {
             file.durable = vec![Some(file.now.clone())];
             file.is_dirty = false;
             file.is_staged = false;
-            file.is_new &= file.now.is_empty();
+            file.versions.push(file.now.clone());
             file.is_sealed = true;
             self.sealed.push(file.now.clone());
             self.note();
@@ -198,9 +201,23 @@ impl Model {
         }
     }
 
+    /// What is removed after it was moved aside made way for the file that has its name now.
     pub(super) fn unlink(&mut self, at: usize) {
         self.files[at].name = None;
+        for name in self.files[at].names.clone() {
+            if let Some(successor) = self.find(name) {
+                self.makes_way(at, successor);
+            }
+        }
         self.note();
+    }
+
+    fn makes_way(&mut self, old: usize, new: usize) {
+        let old = &self.files[old];
+        let (versions, names) = ([&old.versions[..], &old.behind].concat(), old.names.clone());
+        let new = &mut self.files[new];
+        new.behind.extend(versions);
+        new.names.extend(names);
     }
 
     pub(super) fn rename(&mut self, at: usize, to: Name) {
@@ -209,6 +226,7 @@ impl Model {
         }
         if let Some(over) = self.find(to).filter(|over| *over != at) {
             self.files[over].name = None;
+            self.makes_way(over, at);
         }
         let file = &mut self.files[at];
         file.name = Some(to);
@@ -248,11 +266,12 @@ impl Model {
         let there = found.0.clone().into_iter().filter_map(|(name, entry)| {
             let now = shown.get(name)?.clone();
             Some(File {
-                serial: entry.serial,
+                serial: serial_of(&now).unwrap_or(entry.serial),
                 name: Some(name),
                 names: entry.names,
                 durable: vec![Some(now.clone())],
-                is_new: now.is_empty(),
+                versions: vec![now.clone()],
+                behind: Vec::new(),
                 now,
                 is_dirty: false,
                 is_staged: false,
@@ -274,9 +293,11 @@ impl File {
 
     fn entry(&self) -> Entry {
         let mut allowed = self.durable.clone();
-        // A file that was empty when its large draft was left becomes an unfinished draft, and shows no more.
-        if self.is_new && self.is_staged && allowed.contains(&Some(Vec::new())) {
+        // A file that was empty when its large draft was left, and that the service has nothing of, becomes an unfinished
+        // draft and shows no more; what it was about to replace does.
+        if self.is_staged && allowed.contains(&Some(Vec::new())) {
             allowed.push(None);
+            allowed.extend(self.behind.iter().cloned().map(Some));
         }
         Entry {
             serial: self.serial,

@@ -14,7 +14,8 @@ use afs::fs::{
     Attr, Caller, Changes, Dropped, Fh, FsError, FsSettings, Kind, OpenFlags, Place, ROOT,
     RenameMode, WorkspaceFs,
 };
-use afs::state::{Ino, State};
+use afs::names::NameRules;
+use afs::state::{Ino, State, Work};
 use afs::store::{Limits, Store};
 use afs::sync::Refresher;
 use afs::uploader;
@@ -107,6 +108,18 @@ impl Direct {
                 .iter()
                 .map(|rule| rule.parse().expect("a rule"))
                 .collect(),
+            names: NameRules {
+                scratch: setup
+                    .scratch
+                    .iter()
+                    .map(|glob| glob.parse().expect("a glob"))
+                    .collect(),
+                send: setup
+                    .send
+                    .iter()
+                    .map(|glob| glob.parse().expect("a glob"))
+                    .collect(),
+            },
         };
         if let Some(pace) = setup.write_back {
             state.coalesce_saves(pace);
@@ -330,6 +343,18 @@ impl Surface for Direct {
         drafts
             .into_iter()
             .map(|draft| (draft.name, draft.size))
+            .collect()
+    }
+
+    fn scratch(&self) -> Vec<(String, u64)> {
+        let mut pending = self.state.pending();
+        pending.retain(|change| change.is_scratch);
+        pending
+            .into_iter()
+            .map(|change| match change.record.work {
+                Work::Save { size, .. } => (change.record.name, size),
+                Work::Delete { .. } => panic!("{change:?}"),
+            })
             .collect()
     }
 

@@ -68,6 +68,8 @@ pub(crate) trait Surface {
     fn retry(&self, name: Option<&str>) -> Result<usize, String>;
     /// Drafts that were never closed: names and sizes.
     fn unfinished(&self) -> Vec<(String, u64)>;
+    /// Files that stay on this machine by their names: names and sizes.
+    fn scratch(&self) -> Vec<(String, u64)>;
     /// Ends in good order while files are open, as SIGTERM does.
     fn terminate(self: Box<Self>);
     /// Ends without a chance to finish anything, as `kill -9` does.
@@ -92,6 +94,9 @@ pub(crate) struct Setup {
     pub(crate) umask: u32,
     pub(crate) quota: u64,
     pub(crate) mime_types: &'static [&'static str],
+    /// Globs of names that stay here, and of those that never do.
+    pub(crate) scratch: &'static [&'static str],
+    pub(crate) send: &'static [&'static str],
     pub(crate) min_free: Option<u64>,
     pub(crate) keep_limit: Option<u64>,
     /// Whether closes return before uploads; the pace of one name, which a mount takes for [`WRITE_BACK_PACE`].
@@ -108,6 +113,8 @@ impl Default for Setup {
             umask: 0o077,
             quota: 500 << 30,
             mime_types: &[],
+            scratch: &[],
+            send: &[],
             min_free: None,
             keep_limit: None,
             write_back: None,

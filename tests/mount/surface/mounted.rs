@@ -58,12 +58,29 @@ impl Mounted {
         for rule in setup.mime_types {
             options.extend(["--mime-type".to_owned(), (*rule).to_owned()]);
         }
+        for (option, globs) in [("--scratch", setup.scratch), ("--send", setup.send)] {
+            for glob in globs {
+                options.extend([option.to_owned(), (*glob).to_owned()]);
+            }
+        }
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
         Self {
             mount: world.mount_with(&options),
             open: Mutex::default(),
             next: AtomicU64::new(1),
             state_dir: world.state_dir(),
+        }
+    }
+
+    /// What `afs pending` shows of one kind: names and sizes.
+    fn pending(&self, kind: ChangeKind) -> Vec<(String, u64)> {
+        match self.ask(&Request::Pending) {
+            Ok(Reply::Pending { changes }) => changes
+                .into_iter()
+                .filter(|change| change.kind == kind)
+                .map(|change| (change.name, change.size))
+                .collect(),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -216,14 +233,11 @@ impl Surface for Mounted {
     }
 
     fn unfinished(&self) -> Vec<(String, u64)> {
-        match self.ask(&Request::Pending) {
-            Ok(Reply::Pending { changes }) => changes
-                .into_iter()
-                .filter(|change| change.kind == ChangeKind::Unfinished)
-                .map(|change| (change.name, change.size))
-                .collect(),
-            other => panic!("{other:?}"),
-        }
+        self.pending(ChangeKind::Unfinished)
+    }
+
+    fn scratch(&self) -> Vec<(String, u64)> {
+        self.pending(ChangeKind::Scratch)
     }
 
     fn terminate(self: Box<Self>) {
@@ -282,6 +296,7 @@ fn dropped(change: DroppedChange) -> Dropped {
             ChangeKind::Save => DroppedKind::Save,
             ChangeKind::Delete => DroppedKind::Delete,
             ChangeKind::Unfinished => DroppedKind::Unfinished,
+            ChangeKind::Scratch => panic!("to be given up it is a save: {change:?}"),
         },
         name: change.name,
         size: change.size,
