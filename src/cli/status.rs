@@ -149,25 +149,25 @@ fn listing(status: &Status) -> String {
 }
 
 fn pending(status: &Status) -> String {
-    let mut said = pending_changes(status);
+    let mut said = vec![pending_changes(status)];
     if status.unfinished > 0 {
         let whose = if status.unfinished == 1 {
             "its program"
         } else {
             "their programs"
         };
-        said += &format!(
-            "; {} never closed by {whose}: afs pending",
+        said.push(format!(
+            "{} never closed by {whose}: afs pending",
             files(status.unfinished)
-        );
+        ));
     }
     if status.scratch > 0 {
-        said += &format!(
-            "; {} on this machine only, by their names: afs pending",
+        said.push(format!(
+            "{} on this machine only, by their names: afs pending",
             scratch_files(status.scratch)
-        );
+        ));
     }
-    said
+    said.join("; ")
 }
 
 fn pending_changes(status: &Status) -> String {

@@ -185,7 +185,7 @@ impl WorkspaceFs {
         if let Some(inner) = &mut over_inner {
             self.hold_what_is_read(inner);
         }
-        let made = OnceCell::new();
+        let staged = OnceCell::new();
         let renamed = self.state.rename(&Renaming {
             ino: row.ino,
             name: new_name,
@@ -194,11 +194,11 @@ impl WorkspaceFs {
             when,
             stage: &|held| {
                 let stage = self.store.stage_again(held)?;
-                Ok(made.get_or_init(|| stage).clone())
+                Ok(staged.get_or_init(|| stage).clone())
             },
             ctime: now(),
         });
-        if let (Err(_), Some(stage)) = (&renamed, made.get()) {
+        if let (Err(_), Some(stage)) = (&renamed, staged.get()) {
             self.store.drop_stage(stage);
         }
         let cleanup = renamed?;

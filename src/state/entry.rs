@@ -61,15 +61,10 @@ impl Entry {
         self.not_before == NEVER
     }
 
-    /// The file has got a name under which it stays on this machine: nobody waits for it any more, and what failed under
-    /// another name is forgotten.
-    pub(super) fn becomes_scratch(&mut self) {
-        self.not_before = NEVER;
-        self.wants_room = false;
-        self.is_urgent = false;
-        self.record.tries = 0;
-        self.last_error = None;
-        self.failed_at = None;
+    /// A scratch file's: it is durable here, and that is all that will come of it. Should the file get another name before
+    /// its handle is closed, it waits for that where it `is_held`.
+    pub(super) fn is_never_sent(&mut self, is_held: bool) {
+        self.on_hold = is_held;
         self.ticket.settle(Ok(()));
     }
 

@@ -15,7 +15,8 @@ use crate::api::FileId;
 use super::catalogue::row_where;
 use super::db::{Durability, Tx};
 use super::queue::{EntriesGuard, now};
-use super::rows::{drop_records, forget, forget_former, take_superseded};
+use super::rows::{drop_records, forget, forget_former};
+use super::superseding::take_superseded;
 use super::{Cleanup, Ino, Millis, Record, Seq, State, StateError, Work};
 
 /// Why pending work was not given up.

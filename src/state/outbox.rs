@@ -8,22 +8,20 @@
 //! 4. the record's own copy of the bytes is removed
 
 use std::collections::HashSet;
-use std::fmt;
-use std::io;
 
 use rusqlite::{OptionalExtension, params};
 
 use crate::api::FileId;
 
-use super::catalogue::{row_where, taken};
+use super::catalogue::row_where;
 use super::db::{Durability, Tx};
 use super::entry::Entry;
 use super::giving_up::{bring_back, take_out};
 use super::queue::{EntriesGuard, now};
 use super::rows::{
-    Content, bequeath, deletable_id, drop_records, forget, insert_deletes, insert_save, remember,
-    supersede, supersede_moved, take_superseded,
+    Content, deletable_id, drop_records, forget, insert_deletes, insert_save, remember,
 };
+use super::superseding::{supersede_moved, take_superseded};
 use super::unfinished::forget_draft;
 use super::{Body, Digest, Doom, Ino, Millis, Nanos, Seq, State, StateError, Ticket, Work};
 
@@ -59,43 +57,6 @@ pub enum SealedBytes<'a> {
 
 /// The time that never comes.
 pub(super) const NEVER: Millis = Millis::MAX;
-
-/// Bytes that are on this machine under a name that may go.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Held {
-    /// In this file under `staged/`.
-    Staged(String),
-    /// Kept, of this id.
-    Kept(FileId),
-}
-
-/// A rename to be.
-pub struct Renaming<'a> {
-    /// Of which inode.
-    pub ino: Ino,
-    /// Its new name.
-    pub name: &'a str,
-    /// Its media type under that.
-    pub mime_type: &'a str,
-    /// What has the new name now, and makes way.
-    pub over: Option<Ino>,
-    /// How soon it may be sent under the new name; never makes it a scratch file.
-    pub when: When,
-    /// Gives bytes a second name under `staged/`, durably: a scratch file must not lose them with its id. Nothing else
-    /// happens to the outbox meanwhile.
-    pub stage: &'a dyn Fn(&Held) -> io::Result<String>,
-    /// The time of the rename.
-    pub ctime: Nanos,
-}
-
-impl fmt::Debug for Renaming<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Renaming")
-            .field("ino", &self.ino)
-            .field("name", &self.name)
-            .finish_non_exhaustive()
-    }
-}
 
 /// When a record may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -237,10 +198,7 @@ impl State {
             }
         }
         if entry.is_scratch() {
-            // It is durable here, and that is all that will come of it.
-            entry.ticket.settle(Ok(()));
-            // Should it be renamed before its handle is closed, it still waits for that.
-            entry.on_hold = sealed.when == When::OnHold;
+            entry.is_never_sent(sealed.when == When::OnHold);
         }
         let ticket = entry.ticket.clone();
         entries.insert(entry);
@@ -323,155 +281,6 @@ impl State {
     /// Lets deletions of an id go that waited for a reader.
     pub fn release_delete(&self, id: &FileId) {
         self.queue.entries().release_delete(id);
-    }
-
-    /// Gives an inode another name, durably. What is not sent yet goes out under the new name; a confirmed file is uploaded
-    /// again under it and its old id deleted then. Under a scratch name nothing goes out: its id at the service stays until
-    /// another file has the name it had there, or it is removed.
-    pub fn rename(&self, renaming: &Renaming<'_>) -> Result<Cleanup, StateError> {
-        let Renaming {
-            ino,
-            name,
-            mime_type,
-            over,
-            when,
-            ctime,
-            ..
-        } = *renaming;
-        let is_scratch = when == When::Never;
-        let mut entries = self.queue.entries();
-        let now = now();
-        let waiting = untouched(&entries, ino);
-        let dropped = over.map_or_else(Vec::new, |over| untouched(&entries, over));
-        // What is on its way will be what the confirmed id has when the record of this rename is sent.
-        let on_its_way = entries
-            .of_inode(ino)
-            .last()
-            .and_then(|seq| entries.get(*seq))
-            .map(|entry| entry.record.digest());
-        let own = if is_scratch && waiting.is_empty() {
-            self.own_body(&entries, renaming)?
-        } else {
-            None
-        };
-        let held = self.write("rename", Durability::Durable, |tx| {
-            if let Some(over) = over {
-                drop_records(tx, &dropped)?;
-                supersede(tx, ino, over)?;
-                if is_scratch {
-                    bequeath(tx, over, ino)?;
-                }
-            }
-            remember(tx, ino)?;
-            let changed = tx
-                .sql
-                .execute(
-                    "UPDATE files SET name = ?2, filename = ?2, mime_type = ?3, suffixed = 0, ctime = ?4, scratch = ?5 \
-                     WHERE ino = ?1",
-                    params![ino.0 as i64, name, mime_type, ctime, is_scratch],
-                )
-                .map_err(taken)?;
-            if changed == 0 {
-                return Err(StateError::Gone);
-            }
-            tx.touched.push(ino);
-            for seq in &waiting {
-                tx.sql.execute(
-                    // It was not sent yet, whatever was noted when it was about to be: what the service has under the
-                    // new name is something else.
-                    "UPDATE outbox SET name = ?2, mime_type = ?3, not_before = ?4, sent_at = NULL, \
-                     tries = iif(?5, 0, tries), last_error = iif(?5, NULL, last_error) WHERE seq = ?1",
-                    params![seq.0, name, mime_type, when.not_before(now), is_scratch],
-                )?;
-            }
-            let row = row_where(&tx.sql, "ino = ?1", [ino.0 as i64])?;
-            match row {
-                Some(row) if waiting.is_empty() && (row.id.is_some() || on_its_way.is_some()) => {
-                    let (inline, body) = match &own {
-                        Some(PendingBody::Inline(bytes)) => (Some(&bytes[..]), Body::Inline),
-                        Some(PendingBody::Staged(stage)) => (None, Body::Staged(stage.clone())),
-                        None => (None, Body::Held),
-                    };
-                    let content = Content {
-                        size: row.size,
-                        mime_type,
-                        digest: on_its_way.unwrap_or(row.digest),
-                        body,
-                    };
-                    insert_save(tx, ino, name, content, inline, when, now).map(Some)
-                }
-                _ => Ok(None),
-            }
-        })?;
-        let oldest = dropped
-            .iter()
-            .filter_map(|seq| entries.get(*seq))
-            .map(|over| over.stands_for)
-            .min();
-        for seq in waiting {
-            if let Some(entry) = entries.get_mut(seq) {
-                entry.stands_for = oldest.map_or(entry.stands_for, |seq| seq.min(entry.stands_for));
-                name.clone_into(&mut entry.record.name);
-                if let Work::Save {
-                    mime_type: sent, ..
-                } = &mut entry.record.work
-                {
-                    mime_type.clone_into(sent);
-                }
-                entry.not_before = when.not_before(now);
-                entry.is_noted = false;
-                if is_scratch {
-                    entry.becomes_scratch();
-                }
-            }
-        }
-        if let Some(mut held) = held {
-            if is_scratch {
-                held.becomes_scratch();
-            }
-            entries.insert(held);
-        }
-        if let Some(over) = over {
-            entries.needs_no_room(over);
-        }
-        Ok(forget(&mut entries, &dropped))
-    }
-
-    /// The newest content of a file that becomes a scratch file, as bytes of its own; `None` of one without any.
-    fn own_body(
-        &self,
-        entries: &EntriesGuard<'_>,
-        renaming: &Renaming<'_>,
-    ) -> Result<Option<PendingBody>, StateError> {
-        let newest = entries.of_inode(renaming.ino).last().copied();
-        let entry = newest.and_then(|seq| entries.get(seq));
-        let held = match entry.map(|entry| &entry.record.work) {
-            Some(Work::Save {
-                body: Body::Inline, ..
-            }) => {
-                let bytes = newest.map(|seq| self.inline_body(seq)).transpose()?;
-                return Ok(bytes.map(PendingBody::Inline));
-            }
-            Some(Work::Save {
-                body: Body::Staged(stage),
-                ..
-            }) => Held::Staged(stage.clone()),
-            Some(
-                Work::Save {
-                    body: Body::Held, ..
-                }
-                | Work::Delete { .. },
-            )
-            | None => match self.row(renaming.ino)?.and_then(|row| row.id.clone()) {
-                Some(id) => Held::Kept(id),
-                None => return Ok(None),
-            },
-        };
-        let stage = (renaming.stage)(&held).map_err(|error| match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StateError::Full,
-            _ => StateError::Io(renaming.name.into(), error),
-        })?;
-        Ok(Some(PendingBody::Staged(stage)))
     }
 
     /// The bytes of a record that holds them itself.

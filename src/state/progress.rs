@@ -12,9 +12,10 @@ use super::db::{Durability, Tx};
 use super::entry::Entry;
 use super::queue::{EntriesGuard, now};
 use super::rows::{
-    adopt, drop_records, forget, forget_former, heir_of, insert_deletes, remember_confirmed,
-    remember_successor, supersede_id, take_moved_aside, take_superseded, unhide,
+    adopt, drop_records, forget, forget_former, insert_deletes, remember_confirmed,
+    remember_successor, unhide,
 };
+use super::superseding::{heir_of, supersede_id, take_moved_aside, take_superseded};
 use super::{
     Body, Class, Cleanup, Doom, KeptAs, Millis, Pending, Record, Seq, State, StateError, Work,
 };

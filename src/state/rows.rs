@@ -1,10 +1,9 @@
 //! Records as rows: how the outbox and what hangs on it stand in the database.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use crate::api::{FileId, FileMetadata};
 
-use super::catalogue::row_where;
 use super::db::Tx;
 use super::entry::Entry;
 use super::outbox::NEVER;
@@ -112,7 +111,7 @@ pub(super) fn remember(tx: &Tx<'_>, ino: Ino) -> Result<(), StateError> {
 }
 
 /// The same of a file that no row stands for any more.
-fn remember_file(tx: &Tx<'_>, file: &FileMetadata) -> Result<(), StateError> {
+pub(super) fn remember_file(tx: &Tx<'_>, file: &FileMetadata) -> Result<(), StateError> {
     tx.sql
         .prepare_cached(
             "INSERT OR IGNORE INTO former (id, suffixed, filename, mime_type, size, created_at, mtime, downloadable, \
@@ -155,154 +154,11 @@ pub(super) fn forget_former(tx: &Tx<'_>, id: &FileId) -> Result<(), StateError> 
     Ok(())
 }
 
-/// Makes `over`'s ids the ones that are deleted when `ino` is confirmed, and takes `over` out of the directory.
-pub(super) fn supersede(tx: &mut Tx<'_>, ino: Ino, over: Ino) -> Result<(), StateError> {
-    let row = row_where(&tx.sql, "ino = ?1", [over.0 as i64])?;
-    let mut ids = take_superseded(tx, over)?;
-    ids.extend(row.as_ref().and_then(deletable_id));
-    for id in &ids {
-        tx.sql.execute(
-            "INSERT OR IGNORE INTO superseded (ino, id) VALUES (?1, ?2)",
-            params![ino.0 as i64, id.as_str()],
-        )?;
-        hide(tx, id)?;
-    }
-    remember(tx, over)?;
-    tx.sql
-        .execute("DELETE FROM files WHERE ino = ?1", [over.0 as i64])?;
-    tx.touched.push(over);
-    Ok(())
-}
-
-/// Makes `file`, which has no place in the directory any more, go when the file that has its name now is confirmed; false
-/// where nothing of that name is on its way. Where it was moved aside, and what it was moved to was replaced, a later one
-/// of its name may come: then `heir` stands for it.
-pub(super) fn supersede_id(
-    tx: &mut Tx<'_>,
-    file: &FileMetadata,
-    heir: Option<Ino>,
-) -> Result<bool, StateError> {
-    if supersede_named(tx, &file.filename, &file.id)? {
-        remember_file(tx, file)?;
-        return Ok(true);
-    }
-    let Some(heir) = heir else {
-        return Ok(false);
-    };
-    let changed = tx.sql.execute(
-        "INSERT OR IGNORE INTO superseded (ino, id) SELECT ino, ?2 FROM files WHERE ino = ?1 AND (scratch = 1 \
-         OR ino IN (SELECT ino FROM outbox WHERE kind = 'save'))",
-        params![heir.0 as i64, file.id.as_str()],
-    )?;
-    if changed > 0 {
-        remember_file(tx, file)?;
-        hide(tx, &file.id)?;
-    }
-    Ok(changed > 0)
-}
-
-/// What is still on its way of `over` is `heir`'s to stand for, which has taken its place as a scratch file.
-pub(super) fn bequeath(tx: &Tx<'_>, over: Ino, heir: Ino) -> Result<(), StateError> {
-    tx.sql.execute(
-        "UPDATE outbox SET heir = ?2 WHERE kind = 'save' AND (ino = ?1 OR heir = ?1)",
-        params![over.0 as i64, heir.0 as i64],
-    )?;
-    Ok(())
-}
-
-/// The heir of what a record sends.
-pub(super) fn heir_of(tx: &Tx<'_>, seq: Seq) -> Result<Option<Ino>, StateError> {
-    let heir: Option<i64> = tx
-        .sql
-        .prepare_cached("SELECT heir FROM outbox WHERE seq = ?1")?
-        .query_row([seq.0], |row| row.get(0))?;
-    Ok(heir.map(|ino| Ino(ino as u64)))
-}
-
-/// The same of an id that was moved aside before it was removed: it had another name than `name` at the service, and
-/// what has that one now may still be on its way. Some editors save so.
-pub(super) fn supersede_moved(
-    tx: &mut Tx<'_>,
-    id: &FileId,
-    name: &str,
-) -> Result<bool, StateError> {
-    let former = tx
-        .sql
-        .prepare_cached("SELECT filename FROM former WHERE id = ?1")?
-        .query_row([id.as_str()], |row| row.get::<_, String>(0))
-        .optional()?;
-    match former {
-        Some(former) if former != name => supersede_named(tx, &former, id),
-        _ => Ok(false),
-    }
-}
-
-fn supersede_named(tx: &mut Tx<'_>, filename: &str, id: &FileId) -> Result<bool, StateError> {
-    let changed = tx.sql.execute(
-        "INSERT OR IGNORE INTO superseded (ino, id)
-         SELECT ino, ?2 FROM files
-         WHERE filename = ?1 AND name IS NOT NULL AND ino IN (SELECT ino FROM outbox WHERE kind = 'save')
-         ORDER BY ino DESC LIMIT 1",
-        [filename, id.as_str()],
-    )?;
-    if changed > 0 {
-        hide(tx, id)?;
-    }
-    Ok(changed > 0)
-}
-
-pub(super) fn take_superseded(tx: &mut Tx<'_>, ino: Ino) -> Result<Vec<FileId>, StateError> {
-    let mut statement = tx
-        .sql
-        .prepare_cached("DELETE FROM superseded WHERE ino = ?1 RETURNING id")?;
-    let ids = statement.query_map([ino.0 as i64], |row| {
-        row.get::<_, String>(0).map(FileId::new)
-    })?;
-    Ok(ids.collect::<Result<_, _>>()?)
-}
-
 pub(super) fn hide(tx: &mut Tx<'_>, id: &FileId) -> Result<(), StateError> {
     tx.sql
         .prepare_cached("INSERT OR IGNORE INTO hidden (id) VALUES (?1)")?
         .execute([id.as_str()])?;
     Ok(())
-}
-
-/// Ids that scratch files other than `ino` still stand for, or were to replace, and that had the name `filename` at the
-/// service: files that were moved aside, as editors keep backups. Another file has that name there now; the scratch files
-/// go on with bytes of their own.
-pub(super) fn take_moved_aside(
-    tx: &mut Tx<'_>,
-    filename: &str,
-    ino: Ino,
-) -> Result<Vec<FileId>, StateError> {
-    let aside: Vec<(i64, String)> = {
-        let mut statement = tx.sql.prepare_cached(
-            "SELECT ino, id FROM files WHERE scratch = 1 AND ino <> ?2 AND spared = 0 \
-             AND EXISTS (SELECT 1 FROM former WHERE former.id = files.id AND former.filename = ?1) \
-             UNION ALL SELECT files.ino, superseded.id FROM files JOIN superseded USING (ino) \
-             WHERE scratch = 1 AND ino <> ?2 \
-             AND EXISTS (SELECT 1 FROM former WHERE former.id = superseded.id AND former.filename = ?1)",
-        )?;
-        let rows = statement.query_map(params![filename, ino.0 as i64], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
-        rows.collect::<Result<_, _>>()?
-    };
-    let mut ids = Vec::new();
-    for (ino, id) in aside {
-        tx.sql.execute(
-            "UPDATE files SET id = NULL, sha256 = NULL, kept_size = NULL, kept_mtime = NULL WHERE ino = ?1 AND id = ?2",
-            params![ino, id],
-        )?;
-        tx.sql.execute(
-            "DELETE FROM superseded WHERE ino = ?1 AND id = ?2",
-            params![ino, id],
-        )?;
-        tx.touched.push(Ino(ino as u64));
-        ids.push(FileId::new(id));
-    }
-    Ok(ids)
 }
 
 /// The id that goes when the row's content does; none where it may be somebody else's.

@@ -12,7 +12,8 @@ use super::catalogue::row_where;
 use super::db::{Durability, Tx};
 use super::outbox::untouched;
 use super::queue::{EntriesGuard, now};
-use super::rows::{Content, drop_records, forget, insert_save, supersede};
+use super::rows::{Content, drop_records, forget, insert_save};
+use super::superseding::supersede;
 use super::{
     Body, Cleanup, Digest, GiveUpError, Ino, Millis, Nanos, PendingBody, SealedBytes, Seq, State,
     StateError, When,
