@@ -24,6 +24,7 @@ mod schedule;
 mod schema;
 mod transfer;
 mod unfinished;
+mod waiting;
 mod workspace;
 
 use std::path::Path;
@@ -41,6 +42,7 @@ pub use queue::now;
 pub use record::{Body, Class, Doom, Pending, Record, Seq, Ticket, Work};
 pub use transfer::Transfer;
 pub use unfinished::{Unfinished, UnfinishedSeq};
+pub use waiting::{LOCK, Waiting};
 pub use workspace::{WorkspaceId, Workspaces};
 
 use crate::disk::Disk;
