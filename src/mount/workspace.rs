@@ -184,3 +184,31 @@ fn lock(dir: &Path) -> Result<File, MountError> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// `afs status` looks whether other states are served, by their locks.
+    #[test]
+    fn who_only_looks_at_a_state_keeps_no_mount_from_it() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(lock(dir.path()).unwrap());
+        let look = File::open(dir.path().join(LOCK)).unwrap();
+        look.lock_shared().unwrap();
+        let (begun, begins) = mpsc::channel();
+        thread::scope(|scope| {
+            let locking = scope.spawn(|| {
+                begun.send(()).unwrap();
+                lock(dir.path())
+            });
+            begins.recv().unwrap();
+            drop(look);
+            let locked = locking.join().unwrap().unwrap();
+            assert!(matches!(lock(dir.path()), Err(MountError::Served(_))));
+            drop(locked);
+        });
+    }
+}

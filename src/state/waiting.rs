@@ -123,3 +123,124 @@ fn escaped(path: &Path) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+
+    use super::super::{Digest, Sealed, SealedBytes, State, When};
+    use super::*;
+
+    /// A workspace with one change to send; its state, open.
+    fn workspace(root: &Path, key: &str) -> (PathBuf, State) {
+        let workspaces = Workspaces::open(root).unwrap();
+        let id = workspaces.place("https://a.example", key, &[]).unwrap();
+        let dir = workspaces.dir_of(&id);
+        fs::create_dir(&dir).unwrap();
+        let state = State::open(&dir).unwrap();
+        let row = state.create("a", "text/plain", 1).unwrap();
+        let sealed = Sealed {
+            ino: row.ino,
+            size: 4,
+            mime_type: "text/plain",
+            digest: Digest::of(b"text"),
+            bytes: SealedBytes::Inline(b"text"),
+            mtime: 1,
+            ctime: 1,
+            when: When::Now,
+        };
+        state.seal(&sealed).unwrap();
+        (dir, state)
+    }
+
+    fn waiting(root: &Path) -> Vec<Waiting> {
+        Workspaces::open(root).unwrap().waiting().unwrap()
+    }
+
+    fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+        let entries = fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        entries
+            .map(|path| (path.clone(), fs::read(path).unwrap()))
+            .collect()
+    }
+
+    /// A workspace whose last process has written its log back.
+    fn finished(root: &Path, key: &str) -> PathBuf {
+        let (dir, state) = workspace(root, key);
+        drop(state);
+        let last = Connection::open(dir.join("state.db")).unwrap();
+        last.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            .unwrap();
+        dir
+    }
+
+    #[test]
+    fn what_a_clean_end_has_left_is_seen_and_not_touched() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = finished(root.path(), "k");
+        let before = files(&dir);
+        assert_eq!(before.len(), 1, "no log is left: {:?}", before.keys());
+        let found = waiting(root.path());
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            (&found[0].dir, found[0].pending, found[0].unfinished),
+            (&dir, 1, 0)
+        );
+        assert_eq!(found[0].base_url, "https://a.example");
+        assert!(found[0].since > 0);
+        assert!(files(&dir) == before);
+    }
+
+    #[test]
+    fn what_a_process_that_died_has_left_is_seen_in_its_log_and_stays_there() {
+        let root = tempfile::tempdir().unwrap();
+        let (dir, state) = workspace(root.path(), "k");
+        // As a process leaves it that is gone without a word: with its log, and nothing locked.
+        let copy = root.path().join("copy");
+        fs::create_dir(&copy).unwrap();
+        for name in ["state.db", "state.db-wal"] {
+            fs::copy(dir.join(name), copy.join(name)).unwrap();
+        }
+        drop(state);
+        fs::remove_dir_all(&dir).unwrap();
+        fs::rename(&copy, &dir).unwrap();
+        let before = files(&dir);
+        assert_eq!(waiting(root.path())[0].pending, 1);
+        for (path, bytes) in before {
+            assert!(fs::read(&path).unwrap() == bytes, "{}", path.display());
+        }
+        assert_eq!(State::open(&dir).unwrap().pending().len(), 1);
+    }
+
+    #[test]
+    fn what_is_served_does_not_wait_and_what_can_not_be_read_is_passed_over() {
+        let root = tempfile::tempdir().unwrap();
+        let served = finished(root.path(), "served");
+        let damaged = finished(root.path(), "damaged");
+        fs::write(damaged.join("state.db"), "this is no database").unwrap();
+        let lock = File::create(served.join(LOCK)).unwrap();
+        lock.lock().unwrap();
+        assert_eq!(waiting(root.path()), []);
+        lock.unlock().unwrap();
+        assert_eq!(waiting(root.path()).len(), 1);
+    }
+
+    #[test]
+    fn a_state_of_an_earlier_version_is_seen() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = finished(root.path(), "k");
+        let old = Connection::open(dir.join("state.db")).unwrap();
+        old.execute_batch("DROP TABLE unfinished").unwrap();
+        drop(old);
+        assert_eq!(waiting(root.path())[0].pending, 1);
+    }
+
+    #[test]
+    fn any_path_is_a_uri_of_its_own() {
+        let path = Path::new("/a b/50%/#1?x/\u{e9}");
+        assert_eq!(escaped(path), "/a%20b/50%25/%231%3fx/%c3%a9");
+    }
+}
