@@ -220,9 +220,12 @@ pub fn show_pending(arguments: &PendingArguments) -> ExitCode {
     let mut all_well = true;
     let mut known = Vec::new();
     let mut waiting = Vec::new();
+    let mut tried = 0;
     for mut mount in reached {
         let answered = match &mut mount.client {
-            Ok(client) => pending_of(client, arguments).map_err(|error| error.to_string()),
+            Ok(client) => {
+                pending_of(client, arguments, &mut tried).map_err(|error| error.to_string())
+            }
             Err(why) => Err(why.clone()),
         };
         match answered {
@@ -243,6 +246,16 @@ pub fn show_pending(arguments: &PendingArguments) -> ExitCode {
     } else {
         print_pending(&known, several, all_well);
         say_what_waits(waiting);
+    }
+    // Of several mounts one has it; a name that none has is mistyped, or was sent meanwhile.
+    if let Some(name) = arguments.retry.as_deref().filter(|name| !name.is_empty())
+        && tried == 0
+        && all_well
+    {
+        return failed(&format!(
+            "{}: nothing is pending under this name that waits for another try",
+            printable(name)
+        ));
     }
     if all_well {
         ExitCode::SUCCESS
@@ -267,14 +280,21 @@ fn print_pending(known: &[(PathBuf, Vec<Change>)], several: bool, all_well: bool
     }
 }
 
+/// Does what was asked for and gives what is pending then; adds what is tried again to `tried`.
 fn pending_of(
     client: &mut Client,
     arguments: &PendingArguments,
+    tried: &mut usize,
 ) -> Result<Vec<Change>, ControlError> {
     if let Some(name) = &arguments.retry {
         let name = Some(name.clone()).filter(|name| !name.is_empty());
         match client.ask(&Request::Retry { name })? {
-            Reply::Retried { count } => tell!("{} tried again now", changes(count)),
+            Reply::Retried { count } => {
+                *tried += count;
+                if count > 0 || arguments.retry.as_deref() == Some("") {
+                    tell!("{} tried again now", changes(count));
+                }
+            }
             other => return Err(unexpected(&other)),
         }
     }
