@@ -196,6 +196,17 @@ impl Store {
             .write_all_at(&self.staged.join(name), file, data, offset)
     }
 
+    /// Copies the first `length` bytes of a file to an empty staged one.
+    pub fn copy_to_stage(
+        &self,
+        name: &str,
+        file: &File,
+        from: &File,
+        length: u64,
+    ) -> io::Result<()> {
+        self.disk.copy(from, &self.staged.join(name), file, length)
+    }
+
     /// Cuts or extends a staged file.
     pub fn resize_stage(&self, name: &str, file: &File, size: u64) -> io::Result<()> {
         self.disk.set_len(&self.staged.join(name), file, size)
