@@ -8,6 +8,8 @@ mod cache;
 mod fetch;
 mod keep;
 mod space;
+#[cfg(test)]
+mod tests;
 mod trash;
 mod verify;
 
