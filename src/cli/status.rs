@@ -1,5 +1,6 @@
 //! `afs status` and `afs pending`: how a mount is, and what has not reached the service.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,9 +10,11 @@ use indicatif::{HumanBytes, HumanDuration};
 
 use super::talk::{NOTHING_MOUNTED, Reached, printable, reach, unexpected};
 use super::{failed, typed_wrongly};
+use crate::config::Surroundings;
 use crate::control::{
-    Change, ChangeKind, Client, ControlError, DroppedChange, Reply, Request, Status,
+    Change, ChangeKind, Client, ControlError, DroppedChange, Reply, Request, Status, Waiting,
 };
+use crate::mount::sys;
 
 /// What to do about a file that was never closed.
 const UNFINISHED: &str = "never closed by its program; send it with afs pending --retry NAME, or give it up with --drop NAME";
@@ -100,8 +103,10 @@ pub fn status(arguments: &StatusArguments) -> ExitCode {
         print_json(&known);
     } else if known.is_empty() && all_well {
         say!("{NOTHING_MOUNTED}");
+        say_what_waits(usual_waiting());
     } else {
         known.iter().for_each(print_status);
+        say_what_waits(known.into_iter().flat_map(|status| status.waiting));
     }
     if all_well {
         ExitCode::SUCCESS
@@ -116,6 +121,29 @@ fn ask_status(mount: &mut Reached) -> Result<Status, String> {
         Ok(Reply::Status(status)) => Ok(*status),
         Ok(other) => Err(unexpected(&other).to_string()),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+/// What waits below the usual directory of states, where no mount is there to ask.
+fn usual_waiting() -> Vec<Waiting> {
+    let around = Surroundings {
+        variable: &|name| std::env::var_os(name),
+        uid: sys::uid(),
+        gid: sys::gid(),
+    };
+    around
+        .state_root()
+        .map(|root| Waiting::below(&root))
+        .unwrap_or_default()
+}
+
+/// Says what workspaces wait with that are not mounted, each once however many mounts know of it.
+fn say_what_waits(waiting: impl IntoIterator<Item = Waiting>) {
+    let mut said = HashSet::new();
+    for waiting in waiting {
+        if said.insert(waiting.state_dir.clone()) {
+            say!("{}", printable(&waiting.to_string()));
+        }
     }
 }
 
@@ -190,6 +218,7 @@ pub fn show_pending(arguments: &PendingArguments) -> ExitCode {
     };
     if reached.is_empty() && !arguments.json {
         say!("{NOTHING_MOUNTED}");
+        say_what_waits(usual_waiting());
         return ExitCode::SUCCESS;
     }
     let several = reached.len() > 1;
@@ -200,12 +229,21 @@ pub fn show_pending(arguments: &PendingArguments) -> ExitCode {
     }
     let mut all_well = true;
     let mut known = Vec::new();
-    for mount in reached {
-        let answered = mount
-            .client
-            .and_then(|mut client| pending_of(&mut client, arguments).map_err(|e| e.to_string()));
+    let mut waiting = Vec::new();
+    let mut tried = 0;
+    for mut mount in reached {
+        let answered = match &mut mount.client {
+            Ok(client) => {
+                pending_of(client, arguments, &mut tried).map_err(|error| error.to_string())
+            }
+            Err(why) => Err(why.clone()),
+        };
         match answered {
-            Ok(changes) => known.push((mount.mountpoint, changes)),
+            Ok(changes) => {
+                // That it can't say this is no reason to call what it has said wrong.
+                waiting.extend(ask_status(&mut mount).map_or_else(|_| Vec::new(), |s| s.waiting));
+                known.push((mount.mountpoint, changes));
+            }
             Err(why) => {
                 all_well = false;
                 failed(&format!("{}: {why}", mount.mountpoint.display()));
@@ -217,6 +255,17 @@ pub fn show_pending(arguments: &PendingArguments) -> ExitCode {
         print_json(&changes);
     } else {
         print_pending(&known, several, all_well);
+        say_what_waits(waiting);
+    }
+    // Of several mounts one has it; a name that none has is mistyped, or was sent meanwhile.
+    if let Some(name) = arguments.retry.as_deref().filter(|name| !name.is_empty())
+        && tried == 0
+        && all_well
+    {
+        return failed(&format!(
+            "{}: nothing is pending under this name that waits for another try",
+            printable(name)
+        ));
     }
     if all_well {
         ExitCode::SUCCESS
@@ -241,14 +290,21 @@ fn print_pending(known: &[(PathBuf, Vec<Change>)], several: bool, all_well: bool
     }
 }
 
+/// Does what was asked for and gives what is pending then; adds what is tried again to `tried`.
 fn pending_of(
     client: &mut Client,
     arguments: &PendingArguments,
+    tried: &mut usize,
 ) -> Result<Vec<Change>, ControlError> {
     if let Some(name) = &arguments.retry {
         let name = Some(name.clone()).filter(|name| !name.is_empty());
         match client.ask(&Request::Retry { name })? {
-            Reply::Retried { count } => tell!("{} tried again now", changes(count)),
+            Reply::Retried { count } => {
+                *tried += count;
+                if count > 0 || arguments.retry.as_deref() == Some("") {
+                    tell!("{} tried again now", changes(count));
+                }
+            }
             other => return Err(unexpected(&other)),
         }
     }

@@ -197,6 +197,11 @@ impl Surroundings<'_> {
         (self.variable)(name).filter(|value| !value.is_empty())
     }
 
+    /// Where state is kept where nobody names another place.
+    pub fn state_root(&self) -> Result<PathBuf, ConfigError> {
+        self.directory("XDG_STATE_HOME", ".local/state", "--state-dir")
+    }
+
     /// A directory of ours: `$XDG_..._HOME/afs`, else below the home directory. The XDG rule wants absolute paths and
     /// has others ignored.
     fn directory(&self, xdg: &str, below_home: &str, flag: &str) -> Result<PathBuf, ConfigError> {
@@ -226,7 +231,7 @@ impl MountRequest {
         let base_url = self.base_url(around);
         let state_root = match &self.state_dir {
             Some(dir) => absolute(dir)?,
-            None => around.directory("XDG_STATE_HOME", ".local/state", "--state-dir")?,
+            None => around.state_root()?,
         };
         let cache_root = match &self.cache_dir {
             Some(dir) => absolute(dir)?,

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::waiting::Waiting;
+
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
@@ -105,6 +107,9 @@ pub struct Status {
     pub kept_bytes: u64,
     /// Bytes of outputs cached on this machine.
     pub cached_bytes: u64,
+    /// Other workspaces whose changes wait here, for this mount sends its own only.
+    #[serde(default)]
+    pub waiting: Vec<Waiting>,
 }
 
 /// What a change does.

@@ -18,6 +18,7 @@ use crate::sync::Refresher;
 use super::protocol::{
     Change, ChangeKind, Copies, DroppedChange, Progress, Reply, Request, Status,
 };
+use super::waiting::Waiting;
 use super::{SOCKET, address};
 
 /// How often a flush says how far it is.
@@ -197,7 +198,14 @@ impl Server {
             scratch: scratch.len(),
             kept_bytes: self.store.kept_bytes(),
             cached_bytes: self.store.cached_bytes(),
+            waiting: self.elsewhere(),
         }))
+    }
+
+    /// What other workspaces of this state root wait with.
+    fn elsewhere(&self) -> Vec<Waiting> {
+        let root = self.about.state_dir.parent();
+        root.map(Waiting::below).unwrap_or_default()
     }
 
     /// Says how far it is until nothing is left of what there was but what was tried since and failed, or the client is

@@ -66,7 +66,7 @@ impl fmt::Display for Step<'_> {
             Self::Write { path, .. } => write!(f, "write in {}", place(path)),
             Self::Resize { path, .. } => write!(f, "resize in {}", place(path)),
             Self::Sync(path) => write!(f, "sync in {}", place(path)),
-            Self::SyncDir(path) => write!(f, "sync names in {}", name(path)),
+            Self::SyncDir(path) => write!(f, "sync names in {}", named(path.ancestors())),
             Self::Rename { from, to } => write!(f, "rename {} to {}", place(from), place(to)),
             Self::Link { from, to } => write!(f, "link {} to {}", place(from), place(to)),
             Self::Remove(path) => write!(f, "remove in {}", place(path)),
@@ -76,11 +76,15 @@ impl fmt::Display for Step<'_> {
     }
 }
 
-/// The directory of a file. What was thrown away has one of its own, which is named by a time and an id.
+/// The directory of a file.
 fn place(path: &Path) -> String {
-    let above = path.ancestors().skip(1).map(name);
-    above
-        .into_iter()
+    named(path.ancestors().skip(1))
+}
+
+/// The innermost directory's name. What was thrown away is in one of its own, which is named by a time and an id; then
+/// it is the one around it.
+fn named<'a>(dirs: impl Iterator<Item = &'a Path>) -> String {
+    dirs.map(name)
         .find(|name| !name.starts_with(|first: char| first.is_ascii_digit()))
         .unwrap_or_default()
 }
@@ -100,6 +104,10 @@ mod tests {
         for (step, text) in [
             (Step::Create(path("/s/staged/12")), "create in staged"),
             (Step::SyncDir(path("/s/kept")), "sync names in kept"),
+            (
+                Step::SyncDir(path("/s/trash/1700-file_a")),
+                "sync names in trash",
+            ),
             (
                 Step::Rename {
                     from: path("/s/kept/file_a"),

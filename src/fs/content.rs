@@ -47,24 +47,11 @@ impl Draft {
         Ok(draft)
     }
 
-    /// A staged copy of a file.
-    pub(super) fn of_file(store: &Store, from: &File) -> Result<Self, FsError> {
+    /// A staged copy of a file's first `length` bytes.
+    pub(super) fn of_file(store: &Store, from: &File, length: u64) -> Result<Self, FsError> {
         let mut draft = Self::new(store)?;
         draft.fill(store, |draft| {
-            let mut buffer = vec![0; 1024 * 1024];
-            let mut at = 0;
-            loop {
-                // At a place of our own: the shared descriptor's position is not ours to move.
-                match from.read_at(&mut buffer, at) {
-                    Ok(0) => return Ok(()),
-                    Ok(n) => {
-                        draft.write(store, at, &buffer[..n], at)?;
-                        at += n as u64;
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
+            Ok(store.copy_to_stage(&draft.name, &draft.file, from, length)?)
         })?;
         // It was copied to be changed; what is written next starts anywhere.
         draft.digester = None;

@@ -91,6 +91,16 @@ impl WorkspaceFs {
         Ok(fh)
     }
 
+    /// Whether open(2) takes as long as reading the whole file does: its kept copy is in doubt.
+    #[must_use]
+    pub fn opens_slowly(&self, ino: Ino) -> bool {
+        let row = self.state.row(ino).ok().flatten();
+        row.is_some_and(|row| {
+            let id = row.id.as_ref();
+            id.is_some_and(|id| self.store.must_compare(id, &(&*row).into()))
+        })
+    }
+
     /// Makes content ready for what it is opened for.
     fn prepare(&self, node: &Node, flags: OpenFlags, caller: Caller) -> Result<(), FsError> {
         if flags.changes() && !self.is_named(node.ino)? {

@@ -253,7 +253,7 @@ impl Inner {
     /// Writes what there is room for.
     fn put(&mut self, store: &Store, offset: u64, data: &[u8], now: Nanos) -> Result<(), FsError> {
         let end = end_of(offset, data)?;
-        self.make_private(store, self.size.max(end))?;
+        self.make_private(store, self.size.max(end), self.size)?;
         match &mut self.content {
             Content::Memory(bytes) => {
                 let (start, end) = (offset as usize, end as usize);
@@ -295,7 +295,7 @@ impl Inner {
         if size == 0 {
             self.replace(store, Content::Memory(Vec::new()));
         } else {
-            self.make_private(store, self.size.max(size))?;
+            self.make_private(store, size, self.size.min(size))?;
             match &mut self.content {
                 Content::Memory(bytes) => bytes.resize(size as usize, 0),
                 Content::Staged(draft) => draft.resize(store, self.size, size)?,
@@ -315,21 +315,24 @@ impl Inner {
         self.ctime = now;
     }
 
-    /// Makes content changeable that will have up to `size` bytes: sealed and shared bytes are copied, a draft that
-    /// outgrows memory moves to a staged file.
-    fn make_private(&mut self, store: &Store, size: u64) -> Result<(), FsError> {
+    /// Makes content changeable that will have up to `size` bytes, the first `left` of them those of now: so many of
+    /// sealed and shared bytes are copied. A draft that outgrows memory moves to a staged file.
+    fn make_private(&mut self, store: &Store, size: u64, left: u64) -> Result<(), FsError> {
         let fits = size <= MEMORY_LIMIT;
         let private = match &self.content {
             Content::Staged(..) => return Ok(()),
             Content::Memory(_) if fits => return Ok(()),
             Content::Memory(bytes) => Content::Staged(Draft::of_bytes(store, bytes)?),
-            Content::Bytes(bytes) if fits => Content::Memory(bytes.to_vec()),
-            Content::Bytes(bytes) => Content::Staged(Draft::of_bytes(store, bytes)?),
+            Content::Bytes(bytes) if fits => Content::Memory(slice(bytes, 0, left as usize)),
+            Content::Bytes(bytes) => {
+                let left = bytes.len().min(left as usize);
+                Content::Staged(Draft::of_bytes(store, &bytes[..left])?)
+            }
             Content::Copy(file) | Content::Sealed(_, file) if fits => {
-                Content::Memory(read_at(file, 0, self.size as usize)?)
+                Content::Memory(read_at(file, 0, left as usize)?)
             }
             Content::Copy(file) | Content::Sealed(_, file) => {
-                Content::Staged(Draft::of_file(store, file)?)
+                Content::Staged(Draft::of_file(store, file, left)?)
             }
             // Fetched before a writable open is answered.
             Content::Remote(_) => return Err(FsError::Io),

@@ -257,7 +257,7 @@ impl Filesystem for FuseAdapter {
             let opened = fs.open(ino(inode), flags, caller);
             opened.map(|fh| (fh, flags)).answer(reply);
         };
-        if flags.changes() {
+        if flags.changes() || self.fs.opens_slowly(ino(inode)) {
             self.pools.network(open);
         } else {
             open();

@@ -91,7 +91,9 @@ pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError
         Arc::clone(&workspace.store),
         settings.refresh,
     );
-    let notices = first_listing(&service, &mut workspace, &refresher)?;
+    let mut notices = first_listing(&service, &mut workspace, &refresher)?;
+    let waiting = control::Waiting::below(&settings.state_root);
+    notices.extend(waiting.iter().map(ToString::to_string));
     let fs = Arc::new(WorkspaceFs::new(
         Arc::clone(&service.api),
         Arc::clone(&workspace.state),

@@ -5,11 +5,12 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
 use crate::api::{ApiKey, Cursor, FilePage, FilesApi, ListQuery};
-use crate::state::{State, StateError, WorkspaceId, Workspaces};
+use crate::state::{LOCK, State, StateError, WorkspaceId, Workspaces};
 use crate::store::{Limits, Store};
 use crate::sync::RefreshError;
 
@@ -26,6 +27,10 @@ pub(super) struct Workspace {
     /// Held for as long as the process lives: the state has one writer.
     _lock: File,
 }
+
+/// How long who only looks at a state may have its lock.
+const LOOKED_AT: Duration = Duration::from_millis(500);
+const BETWEEN_TRIES: Duration = Duration::from_millis(10);
 
 /// The fact that is "1" while a mount has the state: found at a start, the end before was unclean.
 const RUNNING: &str = "running";
@@ -164,7 +169,7 @@ fn fingerprint(base_url: &str, key: &ApiKey) -> String {
 }
 
 fn lock(dir: &Path) -> Result<File, MountError> {
-    let path = dir.join("lock");
+    let path = dir.join(LOCK);
     let file = File::options()
         .create(true)
         .truncate(false)
@@ -172,9 +177,43 @@ fn lock(dir: &Path) -> Result<File, MountError> {
         .mode(0o600)
         .open(&path)
         .map_err(|error| MountError::Disk(path.clone(), error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(MountError::Served(dir.to_owned())),
-        Err(TryLockError::Error(error)) => Err(MountError::Disk(path, error)),
+    let until = Instant::now() + LOOKED_AT;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => {
+                thread::park_timeout(BETWEEN_TRIES);
+            }
+            Err(TryLockError::WouldBlock) => return Err(MountError::Served(dir.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(MountError::Disk(path, error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// `afs status` looks whether other states are served, by their locks.
+    #[test]
+    fn who_only_looks_at_a_state_keeps_no_mount_from_it() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(lock(dir.path()).unwrap());
+        let look = File::open(dir.path().join(LOCK)).unwrap();
+        look.lock_shared().unwrap();
+        let (begun, begins) = mpsc::channel();
+        thread::scope(|scope| {
+            let locking = scope.spawn(|| {
+                begun.send(()).unwrap();
+                lock(dir.path())
+            });
+            begins.recv().unwrap();
+            drop(look);
+            let locked = locking.join().unwrap().unwrap();
+            assert!(matches!(lock(dir.path()), Err(MountError::Served(_))));
+            drop(locked);
+        });
     }
 }

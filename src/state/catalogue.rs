@@ -306,7 +306,7 @@ impl State {
         read: impl FnOnce(&Connection) -> rusqlite::Result<Option<Row>>,
     ) -> Result<Option<Arc<Row>>, StateError> {
         let generation = self.cache.generation();
-        let row = self.db.read(read)?.map(Arc::new);
+        let row = self.db.look(read)?.map(Arc::new);
         if let Some(row) = &row {
             self.cache.fill(generation, row);
         }

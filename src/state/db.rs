@@ -196,6 +196,18 @@ impl Db {
         Ok(result?)
     }
 
+    /// The same for a read that is over at once. Where nobody writes, the connection that does answers: nobody else changes
+    /// the database, so that it knows its pages without asking the disk again after every commit.
+    pub(super) fn look<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StateError> {
+        match self.writer.try_lock() {
+            Ok(writer) => Ok(read(&writer.connection)?),
+            Err(_) => self.read(read),
+        }
+    }
+
     fn new_reader(&self) -> Result<Connection, StateError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.path, flags)?;

@@ -26,6 +26,7 @@ mod schema;
 mod superseding;
 mod transfer;
 mod unfinished;
+mod waiting;
 mod workspace;
 
 use std::path::Path;
@@ -44,6 +45,7 @@ pub use record::{Body, Class, Doom, Pending, Record, Seq, Ticket, Work};
 pub use renaming::{Held, Renaming};
 pub use transfer::Transfer;
 pub use unfinished::{Unfinished, UnfinishedSeq};
+pub use waiting::{LOCK, Waiting};
 pub use workspace::{WorkspaceId, Workspaces};
 
 use crate::disk::Disk;

@@ -98,7 +98,7 @@ impl Workspaces {
     /// Whether a workspace's state knows one of these ids. State that is gone or can't be read knows none; it must not
     /// keep every new key of its host out.
     fn knows_any(&self, id: &WorkspaceId, listed: &[FileId]) -> bool {
-        let dir = self.root.join(&id.0);
+        let dir = self.dir_of(id);
         if !dir.join("state.db").exists() {
             return false;
         }
@@ -107,6 +107,19 @@ impl Workspaces {
             log::warn!("the state in {} is passed over: {error}", dir.display());
             false
         })
+    }
+
+    /// Every workspace with the base URL it belongs to.
+    pub(super) fn all(&self) -> Result<Vec<(WorkspaceId, String)>, StateError> {
+        let index = self.locked_index()?.1;
+        let all = index.into_iter().map(|known| (known.id, known.base_url));
+        Ok(all.collect())
+    }
+
+    /// Where a workspace's state is.
+    #[must_use]
+    pub fn dir_of(&self, id: &WorkspaceId) -> PathBuf {
+        self.root.join(id.as_str())
     }
 
     fn index_path(&self) -> PathBuf {

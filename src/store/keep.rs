@@ -145,3 +145,25 @@ impl Store {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{SIZE, kept};
+    use super::*;
+
+    /// It counted again after a restart only, and until then one copy too many stayed.
+    #[test]
+    fn a_copy_that_comes_back_from_the_trash_counts_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (state, store, ids) = kept(dir.path(), Some(2 * SIZE as u64), &["a", "b"]);
+        store.retire(&ids[0], "a").unwrap();
+        store.take_back(&ids[0]).unwrap();
+        store
+            .keep_bytes(&[7; SIZE], &FileId::new("file_c"))
+            .unwrap();
+        store.evict_kept(&state).unwrap();
+        assert_eq!(store.kept_bytes(), 2 * SIZE as u64);
+        assert!(!store.is_kept(&ids[1]), "the least recently used one goes");
+        assert!(store.is_kept(&ids[0]));
+    }
+}

@@ -8,6 +8,8 @@ mod cache;
 mod fetch;
 mod keep;
 mod space;
+#[cfg(test)]
+mod tests;
 mod trash;
 mod verify;
 
@@ -209,6 +211,17 @@ impl Store {
             .write_all_at(&self.staged.join(name), file, data, offset)
     }
 
+    /// Copies the first `length` bytes of a file to an empty staged one.
+    pub fn copy_to_stage(
+        &self,
+        name: &str,
+        file: &File,
+        from: &File,
+        length: u64,
+    ) -> io::Result<()> {
+        self.disk.copy(from, &self.staged.join(name), file, length)
+    }
+
     /// Cuts or extends a staged file.
     pub fn resize_stage(&self, name: &str, file: &File, size: u64) -> io::Result<()> {
         self.disk.set_len(&self.staged.join(name), file, size)
@@ -312,7 +325,7 @@ impl Store {
     }
 
     /// Brings the copies of an id to the trash that is about to be deleted at the service; `called` is what people know
-    /// it by. Open ones stay readable. Whether there was one to bring.
+    /// it by. Open ones stay readable. Whether there is one in the trash now, bytes and name safe on the disk.
     pub fn throw_away(&self, id: &FileId, called: &str) -> io::Result<bool> {
         let Some(trash) = &self.trash else {
             return Ok(false);
@@ -320,12 +333,11 @@ impl Store {
         let name = file_name(id);
         let copy = if self.is_kept(id) {
             self.kept.join(&name)
-        } else if self.cache.contains(&name) {
-            self.cache.dir().join(&name)
         } else {
-            return Ok(false);
+            self.cache.dir().join(&name)
         };
-        trash.take(&copy, &name, called, now())
+        // An earlier try may have brought it, and failed before it was safe there.
+        Ok(trash.take(&copy, &name, called, now())? || trash.settle(&name)?)
     }
 
     /// Brings a staged file to the trash, by a second name: its own stays until its record is gone. `id` is unlike any
@@ -365,8 +377,13 @@ impl Store {
                 .map(drop);
         }
         // An own upload's, or another process threw it away and nobody knows: then it is kept, to be on the safe side.
-        if trash.give_back(&name, &self.kept.join(&name))? {
+        let path = self.kept.join(&name);
+        if trash.give_back(&name, &path)? {
             self.disk.sync_dir(&self.kept)?;
+            match File::open(&path) {
+                Ok(file) => self.note_use(id, &file),
+                Err(error) => log::debug!("{name} is back and can't be opened: {error}"),
+            }
             lock(&self.kept_names).insert(name);
         }
         Ok(())

@@ -2,7 +2,7 @@
 //! and up to 5 GB, oldest out first.
 
 use std::collections::VecDeque;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -85,7 +85,8 @@ impl Trash {
         Ok(true)
     }
 
-    /// Has `place` put `size` bytes in, under the name people know them by.
+    /// Has `place` put `size` bytes in, under the name people know them by; they have to be on the disk then, and their
+    /// names are when this returns. What fails at that stays in the trash all the same: [`Trash::settle`] tries it again.
     pub(super) fn put(
         &self,
         id: &str,
@@ -117,8 +118,28 @@ impl Trash {
         things.total += thing.size;
         things.order.push_back(thing);
         drop(things);
+        self.sync_names(&dir)?;
         self.purge(now);
         Ok(())
+    }
+
+    /// Makes the names of what is here of an id safe on the disk; whether there is anything.
+    pub(super) fn settle(&self, id: &str) -> io::Result<bool> {
+        let found = {
+            let things = lock(&self.things);
+            let thing = things.order.iter().rev().find(|thing| thing.id() == id);
+            thing.map(|thing| self.dir.join(&thing.name))
+        };
+        match found {
+            Some(dir) => self.sync_names(&dir).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// The thing's own name, and that of the directory it is in.
+    fn sync_names(&self, dir: &Path) -> io::Result<()> {
+        self.disk.sync_dir(dir)?;
+        self.disk.sync_dir(&self.dir)
     }
 
     /// Moves a copy back out, where there is one: its deletion was refused, or it was none. Whether there was.
@@ -167,6 +188,7 @@ impl Trash {
         match self.disk.rename(from, to) {
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
                 self.disk.step(Step::Create(to), || fs::copy(from, to))?;
+                self.disk.sync(to, &File::open(to)?)?;
                 self.disk.remove_file(from)
             }
             result => result,

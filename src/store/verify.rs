@@ -2,8 +2,8 @@
 //! noted when they were kept; where that differs, and after an unclean end, their digest is.
 
 use std::collections::HashMap;
-use std::fs::{File, Metadata};
-use std::io;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 
 use crate::api::FileId;
@@ -71,7 +71,7 @@ const BATCH: usize = 128;
 
 impl Store {
     /// Compares the kept copies' digests: all of them, or those that wait for it since an unclean end. `go_on` is told
-    /// after each; `false` ends the look.
+    /// again and again, also within a file, whose bytes count as they are read; `false` ends the look.
     pub fn verify(
         &self,
         state: &State,
@@ -90,7 +90,18 @@ impl Store {
                 if !all && !self.is_unchecked(id) {
                     continue;
                 }
-                match self.verify_kept(id, &row.into()) {
+                let before = findings.bytes;
+                let mut is_heard = true;
+                let compared = self.verify_kept(id, &row.into(), &mut |read| {
+                    findings.bytes += read;
+                    is_heard = go_on(&findings);
+                    is_heard
+                });
+                findings.bytes = before;
+                if !is_heard {
+                    return Ok(findings);
+                }
+                match compared {
                     Ok(true) => {}
                     // Removed meanwhile.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -138,7 +149,9 @@ impl Store {
         let is_whole = match suspicion {
             Some(Suspicion::Damaged) => false,
             None if is_as_noted => true,
-            None | Some(Suspicion::Unchecked) => self.compare(&name, &file, print)?,
+            None | Some(Suspicion::Unchecked) => {
+                self.compare(&name, &file, print, &mut |_| true)?
+            }
         };
         if is_whole {
             self.note_use(id, &file);
@@ -150,16 +163,47 @@ impl Store {
         ))
     }
 
-    /// Compares a kept copy's digest with what was saved; whether it is whole.
-    fn verify_kept(&self, id: &FileId, print: &Print) -> io::Result<bool> {
+    /// Whether opening an id's kept copy means to read all of it: it is in doubt.
+    #[must_use]
+    pub fn must_compare(&self, id: &FileId, print: &Print) -> bool {
+        if !self.is_kept(id) {
+            return false;
+        }
         let name = file_name(id);
-        let file = File::open(self.kept.join(&name))?;
-        self.compare(&name, &file, print)
+        let suspicion = lock(&self.suspects).get(&name).copied();
+        match suspicion {
+            Some(Suspicion::Unchecked) => true,
+            Some(Suspicion::Damaged) => false,
+            None => fs::metadata(self.kept.join(&name))
+                .is_ok_and(|found| !print.has_size(&found) || !print.has_time(&found)),
+        }
     }
 
-    fn compare(&self, name: &str, file: &File, print: &Print) -> io::Result<bool> {
+    /// Compares a kept copy's digest with what was saved; whether it is whole. `go_on` is told how many bytes more were
+    /// read; `false` is an error.
+    fn verify_kept(
+        &self,
+        id: &FileId,
+        print: &Print,
+        go_on: &mut dyn FnMut(u64) -> bool,
+    ) -> io::Result<bool> {
+        let name = file_name(id);
+        let file = File::open(self.kept.join(&name))?;
+        self.compare(&name, &file, print, go_on)
+    }
+
+    fn compare(
+        &self,
+        name: &str,
+        file: &File,
+        print: &Print,
+        go_on: &mut dyn FnMut(u64) -> bool,
+    ) -> io::Result<bool> {
         // A descriptor of its own: the position of the one that is given out is nobody's to move.
-        let mut reader = File::open(self.kept.join(name))?;
+        let mut reader = Told {
+            file: File::open(self.kept.join(name))?,
+            go_on,
+        };
         let is_whole = print.has_size(&file.metadata()?)
             && match print.digest {
                 Some(digest) => Digest::of_reader(&mut reader)? == digest,
@@ -186,10 +230,54 @@ impl Store {
     }
 }
 
+/// A file that is read while somebody is told, and may have it ended.
+struct Told<'a> {
+    file: File,
+    go_on: &'a mut dyn FnMut(u64) -> bool,
+}
+
+impl Read for Told<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        if read > 0 && !(self.go_on)(read as u64) {
+            return Err(io::Error::other("nobody wants to know any more"));
+        }
+        Ok(read)
+    }
+}
+
 /// A file's modification time, nanoseconds since 1970.
 pub(super) fn mtime_of(metadata: &Metadata) -> Nanos {
     metadata
         .mtime()
         .saturating_mul(1_000_000_000)
         .saturating_add(metadata.mtime_nsec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{SIZE, kept};
+
+    /// A command that has a copy of hundreds of megabytes compared hears nothing for so long that it takes the mount for
+    /// dead.
+    #[test]
+    fn progress_is_told_within_a_file_and_ends_the_look_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let (state, store, _) = kept(dir.path(), None, &["a"]);
+        let mut told = Vec::new();
+        let found = store.verify(&state, true, &mut |findings| {
+            told.push((findings.copies, findings.bytes));
+            true
+        });
+        let size = SIZE as u64;
+        assert_eq!(found.unwrap().bytes, size);
+        assert!(told.contains(&(0, 256 * 1024)), "{told:?}");
+        assert_eq!(told.last(), Some(&(1, size)));
+        let mut count = 0;
+        let found = store.verify(&state, true, &mut |_| {
+            count += 1;
+            false
+        });
+        assert_eq!((found.unwrap().copies, count), (0, 1));
+    }
 }

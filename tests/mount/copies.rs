@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use afs::emulator::{FaultAction, FaultAnswer, FaultRule, LoggedCall};
 
-use super::harness::{Calls, Mount, World, eventually, pattern};
+use super::harness::{Calls, Mount, PATIENCE, World, errno, eventually, pattern, within};
 use super::surface::{On, Setup, calls_by_the_end, on_both};
 
 on_both! {
@@ -179,6 +179,62 @@ fn after_an_unclean_end_the_kept_copies_are_compared() {
             .contains("did not end cleanly")
     );
     drop(mount);
+}
+
+/// How many threads of the mount are in open(2).
+fn opening(mount: &Mount) -> usize {
+    let threads = fs::read_dir(format!("/proc/{}/task", mount.pid())).unwrap();
+    let calls = threads
+        .flatten()
+        .map(|thread| thread.path().join("syscall"));
+    let open = format!("{} ", libc::SYS_openat);
+    // A thread may have ended since.
+    let is_open =
+        |path: &PathBuf| fs::read_to_string(path).is_ok_and(|call| call.starts_with(&open));
+    calls.filter(is_open).count()
+}
+
+/// After an unclean end the first open of a copy reads all of it, seconds for a large one, and the threads that take
+/// requests from the kernel are few. Here a copy takes as long as the test likes: whoever opens a pipe waits for somebody
+/// to write to it.
+#[test]
+fn opening_copies_that_are_in_doubt_holds_up_nobody_else() {
+    let world = World::new();
+    let mount = world.mount();
+    let names = ["a", "b", "c"];
+    mount.sh("for name in a b c other; do echo text > $name; done");
+    let dead = mount.kill();
+    let pipes = names.map(|name| world.state_dir().join("kept").join(world.stored(name).id));
+    for pipe in &pipes {
+        fs::remove_file(pipe).unwrap();
+        nix::unistd::mkfifo(pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    }
+    let mount = world.mount();
+    let readers = names.map(|name| {
+        let path = mount.at(name);
+        std::thread::spawn(move || fs::read(path))
+    });
+    // And the one that checks all copies in the background.
+    eventually("all of them wait", || opening(&mount) > names.len());
+    let other = mount.at("other");
+    let read = within(PATIENCE, "reading another file", || {
+        fs::read(other).unwrap()
+    });
+    assert_eq!(read, b"text\n");
+    let writers = pipes.map(|pipe| {
+        fs::File::options()
+            .read(true)
+            .write(true)
+            .open(pipe)
+            .unwrap()
+    });
+    for reader in readers {
+        // It is no copy of anything.
+        assert_eq!(errno(reader.join().unwrap()), libc::EIO);
+    }
+    drop(writers);
+    mount.unmount();
+    drop(dead);
 }
 
 #[test]

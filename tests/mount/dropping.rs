@@ -334,3 +334,40 @@ fn a_dropped_file_that_had_arrived_is_looked_for_and_deleted() {
         [("f".to_owned(), b"arrived".to_vec())]
     );
 }
+
+#[test]
+fn to_retry_a_name_that_nothing_is_pending_under_fails_and_says_so() {
+    let world = World::new();
+    let mount = world.mount();
+    refuse(&world, LoggedCall::Upload, 403);
+    assert_eq!(close_of(mount.at("here"), b"text"), Err(libc::EACCES));
+    let retry = |name: &str| {
+        let mut afs = world.afs();
+        let output = afs
+            .args(["pending", "--retry", name])
+            .arg(mount.path())
+            .output()
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (
+            output.status.code(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    };
+    let (code, shown, said) = retry("heer");
+    assert_eq!(code, Some(1));
+    assert_eq!(
+        said,
+        "afs: heer: nothing is pending under this name that waits for another try\n"
+    );
+    // What there is shows what was meant.
+    assert!(shown.contains("here"), "{shown}");
+    world.emulator.clear_faults();
+    let (code, _, said) = retry("here");
+    assert_eq!(
+        (code, said.as_str()),
+        (Some(0), "1 change tried again now\n")
+    );
+    eventually("it arrives", || world.all_stored("here").len() == 1);
+}

@@ -1,11 +1,13 @@
 //! Whose state a mount uses: the workspace's, by whatever key it is reached, and never another's.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use afs::emulator::{Config, LoggedCall};
 
 use super::failing::lasting;
-use super::harness::{World, eventually};
+use super::harness::{Mount, World, eventually};
 use super::hung::{close_of, held, mount_has_confirmed};
 use super::versions::Service;
 
@@ -70,6 +72,51 @@ fn a_rotated_key_sends_what_the_old_one_could_not() {
     assert_eq!(world.calls().upload, 3);
 }
 
+/// Every file below a directory with its content, but for what SQLite shares between processes that live.
+fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        match fs::symlink_metadata(&path).unwrap().file_type() {
+            kind if kind.is_dir() => found.extend(contents(&path)),
+            kind if kind.is_file() && !path.ends_with("state.db-shm") => {
+                drop(found.insert(path.clone(), fs::read(&path).unwrap()))
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Nothing of the workspace at `dir` moves, and whoever wonders why is told: at the mount, by status, by pending.
+fn says_what_waits(world: &World, mount: &Mount, dir: &Path) {
+    let sentence =
+        "Another workspace of this machine is not mounted and has had 2 changes to send for";
+    let place = dir.to_str().unwrap();
+    let is_said = |text: &str| {
+        text.lines()
+            .any(|l| l.starts_with(sentence) && l.contains(place))
+    };
+    assert!(is_said(&mount.log()), "{}", mount.log());
+    let afs = |arguments: &[&str]| {
+        let output = world.afs().args(arguments).arg(mount.path()).output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    };
+    for arguments in [["status"], ["pending"]] {
+        assert!(is_said(&afs(&arguments)), "{arguments:?}");
+    }
+    let mounts: serde_json::Value = serde_json::from_str(&afs(&["status", "--json"])).unwrap();
+    let waiting = mounts[0]["waiting"].as_array().unwrap();
+    assert_eq!(waiting.len(), 1, "{mounts}");
+    assert_eq!(waiting[0]["state_dir"], place);
+    assert_eq!(waiting[0]["host"], world.emulator.base_url());
+    assert_eq!(
+        (&waiting[0]["pending"], &waiting[0]["unfinished"]),
+        (&2.into(), &0.into())
+    );
+    assert!(waiting[0]["since"].as_i64().unwrap() > 1_700_000_000_000);
+}
+
 #[test]
 fn the_key_of_another_workspace_shows_and_sends_nothing_of_the_first() {
     let data = tempfile::tempdir().unwrap();
@@ -85,6 +132,7 @@ fn the_key_of_another_workspace_shows_and_sends_nothing_of_the_first() {
     mount.signal("TERM");
     assert_eq!(mount.wait(), Some(0));
     closer.join().unwrap().unwrap_err();
+    let first = world.state_dir();
     let address = world.emulator.addr();
     world.emulator.shutdown();
 
@@ -95,8 +143,11 @@ fn the_key_of_another_workspace_shows_and_sends_nothing_of_the_first() {
         ..lasting(other.path())
     });
     world.output("other", b"2");
+    let left = contents(&first);
     let mount = world.try_mount(&[], OTHER_KEY).unwrap();
     assert_eq!(mount.names(), ["other"]);
+    says_what_waits(&world, &mount, &first);
+    assert!(contents(&first) == left, "looking at it changed something");
     assert_eq!(mount.sh("cat other; echo y > new"), "2");
     assert_eq!(states(&world), 2);
     mount.unmount();
@@ -111,6 +162,14 @@ fn the_key_of_another_workspace_shows_and_sends_nothing_of_the_first() {
         ..lasting(data.path())
     });
     let mount = world.mount();
+    // What is mounted does not wait, and neither does what has nothing to send.
+    let status = world
+        .afs()
+        .arg("status")
+        .arg(mount.path())
+        .output()
+        .unwrap();
+    assert!(!String::from_utf8_lossy(&status.stdout).contains("Another workspace"));
     assert_eq!(mount.names(), ["kept", "pending"]);
     assert_eq!(mount.sh("cat kept"), "mine\n");
     eventually("what was pending is sent", || {

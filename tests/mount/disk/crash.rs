@@ -14,8 +14,8 @@ use afs::api::{
     Upload,
 };
 use afs::disk::Disk;
-use afs::emulator::{FaultAction, FaultAnswer, FaultMoment, FaultRule, LoggedCall};
-use afs::state::State;
+use afs::emulator::{ChangeKind, FaultAction, FaultAnswer, FaultMoment, FaultRule, LoggedCall};
+use afs::state::{Digest, State};
 
 use super::scenario::{Act, Files, scenario, shown, summary};
 use super::watch::{End, Point, Script, Trouble};
@@ -299,6 +299,30 @@ impl<'a> Run<'a> {
         );
     }
 
+    /// Whether every content that was deleted at the service is in the trash, unless another file has it. An orphan among
+    /// the kept copies is no help: nobody knows its name.
+    fn check_trash(&self, state: &Path) {
+        let digest = |bytes: &Vec<u8>| format!("{:?}", Digest::of(bytes));
+        let stored = at_the_service(self.world).into_iter();
+        let mut here: HashSet<String> = stored.map(|(_, bytes)| digest(&bytes)).collect();
+        for thing in names_in(&state.join("trash")) {
+            let dir = state.join("trash").join(thing);
+            here.extend(names_in(&dir).iter().map(|name| {
+                let bytes = fs::read(dir.join(name)).unwrap();
+                digest(&bytes)
+            }));
+        }
+        for change in self.world.emulator.history().unwrap() {
+            let is_lost = change.kind == ChangeKind::Deleted
+                && change.asked.is_some()
+                && change
+                    .sha256
+                    .as_ref()
+                    .is_some_and(|sha256| !here.contains(sha256));
+            assert!(!is_lost, "deleted, and not in the trash: {change:?}");
+        }
+    }
+
     /// Compares what two recoveries find with what may be found.
     fn check(&self, state: &Path, progress: &Progress) {
         self.check_one_version(progress);
@@ -321,6 +345,7 @@ impl<'a> Run<'a> {
             "{:?}",
             at_the_service(self.world)
         );
+        self.check_trash(state);
         self.world.forget_calls();
         let again = self.recover(state);
         assert_eq!(summary(&again), summary(&files));

@@ -3,6 +3,7 @@
 //! These run on the file system in this process, over a watched disk (`watch`) and a real emulator: `scenario` is what is
 //! done, and the model it is compared with.
 
+mod copying;
 pub(crate) mod crash;
 mod faults;
 mod full;
