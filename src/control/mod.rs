@@ -7,6 +7,7 @@
 mod client;
 mod protocol;
 mod server;
+mod status;
 
 use std::fs::File;
 use std::io;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 pub use client::{Client, ControlError};
 pub use protocol::{Change, ChangeKind, Copies, DroppedChange, Progress, Reply, Request, Status};
 pub use server::{About, Server, serve};
+pub use status::Reporter;
 
 /// The socket's name in a workspace's state directory.
 const SOCKET: &str = "control.sock";

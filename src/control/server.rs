@@ -15,10 +15,8 @@ use crate::state::{Pending, Seq, State, Unfinished, Work};
 use crate::store::{Findings, Store};
 use crate::sync::Refresher;
 
-use super::protocol::{
-    Change, ChangeKind, Copies, DroppedChange, Progress, Reply, Request, Status,
-};
-use super::{SOCKET, address};
+use super::protocol::{Change, ChangeKind, Copies, DroppedChange, Progress, Reply, Request};
+use super::{Reporter, SOCKET, address};
 
 /// How often a flush says how far it is.
 const PACE: Duration = Duration::from_millis(200);
@@ -170,29 +168,22 @@ impl Server {
         }
     }
 
+    /// What tells how the mount is.
+    #[must_use]
+    pub fn reporter(&self) -> Reporter {
+        Reporter {
+            about: self.about.clone(),
+            state: Arc::clone(&self.state),
+            store: Arc::clone(&self.store),
+            refresher: Arc::clone(&self.refresher),
+        }
+    }
+
     fn status(&self) -> Reply {
-        let ((files, bytes), unfinished) = match (self.state.totals(), self.state.unfinished()) {
-            (Ok(totals), Ok(unfinished)) => (totals, unfinished.len()),
-            (Err(error), _) | (_, Err(error)) => return failed(&error),
-        };
-        let pending = self.state.pending();
-        let listing = self.refresher.health();
-        Reply::Status(Box::new(Status {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            mountpoint: self.about.mountpoint.display().to_string(),
-            host: self.about.host.clone(),
-            pid: std::process::id(),
-            state_dir: self.about.state_dir.display().to_string(),
-            files,
-            bytes,
-            listing_age_seconds: listing.age.map(|age| age.as_secs()),
-            listing_error: listing.last_error,
-            pending: pending.len(),
-            failed: pending.iter().filter(|change| has_failed(change)).count(),
-            unfinished,
-            kept_bytes: self.store.kept_bytes(),
-            cached_bytes: self.store.cached_bytes(),
-        }))
+        match self.reporter().status() {
+            Ok(status) => Reply::Status(Box::new(status)),
+            Err(error) => failed(&error),
+        }
     }
 
     /// Says how far it is until nothing is left of what there was but what was tried since and failed, or the client is
@@ -368,7 +359,7 @@ fn size_of(pending: &Pending) -> u64 {
     }
 }
 
-fn has_failed(pending: &Pending) -> bool {
+pub(super) fn has_failed(pending: &Pending) -> bool {
     pending.last_error.is_some()
 }
 

@@ -22,6 +22,7 @@ mod record;
 mod rows;
 mod schedule;
 mod schema;
+mod sessions;
 mod transfer;
 mod unfinished;
 mod workspace;

@@ -19,8 +19,8 @@ use super::entry::Entry;
 use super::giving_up::{bring_back, take_out};
 use super::queue::{EntriesGuard, now};
 use super::rows::{
-    Content, deletable_id, drop_records, forget, insert_deletes, insert_save, remember, supersede,
-    supersede_moved, take_superseded,
+    Content, deletable_id, drop_records, forget, hide, insert_deletes, insert_save, remember,
+    supersede, supersede_moved, take_superseded,
 };
 use super::unfinished::forget_draft;
 use super::{Body, Digest, Doom, Ino, Millis, Nanos, Seq, State, StateError, Ticket, Work};
@@ -240,6 +240,9 @@ impl State {
             let name = row.filename.as_str();
             doomed.extend(deletable_id(&row));
             remember(tx, ino)?;
+            if let (Some(_), Some(id)) = (&row.scope, &row.id) {
+                hide(tx, id)?;
+            }
             tx.sql
                 .execute("DELETE FROM files WHERE ino = ?1", [ino.0 as i64])?;
             tx.touched.push(ino);

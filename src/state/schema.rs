@@ -114,6 +114,15 @@ pub(super) const MIGRATIONS: &[&str] = &[
         mtime  INTEGER NOT NULL         -- nanoseconds
     );
     ",
+    // 3: directories of sessions, and of outputs
+    "
+    ALTER TABLE files ADD COLUMN scoped_name TEXT;   -- in its session's directory; NULL: not in one
+    CREATE UNIQUE INDEX files_scoped ON files (scope, scoped_name) WHERE scope IS NOT NULL;
+    -- An index ends in the row's number: a session's files in the order of theirs.
+    CREATE INDEX files_scope ON files (scope) WHERE scope IS NOT NULL;
+    CREATE INDEX files_outputs ON files (ino) WHERE downloadable = 1 AND name IS NOT NULL;
+    ALTER TABLE hidden ADD COLUMN scope TEXT;        -- which listing may still show it; NULL: the workspace's
+    ",
 ];
 
 #[cfg(test)]
