@@ -42,7 +42,13 @@ impl WorkspaceFs {
 
     /// Sets times and length. Owner, group and mode are fixed at mount: setting them is accepted and ignored, so that
     /// `cp -p` and rsync go through.
-    pub fn setattr(&self, ino: Ino, fh: Option<Fh>, changes: Changes) -> Result<Attr, FsError> {
+    pub fn setattr(
+        &self,
+        ino: Ino,
+        fh: Option<Fh>,
+        changes: Changes,
+        caller: Caller,
+    ) -> Result<Attr, FsError> {
         if changes == Changes::default() {
             return self.getattr(ino, fh);
         }
@@ -58,7 +64,7 @@ impl WorkspaceFs {
             return Err(FsError::ReadOnly);
         }
         if let Some(size) = changes.size {
-            self.set_size(ino, fh, size)?;
+            self.set_size(ino, fh, size, caller)?;
         }
         if changes.mtime.is_some() || changes.ctime.is_some() {
             self.set_times(ino, &changes)?;
@@ -66,7 +72,7 @@ impl WorkspaceFs {
         self.getattr(ino, fh)
     }
 
-    fn set_size(&self, ino: Ino, fh: Option<Fh>, size: u64) -> Result<(), FsError> {
+    fn set_size(&self, ino: Ino, fh: Option<Fh>, size: u64, caller: Caller) -> Result<(), FsError> {
         let handle = match fh {
             Some(fh) => Some(self.handle(fh)?),
             None => None,
@@ -85,7 +91,7 @@ impl WorkspaceFs {
                 truncate: size == 0,
                 ..OpenFlags::default()
             },
-            Caller::NOBODY,
+            caller,
         )?;
         let result = self.handle(opened).and_then(|handle| {
             self.truncate(&handle.node, size)?;

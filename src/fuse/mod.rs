@@ -122,7 +122,7 @@ impl Filesystem for FuseAdapter {
 
     fn setattr(
         &self,
-        _request: &Request,
+        request: &Request,
         inode: INodeNo,
         _mode: Option<u32>,
         _uid: Option<u32>,
@@ -144,9 +144,10 @@ impl Filesystem for FuseAdapter {
             ctime: ctime.map(asked_time),
         };
         let fs = Arc::clone(&self.fs);
+        let caller = Caller(request.pid());
         // Cutting a file that only the service has fetches it first.
         self.pools.network(move || {
-            fs.setattr(ino(inode), fh.map(handle), changes)
+            fs.setattr(ino(inode), fh.map(handle), changes, caller)
                 .answer(reply);
         });
     }

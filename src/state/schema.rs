@@ -146,6 +146,8 @@ mod tests {
              INSERT INTO outbox (kind, name, size, mime_type, id, renamed, not_before, since) \
              VALUES ('delete', 'b', 0, '', 'file_b', 1, 0, 7);
              INSERT INTO hidden (id) VALUES ('file_b');
+             INSERT INTO files (id, filename, mime_type, size, created_at, mtime, ctime, downloadable, scope, own, \
+             learned_at) VALUES ('file_s', 'a', 'text/plain', 4, 1, 2, 3, 1, 'sesn_1', 0, 5);
              PRAGMA user_version = 1;",
         )
         .unwrap();
@@ -156,6 +158,10 @@ mod tests {
         let row = state.lookup("a").unwrap().unwrap();
         assert_eq!(row.id, Some(FileId::new("file_a")));
         assert_eq!((row.digest, row.kept), (None, None));
+        // It gets its name in the session's directory when it is listed there.
+        let scoped = state.row_of_id(&FileId::new("file_s")).unwrap().unwrap();
+        assert_eq!(scoped.scope.as_deref(), Some("sesn_1"));
+        assert!(!scoped.is_shown());
         let body = state.pending_body(row.ino).unwrap();
         assert_eq!(body, Some(PendingBody::Inline(b"text".to_vec())));
         let pending = state.pending();

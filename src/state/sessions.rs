@@ -67,3 +67,58 @@ impl State {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::super::{Class, NewRow};
+    use super::*;
+    use crate::api::{FileId, FileMetadata, Scope};
+
+    /// The root's listings do not show a session's files: that they do not show a deleted one says nothing.
+    #[test]
+    fn a_removed_file_of_a_session_stays_hidden_whatever_the_roots_listing_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        let file = FileMetadata {
+            id: FileId::new("file_1"),
+            filename: "a".to_owned(),
+            mime_type: "text/plain".to_owned(),
+            size_bytes: 1,
+            created_at: jiff::Timestamp::UNIX_EPOCH,
+            downloadable: true,
+            scope: Some(Scope {
+                id: "sesn_1".to_owned(),
+            }),
+        };
+        let ino = state
+            .merge(|merge| {
+                merge.insert(&NewRow {
+                    name: "a",
+                    suffixed: false,
+                    file: &file,
+                    learned_at: 0,
+                })
+            })
+            .unwrap();
+        assert!(state.lookup("a").unwrap().is_none());
+        let row = state.lookup_scoped("sesn_1", "a").unwrap().unwrap();
+        assert_eq!(row.ino, ino);
+        state.unlink(ino).unwrap();
+        let deletion = state.next_record(Class::Deletes).unwrap();
+        state.deleted(deletion.seq, &file.id).unwrap();
+        let is_hidden_after = |scope| {
+            let long_after = Millis::MAX;
+            state
+                .merge(|merge| {
+                    merge.forget_hidden(scope, long_after, &HashSet::new())?;
+                    merge.is_hidden(&file.id)
+                })
+                .unwrap()
+        };
+        assert!(is_hidden_after(None));
+        assert!(is_hidden_after(Some("sesn_2")));
+        assert!(!is_hidden_after(Some("sesn_1")));
+    }
+}

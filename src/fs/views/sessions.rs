@@ -93,7 +93,15 @@ impl WorkspaceFs {
             self.refresh_session(session, caller)?;
             row = self.state.lookup_scoped(session, name)?;
         }
-        Ok(self.row_entry(&*row.ok_or(FsError::NotFound)?))
+        Ok(self.scoped_entry(&*row.ok_or(FsError::NotFound)?))
+    }
+
+    /// Looked up anew each time, as all in a view is: its listing shows at once what went.
+    fn scoped_entry(&self, row: &Row) -> Entry {
+        Entry {
+            attr: self.row_attr(row),
+            is_lasting: false,
+        }
     }
 
     /// The file under a name of a session's directory; `None` where the directory is none of a session.
@@ -120,7 +128,7 @@ impl WorkspaceFs {
         Self::list_rows(
             after,
             |after| Ok(self.state.list_scoped(session, after, BATCH)?),
-            |row| Some((row.scoped_name.clone()?, self.row_entry(row))),
+            |row| Some((row.scoped_name.clone()?, self.scoped_entry(row))),
             add,
         )
     }

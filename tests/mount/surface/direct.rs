@@ -165,13 +165,17 @@ impl Direct {
 
     fn change(&self, path: &str, changes: Changes) -> Answer<()> {
         let ino = self.resolve(path)?.ino;
-        answer(self.fs.setattr(ino, None, changes).map(drop))
+        answer(
+            self.fs
+                .setattr(ino, None, changes, Caller::NOBODY)
+                .map(drop),
+        )
     }
 
     fn change_open(&self, fd: Fd, changes: Changes) -> Answer<()> {
         answer(
             self.fs
-                .setattr(self.ino(fd), Some(Fh(fd.0)), changes)
+                .setattr(self.ino(fd), Some(Fh(fd.0)), changes, Caller::NOBODY)
                 .map(drop),
         )
     }
