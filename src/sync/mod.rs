@@ -172,6 +172,12 @@ impl Refresher {
         self.start_if_due();
     }
 
+    /// Ids are to be shown again that only a listing can say more of: the workspace's, or a session's. Does not wait.
+    pub fn ids_are_back(self: &Arc<Self>) {
+        self.sessions.forget();
+        self.start_if_due();
+    }
+
     /// Takes one file into the catalogue that was learned of outside a listing.
     pub fn learn(&self, file: &FileMetadata) -> Result<Option<Arc<Row>>, StateError> {
         self.state

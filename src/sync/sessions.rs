@@ -140,6 +140,13 @@ impl Sessions {
         }
     }
 
+    /// Lists every session again when somebody looks next.
+    pub(super) fn forget(&self) {
+        for (_, course) in &mut self.lock().asked {
+            course.ended = None;
+        }
+    }
+
     pub(super) fn stop(&self) {
         self.lock().is_stopped = true;
         self.changed.notify_all();

@@ -1,6 +1,6 @@
 //! Files of sessions: read as any output is, removed for ever, and not for writing.
 
-use afs::emulator::{LoggedCall, PlantedFile};
+use afs::emulator::{FaultAction, FaultAnswer, FaultRule, LoggedCall, PlantedFile};
 
 use super::sessions::{names, plant, session};
 use crate::harness::{Calls, World, eventually};
@@ -13,6 +13,7 @@ on_both! {
     what_a_session_was_given_is_not_readable
     removing_a_file_of_a_session_is_one_deletion
     a_removed_file_stays_away_while_listings_still_show_it
+    a_removal_that_is_given_up_brings_the_file_back
     a_session_is_not_for_writing
 }
 
@@ -129,6 +130,27 @@ fn a_removed_file_stays_away_while_listings_still_show_it(on: On) {
     assert_eq!(names(&*fs, "sesn_1"), ["b"]);
     fs.end();
     assert!(world.all_stored("a").is_empty());
+}
+
+fn a_removal_that_is_given_up_brings_the_file_back(on: On) {
+    let world = World::new();
+    plant(&world, "sesn_1", "a", b"text");
+    let fs = on.start(&world);
+    assert_eq!(fs.get(&session("sesn_1/a")).unwrap(), b"text");
+    world.emulator.set_faults(vec![FaultRule {
+        call: Some(LoggedCall::Delete),
+        ..FaultRule::new(FaultAction::Status(FaultAnswer::status(529)))
+    }]);
+    fs.unlink(&session("sesn_1/a")).unwrap();
+    eventually("the removal is given up between two tries", || {
+        fs.drop_pending("a").is_ok()
+    });
+    world.forget_calls();
+    assert_eq!(names(&*fs, "sesn_1"), ["a"]);
+    assert_eq!(fs.get(&session("sesn_1/a")).unwrap(), b"text");
+    assert_eq!(fs.names(), [""; 0]);
+    let calls = calls_by_the_end(&world, fs);
+    assert_eq!(calls, Calls::NONE, "its bytes are back from the trash");
 }
 
 fn a_session_is_not_for_writing(on: On) {
