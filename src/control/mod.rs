@@ -7,6 +7,7 @@
 mod client;
 mod protocol;
 mod server;
+mod status;
 mod waiting;
 
 use std::fs::File;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 pub use client::{Client, ControlError};
 pub use protocol::{Change, ChangeKind, Copies, DroppedChange, Progress, Reply, Request, Status};
 pub use server::{About, Server, serve};
+pub use status::Reporter;
 pub use waiting::Waiting;
 
 /// The socket's name in a workspace's state directory.

@@ -15,11 +15,8 @@ use crate::state::{Pending, Seq, State, Unfinished, Work};
 use crate::store::{Findings, Store};
 use crate::sync::Refresher;
 
-use super::protocol::{
-    Change, ChangeKind, Copies, DroppedChange, Progress, Reply, Request, Status,
-};
-use super::waiting::Waiting;
-use super::{SOCKET, address};
+use super::protocol::{Change, ChangeKind, Copies, DroppedChange, Progress, Reply, Request};
+use super::{Reporter, SOCKET, address};
 
 /// How often a flush says how far it is.
 const PACE: Duration = Duration::from_millis(200);
@@ -171,41 +168,22 @@ impl Server {
         }
     }
 
-    fn status(&self) -> Reply {
-        let ((files, bytes), unfinished) = match (self.state.totals(), self.state.unfinished()) {
-            (Ok(totals), Ok(unfinished)) => (totals, unfinished.len()),
-            (Err(error), _) | (_, Err(error)) => return failed(&error),
-        };
-        let (scratch, pending): (Vec<Pending>, Vec<Pending>) = self
-            .state
-            .pending()
-            .into_iter()
-            .partition(|change| change.is_scratch);
-        let listing = self.refresher.health();
-        Reply::Status(Box::new(Status {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            mountpoint: self.about.mountpoint.display().to_string(),
-            host: self.about.host.clone(),
-            pid: std::process::id(),
-            state_dir: self.about.state_dir.display().to_string(),
-            files,
-            bytes,
-            listing_age_seconds: listing.age.map(|age| age.as_secs()),
-            listing_error: listing.last_error,
-            pending: pending.len(),
-            failed: pending.iter().filter(|change| has_failed(change)).count(),
-            unfinished,
-            scratch: scratch.len(),
-            kept_bytes: self.store.kept_bytes(),
-            cached_bytes: self.store.cached_bytes(),
-            waiting: self.elsewhere(),
-        }))
+    /// What tells how the mount is.
+    #[must_use]
+    pub fn reporter(&self) -> Reporter {
+        Reporter {
+            about: self.about.clone(),
+            state: Arc::clone(&self.state),
+            store: Arc::clone(&self.store),
+            refresher: Arc::clone(&self.refresher),
+        }
     }
 
-    /// What other workspaces of this state root wait with.
-    fn elsewhere(&self) -> Vec<Waiting> {
-        let root = self.about.state_dir.parent();
-        root.map(Waiting::below).unwrap_or_default()
+    fn status(&self) -> Reply {
+        match self.reporter().status() {
+            Ok(status) => Reply::Status(Box::new(status)),
+            Err(error) => failed(&error),
+        }
     }
 
     /// Says how far it is until nothing is left of what there was but what was tried since and failed, or the client is
@@ -383,7 +361,7 @@ fn size_of(pending: &Pending) -> u64 {
     }
 }
 
-fn has_failed(pending: &Pending) -> bool {
+pub(super) fn has_failed(pending: &Pending) -> bool {
     pending.last_error.is_some()
 }
 

@@ -94,6 +94,9 @@ pub struct Switches {
     pub uploads_downloadable: bool,
     /// What a list does with a cursor that names no file, or a deleted one. Unknown.
     pub unknown_cursor: UnknownCursor,
+    /// `scope_id` without the managed-agents beta is ignored, so that the workspace's own files are listed, instead of
+    /// refused. That the parameter needs the beta is known; what happens without it is not.
+    pub scope_ignored_without_beta: bool,
     /// The status for an id that is no file's and does not begin with `file_`: 404 or 400. Unknown.
     pub malformed_id_status: u16,
     /// Content is sent with its `content-length` instead of in chunks. Unknown.
@@ -116,6 +119,7 @@ impl Default for Switches {
             ranges: true,
             uploads_downloadable: false,
             unknown_cursor: UnknownCursor::Refused,
+            scope_ignored_without_beta: false,
             malformed_id_status: 404,
             content_length_sent: true,
             content_type_of_file: false,

@@ -131,7 +131,7 @@ impl Exchange {
                 return upload::receive(self, &parts.headers, body).await;
             }
             self.meet_fault(None, None).await?;
-            return Ok(self.list(&parts.uri)?);
+            return Ok(self.list(&parts.uri, &parts.headers)?);
         };
         let file = self.service.workspace.get(id);
         let name = file.as_ref().map(|file| file.filename.as_str());
@@ -197,10 +197,10 @@ impl Exchange {
         answer.into_response(self.trace)
     }
 
-    fn list(&self, uri: &Uri) -> Result<Answer, Refusal> {
+    fn list(&self, uri: &Uri, headers: &HeaderMap) -> Result<Answer, Refusal> {
         let Query(query) = Query::<HashMap<String, String>>::try_from_uri(uri)
             .map_err(|_| Refusal::invalid("The query string is malformed"))?;
-        let query = rules::page_query(&query)?;
+        let query = rules::page_query(&query, headers, &self.service.config.switches)?;
         let page = self
             .service
             .workspace

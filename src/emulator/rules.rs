@@ -198,8 +198,25 @@ fn extension(mime_type: &str) -> &'static str {
     }
 }
 
+/// The beta without which there is no `scope_id` (managed agents guide).
+const SESSIONS_BETA: &str = "managed-agents-2026-04-01";
+
+/// Whether a request asks for a beta. The header is a comma list, or repeated, or both.
+fn has_beta(headers: &HeaderMap, beta: &str) -> bool {
+    headers
+        .get_all("anthropic-beta")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|named| named.trim() == beta)
+}
+
 /// What a list's query asks for. Parameters that the service does not know are ignored.
-pub(super) fn page_query(query: &HashMap<String, String>) -> Result<PageQuery, Refusal> {
+pub(super) fn page_query(
+    query: &HashMap<String, String>,
+    headers: &HeaderMap,
+    switches: &Switches,
+) -> Result<PageQuery, Refusal> {
     let limit = match query.get("limit") {
         None => 20,
         Some(text) => text
@@ -226,10 +243,16 @@ pub(super) fn page_query(query: &HashMap<String, String>) -> Result<PageQuery, R
         (None, Some(id)) => Some(Cursor::Before(id.clone())),
         (None, None) => None,
     };
+    let is_scoped = query.contains_key("scope_id") && has_beta(headers, SESSIONS_BETA);
+    if query.contains_key("scope_id") && !is_scoped && !switches.scope_ignored_without_beta {
+        return Err(Refusal::invalid(format!(
+            "scope_id: requires the beta {SESSIONS_BETA}"
+        )));
+    }
     Ok(PageQuery {
         limit: limit as usize,
         cursor,
-        session: query.get("scope_id").cloned(),
+        session: query.get("scope_id").filter(|_| is_scoped).cloned(),
     })
 }
 

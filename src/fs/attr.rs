@@ -10,6 +10,10 @@ use super::{
 impl WorkspaceFs {
     /// stat(2). `Stale` when the inode is not in the directory any more and nobody has it open.
     pub fn getattr(&self, ino: Ino, fh: Option<Fh>) -> Result<Attr, FsError> {
+        if let (true, Some(fh)) = (Self::is_live(ino), fh) {
+            // What is read here was rendered when it was opened.
+            return Ok(self.status_attr_of(self.handle(fh)?.node.shown().size));
+        }
         if let Some(attr) = self.view_attr(ino)? {
             return Ok(attr);
         }
@@ -17,7 +21,7 @@ impl WorkspaceFs {
             return Ok(self.directory_attr(ROOT));
         }
         match self.state.row(ino)? {
-            Some(row) if row.name.is_some() || row.scope.is_some() => Ok(self.row_attr(&row)),
+            Some(row) if row.is_shown() => Ok(self.row_attr(&row)),
             // A file whose name is gone lives on in its handles (fstat after unlink); by path it is stale.
             _ => {
                 let node = match fh {
@@ -38,20 +42,29 @@ impl WorkspaceFs {
 
     /// Sets times and length. Owner, group and mode are fixed at mount: setting them is accepted and ignored, so that
     /// `cp -p` and rsync go through.
-    pub fn setattr(&self, ino: Ino, fh: Option<Fh>, changes: Changes) -> Result<Attr, FsError> {
+    pub fn setattr(
+        &self,
+        ino: Ino,
+        fh: Option<Fh>,
+        changes: Changes,
+        caller: Caller,
+    ) -> Result<Attr, FsError> {
         if changes == Changes::default() {
             return self.getattr(ino, fh);
         }
         self.must_be_writable()?;
-        if ino == ROOT || self.view_attr(ino)?.is_some() {
+        if ino == ROOT {
             // A directory's times are not kept anywhere; touch(1) of it does no harm.
             return match changes.size {
                 Some(_) => Err(FsError::IsDirectory),
                 None => self.getattr(ino, fh),
             };
         }
+        if self.is_fixed(ino)? {
+            return Err(FsError::ReadOnly);
+        }
         if let Some(size) = changes.size {
-            self.set_size(ino, fh, size)?;
+            self.set_size(ino, fh, size, caller)?;
         }
         if changes.mtime.is_some() || changes.ctime.is_some() {
             self.set_times(ino, &changes)?;
@@ -59,7 +72,7 @@ impl WorkspaceFs {
         self.getattr(ino, fh)
     }
 
-    fn set_size(&self, ino: Ino, fh: Option<Fh>, size: u64) -> Result<(), FsError> {
+    fn set_size(&self, ino: Ino, fh: Option<Fh>, size: u64, caller: Caller) -> Result<(), FsError> {
         let handle = match fh {
             Some(fh) => Some(self.handle(fh)?),
             None => None,
@@ -78,7 +91,7 @@ impl WorkspaceFs {
                 truncate: size == 0,
                 ..OpenFlags::default()
             },
-            Caller::NOBODY,
+            caller,
         )?;
         let result = self.handle(opened).and_then(|handle| {
             self.truncate(&handle.node, size)?;
@@ -131,12 +144,16 @@ impl WorkspaceFs {
     pub fn access(&self, ino: Ino, mask: i32) -> Result<(), FsError> {
         let attr = self.getattr(ino, None)?;
         let wanted = (mask & 0o7) as u16;
+        let is_for_writing = wanted & libc::W_OK as u16 != 0;
+        if is_for_writing && attr.kind == Kind::File && self.is_fixed(ino)? {
+            return Err(FsError::ReadOnly);
+        }
         // Everything belongs to one owner; the owner's bits are the answer. Root is held to them too: what is not here
         // can't be read by being root.
         if (attr.mode >> 6) & wanted != wanted {
             return Err(FsError::Access);
         }
-        if wanted & libc::W_OK as u16 != 0 {
+        if is_for_writing {
             self.must_be_writable()?;
         }
         Ok(())
@@ -168,18 +185,20 @@ impl WorkspaceFs {
             ctime: row.ctime,
             ..self.file_attr(row.ino, false)
         };
+        // What belongs to a session is not for writing.
+        let kept_bits = if row.scope.is_some() { !0o222 } else { !0 };
         if let Some(node) = self.node(row.ino) {
             let shown = node.shown();
             return Attr {
                 size: shown.size,
                 mtime: shown.mtime,
                 ctime: shown.ctime,
-                mode: self.file_mode(!shown.is_remote || row.downloadable),
+                mode: self.file_mode(!shown.is_remote || row.downloadable) & kept_bits,
                 ..attr
             };
         }
         Attr {
-            mode: self.file_mode(self.is_readable(row)),
+            mode: self.file_mode(self.is_readable(row)) & kept_bits,
             ..attr
         }
     }

@@ -10,16 +10,16 @@ use crate::state::{Ino, Renaming, Row, When};
 
 use super::content::Content;
 use super::node::Inner;
-use super::{DirEntry, Entry, FsError, Kind, ROOT, RenameMode, WorkspaceFs, now, views};
+use super::{Caller, DirEntry, Entry, FsError, ROOT, RenameMode, WorkspaceFs, now, views};
 
 /// How many rows one step of a directory listing reads.
 const BATCH: usize = 128;
 
 impl WorkspaceFs {
     /// What `name` leads to. A name that is not known starts a refresh in the background: it may be new.
-    pub fn lookup(&self, parent: Ino, name: &OsStr) -> Result<Entry, FsError> {
+    pub fn lookup(&self, parent: Ino, name: &OsStr, caller: Caller) -> Result<Entry, FsError> {
         if parent != ROOT {
-            return self.view_lookup(parent, name);
+            return self.view_lookup(parent, name, caller);
         }
         if name.len() > names::MAX_NAME {
             return Err(FsError::NameTooLong);
@@ -32,22 +32,28 @@ impl WorkspaceFs {
         if let Some(row) = self.state.lookup(name)? {
             return Ok(self.row_entry(&row));
         }
-        // Names that programs look for everywhere: that they are missing says nothing about the workspace.
-        if !name.starts_with('.') && self.settings.names.kind_of(name) == NameKind::Ordinary {
-            self.refresher.name_missed();
-        }
+        self.name_missed(name);
         Err(FsError::NotFound)
     }
 
-    /// opendir(3): refreshes the listing when it is due.
-    pub fn opendir(&self, ino: Ino) -> Result<(), FsError> {
-        if ino == ROOT {
-            self.refresher.directory_opened();
-            return Ok(());
+    /// A name that is not known was asked for.
+    pub(super) fn name_missed(&self, name: &str) {
+        if self.may_be_new(name) {
+            self.refresher.name_missed();
         }
-        match self.getattr(ino, None)?.kind {
-            Kind::Directory => Ok(()),
-            Kind::File | Kind::Symlink => Err(FsError::NotDirectory),
+    }
+
+    /// Whether it says anything that a name is asked for: programs look for some everywhere.
+    pub(super) fn may_be_new(&self, name: &str) -> bool {
+        !name.starts_with('.') && self.settings.names.kind_of(name) == NameKind::Ordinary
+    }
+
+    /// opendir(3): refreshes the listing when it is due.
+    pub fn opendir(&self, ino: Ino, caller: Caller) -> Result<(), FsError> {
+        if ino == ROOT {
+            self.refresh_root(caller)
+        } else {
+            self.view_opendir(ino, caller)
         }
     }
 
@@ -101,7 +107,10 @@ impl WorkspaceFs {
     /// unlink(2): durable here when it returns; the service's copy is deleted soon after.
     pub fn unlink(&self, parent: Ino, name: &OsStr) -> Result<(), FsError> {
         self.must_be_writable()?;
-        let row = self.row_named(parent, name)?;
+        let row = match self.row_in_session(parent, name)? {
+            Some(row) => row,
+            None => self.row_named(parent, name)?,
+        };
         let node = self.node(row.ino);
         let mut inner = node.as_ref().map(|node| node.lock());
         if let Some(inner) = &mut inner {

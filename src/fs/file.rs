@@ -9,6 +9,7 @@ use crate::names::NameKind;
 use crate::state::{Ino, PendingBody, Row, When};
 use crate::store::FetchError;
 
+use super::asking::ask;
 use super::content::Content;
 use super::node::{Local, Node};
 use super::{Caller, Entry, Fh, FsError, OpenFlags, Place, ROOT, WorkspaceFs, lock, now};
@@ -69,8 +70,11 @@ impl WorkspaceFs {
     /// open(2). Fails at once where the bytes can't be had; waits where a part of a file that only the service has is
     /// to be changed.
     pub fn open(&self, ino: Ino, flags: OpenFlags, caller: Caller) -> Result<Fh, FsError> {
+        if Self::is_live(ino) {
+            return self.open_status(flags, caller);
+        }
         let row = self.state.row(ino)?.ok_or(FsError::Stale)?;
-        if row.name.is_none() && row.scope.is_none() {
+        if !row.is_shown() {
             return Err(FsError::Stale);
         }
         if flags.changes() {
@@ -239,13 +243,13 @@ impl WorkspaceFs {
             Err(FetchError::GivenUp) => Err(FsError::Interrupted),
             Err(error) => {
                 log::warn!("{id} could not be read: {error}");
-                Err(self.explain(&id, &error))
+                Err(self.explain(&id, &error, caller))
             }
         }
     }
 
     /// An answer that contradicts the listing earns one more question: is the file still there?
-    fn explain(&self, id: &FileId, error: &FetchError) -> FsError {
+    fn explain(&self, id: &FileId, error: &FetchError, caller: Caller) -> FsError {
         match error {
             FetchError::WrongLength { .. }
             | FetchError::Api(ApiError {
@@ -253,12 +257,14 @@ impl WorkspaceFs {
                 ..
             }) => {
                 self.refresher.name_missed();
-                match self.api.metadata(id) {
-                    Err(ApiError {
+                let (api, id) = (Arc::clone(&self.api), id.clone());
+                match ask(caller, move || api.metadata(&id)) {
+                    Err(not_asked) => not_asked,
+                    Ok(Err(ApiError {
                         kind: ErrorKind::NotFound,
                         ..
-                    }) => FsError::Stale,
-                    Err(_) | Ok(_) => error.into(),
+                    })) => FsError::Stale,
+                    Ok(Err(_) | Ok(_)) => error.into(),
                 }
             }
             FetchError::Api(_) | FetchError::Cut(_) | FetchError::Disk(_) | FetchError::GivenUp => {

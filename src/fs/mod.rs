@@ -5,6 +5,7 @@
 //! The kernel holds the directory's lock during lookup, create, unlink and rename, and this mount is one directory: one
 //! of them waiting for a server would stop everybody. They answer after at most one local durable commit.
 //!
+//! - `asking`: questions to the service that a caller waits for
 //! - `attr`: what `stat` shows
 //! - `directory`: lookup, readdir, unlink, rename
 //! - `file`: open, read, write
@@ -18,6 +19,7 @@
 //! - `xattr`: `user.afs.*`
 //! - `error`: the errno table
 
+mod asking;
 mod attr;
 mod closers;
 mod content;
@@ -49,6 +51,7 @@ pub use pending::{Dropped, DroppedKind};
 pub use types::{Attr, Changes, DirEntry, Entry, Fh, Kind, OpenFlags, Place, RenameMode, Space};
 
 use node::Node;
+use views::{SessionDirs, Status};
 
 /// The mount's root directory.
 pub const ROOT: Ino = Ino(1);
@@ -90,6 +93,8 @@ pub struct WorkspaceFs {
     mounted_at: Nanos,
     /// The kernel's number for this mount, once there is one.
     mount_id: OnceLock<u64>,
+    session_dirs: SessionDirs,
+    status: Status,
     /// Whether the mount has ended: drafts are kept as they are, and nothing changes any more.
     is_over: AtomicBool,
 }
@@ -133,6 +138,8 @@ impl WorkspaceFs {
             next_handle: AtomicU64::new(1),
             mounted_at: now(),
             mount_id: OnceLock::new(),
+            session_dirs: SessionDirs::default(),
+            status: Status::default(),
             is_over: AtomicBool::new(false),
         }
     }

@@ -57,7 +57,7 @@ impl WorkspaceFs {
         let given_up = self.state.give_up(&claimed)?;
         self.store.drop_stages(&given_up.cleanup);
         if !given_up.unlisted.is_empty() {
-            self.refresher.name_missed();
+            self.refresher.ids_are_back();
         }
         for change in &dropped {
             let what = match change.kind {

@@ -7,7 +7,7 @@ use fuser::{
     ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, TimeOrNow,
 };
 
-use crate::fs::{Attr, Entry, Fh, FsError, Kind, OpenFlags, Space, to_nanos};
+use crate::fs::{Attr, Entry, Fh, FsError, Kind, OpenFlags, Space, WorkspaceFs, to_nanos};
 use crate::names;
 use crate::state::{Ino, Nanos, system_time};
 
@@ -71,10 +71,10 @@ impl Answer<ReplyWrite> for Result<u32, FsError> {
     }
 }
 
-impl Answer<ReplyOpen> for Result<(Fh, OpenFlags), FsError> {
+impl Answer<ReplyOpen> for Result<(Fh, FopenFlags), FsError> {
     fn answer(self, reply: ReplyOpen) {
         match self {
-            Ok((fh, flags)) => reply.opened(FileHandle(fh.0), open_flags(flags)),
+            Ok((fh, flags)) => reply.opened(FileHandle(fh.0), flags),
             Err(error) => reply.error(errno(error)),
         }
     }
@@ -131,9 +131,12 @@ pub(super) fn answer_xattr(value: Result<Vec<u8>, FsError>, room: u32, reply: Re
 }
 
 /// What a handle tells the kernel. A reader's pages stay valid over opens: content behind an inode changes only through
-/// the kernel. A reader has nothing to flush; a writer's FLUSH is its save.
-fn open_flags(flags: OpenFlags) -> FopenFlags {
-    if flags.changes() {
+/// the kernel. A reader has nothing to flush; a writer's FLUSH is its save. What changes by itself is asked for at each
+/// read.
+pub(super) fn open_flags(inode: Ino, flags: OpenFlags) -> FopenFlags {
+    if WorkspaceFs::is_live(inode) {
+        FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_NOFLUSH
+    } else if flags.changes() {
         FopenFlags::empty()
     } else {
         FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH

@@ -92,15 +92,15 @@ impl Filesystem for FuseAdapter {
         (self.on_end)();
     }
 
-    fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let parent = ino(parent);
+    fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let (parent, caller) = (ino(parent), Caller(request.pid()));
         if parent == fs::ROOT {
-            self.fs.lookup(parent, name).answer(reply);
+            self.fs.lookup(parent, name, caller).answer(reply);
             return;
         }
         let (fs, name) = (Arc::clone(&self.fs), name.to_owned());
         self.pools
-            .network(move || fs.lookup(parent, &name).answer(reply));
+            .network(move || fs.lookup(parent, &name, caller).answer(reply));
     }
 
     fn getattr(
@@ -110,12 +110,19 @@ impl Filesystem for FuseAdapter {
         fh: Option<FileHandle>,
         reply: ReplyAttr,
     ) {
-        self.fs.getattr(ino(inode), fh.map(handle)).answer(reply);
+        let (inode, fh) = (ino(inode), fh.map(handle));
+        if WorkspaceFs::is_live(inode) {
+            let fs = Arc::clone(&self.fs);
+            self.pools
+                .local(move || fs.getattr(inode, fh).answer(reply));
+            return;
+        }
+        self.fs.getattr(inode, fh).answer(reply);
     }
 
     fn setattr(
         &self,
-        _request: &Request,
+        request: &Request,
         inode: INodeNo,
         _mode: Option<u32>,
         _uid: Option<u32>,
@@ -137,9 +144,10 @@ impl Filesystem for FuseAdapter {
             ctime: ctime.map(asked_time),
         };
         let fs = Arc::clone(&self.fs);
+        let caller = Caller(request.pid());
         // Cutting a file that only the service has fetches it first.
         self.pools.network(move || {
-            fs.setattr(ino(inode), fh.map(handle), changes)
+            fs.setattr(ino(inode), fh.map(handle), changes, caller)
                 .answer(reply);
         });
     }
@@ -252,13 +260,16 @@ impl Filesystem for FuseAdapter {
     fn open(&self, request: &Request, inode: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let flags = fs::OpenFlags::from_bits(flags.0);
         let fs = Arc::clone(&self.fs);
-        let caller = Caller(request.pid());
+        let (inode, caller) = (ino(inode), Caller(request.pid()));
         let open = move || {
-            let opened = fs.open(ino(inode), flags, caller);
-            opened.map(|fh| (fh, flags)).answer(reply);
+            let opened = fs.open(inode, flags, caller);
+            let keeps = convert::open_flags(inode, flags);
+            opened.map(|fh| (fh, keeps)).answer(reply);
         };
-        if flags.changes() || self.fs.opens_slowly(ino(inode)) {
+        if flags.changes() || self.fs.opens_slowly(inode) {
             self.pools.network(open);
+        } else if WorkspaceFs::is_live(inode) {
+            self.pools.local(open);
         } else {
             open();
         }
@@ -362,10 +373,11 @@ impl Filesystem for FuseAdapter {
         self.pools.local(move || fs.fsync(handle(fh)).answer(reply));
     }
 
-    fn opendir(&self, _request: &Request, inode: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+    fn opendir(&self, request: &Request, inode: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         let fs = Arc::clone(&self.fs);
+        let caller = Caller(request.pid());
         self.pools
-            .network(move || fs.opendir(ino(inode)).answer(reply));
+            .network(move || fs.opendir(ino(inode), caller).answer(reply));
     }
 
     fn readdir(

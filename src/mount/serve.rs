@@ -11,7 +11,7 @@ use indicatif::ProgressBar;
 use crate::api::{ApiKey, FilesApi, HttpClient, HttpConfig};
 use crate::config::{MountSettings, Source, WRITE_BACK_PACE};
 use crate::control;
-use crate::fs::{FsSettings, WorkspaceFs};
+use crate::fs::{FsError, FsSettings, WorkspaceFs};
 use crate::fuse::FuseAdapter;
 use crate::names::NameRules;
 use crate::store::Limits;
@@ -103,7 +103,7 @@ pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError
     ));
     let (end, ended) = channel();
     // Before the kernel is let in: what fails now leaves no dead mount behind.
-    control::serve(control::Server {
+    let server = control::Server {
         about: control::About {
             mountpoint: mountpoint.clone(),
             host: service.base_url.clone(),
@@ -113,8 +113,10 @@ pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError
         store: Arc::clone(&workspace.store),
         refresher: Arc::clone(&refresher),
         fs: Arc::clone(&fs),
-    })
-    .map_err(MountError::System)?;
+    };
+    let reporter = server.reporter();
+    fs.set_status(move || status_text(&reporter));
+    control::serve(server).map_err(MountError::System)?;
     mount(&settings, &service, &workspace, &fs, &mountpoint, &end)?;
     let registration = Registration::write(&mountpoint, &workspace.dir);
     if let Err(error) = &registration {
@@ -232,6 +234,15 @@ fn mount(
         Err(error) => log::warn!("the mount table can't be read: {error}"),
     }
     Ok(())
+}
+
+/// What `.afs/status.json` says.
+fn status_text(reporter: &control::Reporter) -> Result<String, FsError> {
+    let status = reporter.status()?;
+    serde_json::to_string_pretty(&status).map_err(|error| {
+        log::error!("the mount's status can't be written down: {error}");
+        FsError::Io
+    })
 }
 
 fn fs_settings(settings: &MountSettings) -> FsSettings {

@@ -21,6 +21,8 @@ pub struct Row {
     pub ino: Ino,
     /// Its directory name; `None` when it is not in the directory.
     pub name: Option<String>,
+    /// Its name in its session's directory; `None` when it is not in one.
+    pub scoped_name: Option<String>,
     /// Whether the name carries a `~` suffix, which stays for as long as the file exists.
     pub suffixed: bool,
     /// The confirmed file at the service.
@@ -68,8 +70,8 @@ pub struct KeptAs {
 /// A row to be: a file seen at the service.
 #[derive(Debug)]
 pub struct NewRow<'a> {
-    /// Its directory name; `None` keeps it out of the directory.
-    pub name: Option<&'a str>,
+    /// Its name in the directory, or in that of its session.
+    pub name: &'a str,
     /// Whether the name carries a suffix.
     pub suffixed: bool,
     /// What the service says.
@@ -79,9 +81,15 @@ pub struct NewRow<'a> {
 }
 
 pub(super) const COLUMNS: &str = "ino, name, suffixed, id, filename, mime_type, size, created_at, mtime, ctime, \
-     downloadable, scope, own, spared, sha256, kept_size, kept_mtime, learned_at, scratch";
+     downloadable, scope, own, spared, sha256, kept_size, kept_mtime, learned_at, scratch, scoped_name";
 
 impl Row {
+    /// Whether it stands under a name, in the directory or in its session's.
+    #[must_use]
+    pub fn is_shown(&self) -> bool {
+        self.name.is_some() || self.scoped_name.is_some()
+    }
+
     pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             ino: Ino(row.get::<_, i64>(0)? as u64),
@@ -108,6 +116,7 @@ impl Row {
             },
             learned_at: row.get(17)?,
             scratch: row.get(18)?,
+            scoped_name: row.get(19)?,
         })
     }
 }
@@ -145,6 +154,18 @@ impl State {
         self.db.read(|sql| {
             let mut statement = sql.prepare_cached(&format!(
                 "SELECT {COLUMNS} FROM files WHERE ino > ?1 AND name IS NOT NULL ORDER BY ino LIMIT ?2"
+            ))?;
+            let rows = statement.query_map(params![after.0 as i64, limit as i64], Row::read)?;
+            rows.collect()
+        })
+    }
+
+    /// The same of files that the service gives back.
+    pub fn list_outputs(&self, after: Ino, limit: usize) -> Result<Vec<Row>, StateError> {
+        self.db.read(|sql| {
+            let mut statement = sql.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM files WHERE ino > ?1 AND name IS NOT NULL AND downloadable = 1 \
+                 ORDER BY ino LIMIT ?2"
             ))?;
             let rows = statement.query_map(params![after.0 as i64, limit as i64], Row::read)?;
             rows.collect()
@@ -301,7 +322,7 @@ impl State {
         Ok(value)
     }
 
-    fn load(
+    pub(super) fn load(
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<Option<Row>>,
     ) -> Result<Option<Arc<Row>>, StateError> {

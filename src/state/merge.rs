@@ -74,9 +74,13 @@ impl Merge<'_, '_> {
         Ok(row_where(&self.tx.sql, "id = ?1", [id.as_str()])?)
     }
 
-    /// The inode under a directory name.
-    pub fn row_named(&self, name: &str) -> Result<Option<Row>, StateError> {
-        Ok(row_where(&self.tx.sql, "name = ?1", [name])?)
+    /// The inode under a name in the directory, or in that of a session.
+    pub fn row_named(&self, scope: Option<&str>, name: &str) -> Result<Option<Row>, StateError> {
+        let sql = &self.tx.sql;
+        Ok(match scope {
+            None => row_where(sql, "name = ?1", [name])?,
+            Some(session) => row_where(sql, "scope = ?1 AND scoped_name = ?2", [session, name])?,
+        })
     }
 
     /// Whether the inode holds content that the service has not confirmed, or is about to: it is open for writing.
@@ -93,10 +97,11 @@ impl Merge<'_, '_> {
             .sql
             .prepare_cached(
                 "INSERT INTO files (name, suffixed, id, filename, mime_type, size, created_at, mtime, ctime, \
-                 downloadable, scope, own, learned_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9, ?10, 0, ?11)",
+                 downloadable, scope, own, learned_at, scoped_name) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9, ?10, 0, ?11, ?12)",
             )?
             .execute(params![
-                new.name,
+                Some(new.name).filter(|_| file.scope.is_none()),
                 new.suffixed,
                 file.id.as_str(),
                 file.filename,
@@ -106,13 +111,14 @@ impl Merge<'_, '_> {
                 time,
                 file.downloadable,
                 file.scope.as_ref().map(|scope| scope.id.as_str()),
-                new.learned_at
+                new.learned_at,
+                Some(new.name).filter(|_| file.scope.is_some())
             ])
             .map_err(taken)?;
         Ok(Ino(self.tx.sql.last_insert_rowid() as u64))
     }
 
-    /// Takes an inode out of the directory, unless it is local in any way. Should it come back, it still is one with
+    /// Takes an inode out of its directory, unless it is local in any way. Should it come back, it still is one with
     /// or without a suffix.
     pub fn hide(&mut self, ino: Ino) -> Result<(), StateError> {
         if self.entries.is_changing(ino) {
@@ -120,17 +126,20 @@ impl Merge<'_, '_> {
         }
         self.tx
             .sql
-            .prepare_cached("UPDATE files SET name = NULL WHERE ino = ?1")?
+            .prepare_cached("UPDATE files SET name = NULL, scoped_name = NULL WHERE ino = ?1")?
             .execute([ino.0 as i64])?;
         self.tx.touched.push(ino);
         Ok(())
     }
 
-    /// Puts an inode that is not in the directory under a name.
+    /// Puts an inode that is not in its directory under a name there.
     pub fn set_name(&mut self, ino: Ino, name: &str, suffixed: bool) -> Result<(), StateError> {
         self.tx
             .sql
-            .prepare_cached("UPDATE files SET name = ?2, suffixed = ?3 WHERE ino = ?1")?
+            .prepare_cached(
+                "UPDATE files SET name = CASE WHEN scope IS NULL THEN ?2 END, \
+                 scoped_name = CASE WHEN scope IS NULL THEN NULL ELSE ?2 END, suffixed = ?3 WHERE ino = ?1",
+            )?
             .execute(params![ino.0 as i64, name, suffixed])
             .map_err(taken)?;
         self.tx.touched.push(ino);
@@ -146,8 +155,10 @@ impl Merge<'_, '_> {
         let new = {
             let mut statement = self.tx.sql.prepare_cached(
                 "INSERT INTO files (name, suffixed, filename, mime_type, size, created_at, mtime, ctime, downloadable, \
-                 scope, own, spared, sha256, kept_size, kept_mtime, learned_at) SELECT ?2, 1, filename, mime_type, size, created_at, \
-                 mtime, ctime, downloadable, scope, own, spared, sha256, kept_size, kept_mtime, ?3 FROM files WHERE ino = ?1",
+                 scope, own, spared, sha256, kept_size, kept_mtime, learned_at, scoped_name) \
+                 SELECT CASE WHEN scope IS NULL THEN ?2 END, 1, filename, mime_type, size, created_at, mtime, ctime, \
+                 downloadable, scope, own, spared, sha256, kept_size, kept_mtime, ?3, \
+                 CASE WHEN scope IS NULL THEN NULL ELSE ?2 END FROM files WHERE ino = ?1",
             )?;
             statement
                 .execute(params![ino.0 as i64, name, now()])
@@ -177,9 +188,11 @@ impl Merge<'_, '_> {
         Ok(())
     }
 
-    /// Forgets ids that were deleted before `deleted_before` and that a complete listing does not show any more.
+    /// Forgets ids that were deleted before `deleted_before` and that a complete listing of their scope does not show any
+    /// more.
     pub fn forget_hidden(
         &mut self,
+        scope: Option<&str>,
         deleted_before: Millis,
         still_listed: &HashSet<FileId>,
     ) -> Result<(), StateError> {
@@ -187,8 +200,8 @@ impl Merge<'_, '_> {
             let mut statement = self
                 .tx
                 .sql
-                .prepare_cached("SELECT id FROM hidden WHERE deleted_at < ?1")?;
-            let ids = statement.query_map([deleted_before], |row| row.get(0))?;
+                .prepare_cached("SELECT id FROM hidden WHERE deleted_at < ?1 AND scope IS ?2")?;
+            let ids = statement.query_map(params![deleted_before, scope], |row| row.get(0))?;
             ids.collect::<Result<_, _>>()?
         };
         for id in gone {

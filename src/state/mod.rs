@@ -23,6 +23,7 @@ mod renaming;
 mod rows;
 mod schedule;
 mod schema;
+mod sessions;
 mod superseding;
 mod transfer;
 mod unfinished;

@@ -19,7 +19,7 @@ use super::entry::Entry;
 use super::giving_up::{bring_back, take_out};
 use super::queue::{EntriesGuard, now};
 use super::rows::{
-    Content, deletable_id, drop_records, forget, insert_deletes, insert_save, remember,
+    Content, deletable_id, drop_records, forget, hide, insert_deletes, insert_save, remember,
 };
 use super::superseding::{supersede_moved, take_superseded};
 use super::unfinished::forget_draft;
@@ -254,6 +254,9 @@ impl State {
             let name = row.filename.as_str();
             doomed.extend(deletable_id(&row));
             remember(tx, ino)?;
+            if let (Some(_), Some(id)) = (&row.scope, &row.id) {
+                hide(tx, id)?;
+            }
             tx.sql
                 .execute("DELETE FROM files WHERE ino = ?1", [ino.0 as i64])?;
             tx.touched.push(ino);

@@ -154,9 +154,12 @@ pub(super) fn forget_former(tx: &Tx<'_>, id: &FileId) -> Result<(), StateError> 
     Ok(())
 }
 
+/// Hides an id from listings: from those of its session, where its row is still there and has one.
 pub(super) fn hide(tx: &mut Tx<'_>, id: &FileId) -> Result<(), StateError> {
     tx.sql
-        .prepare_cached("INSERT OR IGNORE INTO hidden (id) VALUES (?1)")?
+        .prepare_cached(
+            "INSERT OR IGNORE INTO hidden (id, scope) VALUES (?1, (SELECT scope FROM files WHERE id = ?1))",
+        )?
         .execute([id.as_str()])?;
     Ok(())
 }

@@ -120,6 +120,15 @@ pub(super) const MIGRATIONS: &[&str] = &[
     CREATE INDEX files_scratch ON files (ino) WHERE scratch = 1;
     ALTER TABLE outbox ADD COLUMN heir INTEGER; -- save: whose scratch file took the place of its inode's meanwhile
     ",
+    // 4: directories of sessions, and of outputs
+    "
+    ALTER TABLE files ADD COLUMN scoped_name TEXT;   -- in its session's directory; NULL: not in one
+    CREATE UNIQUE INDEX files_scoped ON files (scope, scoped_name) WHERE scope IS NOT NULL;
+    -- An index ends in the row's number: a session's files in the order of theirs.
+    CREATE INDEX files_scope ON files (scope) WHERE scope IS NOT NULL;
+    CREATE INDEX files_outputs ON files (ino) WHERE downloadable = 1 AND name IS NOT NULL;
+    ALTER TABLE hidden ADD COLUMN scope TEXT;        -- which listing may still show it; NULL: the workspace's
+    ",
 ];
 
 #[cfg(test)]
@@ -143,6 +152,8 @@ mod tests {
              INSERT INTO outbox (kind, name, size, mime_type, id, renamed, not_before, since) \
              VALUES ('delete', 'b', 0, '', 'file_b', 1, 0, 7);
              INSERT INTO hidden (id) VALUES ('file_b');
+             INSERT INTO files (id, filename, mime_type, size, created_at, mtime, ctime, downloadable, scope, own, \
+             learned_at) VALUES ('file_s', 'a', 'text/plain', 4, 1, 2, 3, 1, 'sesn_1', 0, 5);
              PRAGMA user_version = 1;",
         )
         .unwrap();
@@ -153,6 +164,10 @@ mod tests {
         let row = state.lookup("a").unwrap().unwrap();
         assert_eq!(row.id, Some(FileId::new("file_a")));
         assert_eq!((row.digest, row.kept), (None, None));
+        // It gets its name in the session's directory when it is listed there.
+        let scoped = state.row_of_id(&FileId::new("file_s")).unwrap().unwrap();
+        assert_eq!(scoped.scope.as_deref(), Some("sesn_1"));
+        assert!(!scoped.is_shown());
         let body = state.pending_body(row.ino).unwrap();
         assert_eq!(body, Some(PendingBody::Inline(b"text".to_vec())));
         let pending = state.pending();

@@ -4,12 +4,14 @@
 //! Looking changes nothing: no lock is kept, no log is written back, no file is made, so that a mount may come up in the
 //! middle of it.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
+use super::outbox::NEVER;
 use super::{Millis, StateError, Workspaces};
 
 /// The file in a workspace's state directory that its mount keeps locked for as long as it lives.
@@ -64,8 +66,8 @@ fn is_served(dir: &Path) -> bool {
 /// How many changes and how many unfinished files a database has, and since when the oldest waits.
 fn look(path: &Path) -> rusqlite::Result<(usize, usize, Option<Millis>)> {
     let sql = open_to_look(path)?;
-    let of = |table: &str| {
-        let query = format!("SELECT count(*), min(since) FROM {table}");
+    let of = |what: &str| {
+        let query = format!("SELECT count(*), min(since) FROM {what}");
         sql.query_row(&query, [], |row| {
             Ok((
                 row.get::<_, i64>(0)? as usize,
@@ -73,7 +75,7 @@ fn look(path: &Path) -> rusqlite::Result<(usize, usize, Option<Millis>)> {
             ))
         })
     };
-    let (pending, first) = of("outbox")?;
+    let (pending, first) = of(&format!("outbox WHERE not_before < {NEVER}"))?;
     // An earlier version's state has no such table.
     let has_unfinished = sql
         .query_row(
@@ -93,7 +95,7 @@ fn look(path: &Path) -> rusqlite::Result<(usize, usize, Option<Millis>)> {
     ))
 }
 
-/// A database as its last process left it. Where that ended in good order there is no log beside it, and SQLite would
+/// A database as its last process left it. Where that ended in good order there is no log beside it, and `SQLite` would
 /// make one only to be able to read; *immutable* spares that.
 fn open_to_look(path: &Path) -> rusqlite::Result<Connection> {
     let mut log = path.as_os_str().to_owned();
@@ -110,7 +112,7 @@ fn open_to_look(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// A path as a URI filename has it (SQLite, "Uniform Resource Identifiers").
+/// A path as a URI filename has it (`SQLite`, "Uniform Resource Identifiers").
 fn escaped(path: &Path) -> String {
     use std::os::unix::ffi::OsStrExt;
     let mut text = String::new();
@@ -118,7 +120,8 @@ fn escaped(path: &Path) -> String {
         if byte.is_ascii_alphanumeric() || b"/-_.~".contains(byte) {
             text.push(char::from(*byte));
         } else {
-            text += &format!("%{byte:02x}");
+            // Writing to a string does not fail.
+            let _ = write!(text, "%{byte:02x}");
         }
     }
     text
@@ -139,7 +142,7 @@ mod tests {
         let dir = workspaces.dir_of(&id);
         fs::create_dir(&dir).unwrap();
         let state = State::open(&dir).unwrap();
-        let row = state.create("a", "text/plain", 1).unwrap();
+        let row = state.create("a", "text/plain", false, 1).unwrap();
         let sealed = Sealed {
             ino: row.ino,
             size: 4,

@@ -159,7 +159,7 @@ mod tests {
         store.retire(&ids[0], "a").unwrap();
         store.take_back(&ids[0]).unwrap();
         store
-            .keep_bytes(&[7; SIZE], &FileId::new("file_c"))
+            .keep_bytes(&vec![7; SIZE], &FileId::new("file_c"))
             .unwrap();
         store.evict_kept(&state).unwrap();
         assert_eq!(store.kept_bytes(), 2 * SIZE as u64);

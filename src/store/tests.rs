@@ -31,7 +31,7 @@ pub(super) fn kept(dir: &Path, limit: Option<u64>, names: &[&str]) -> (State, St
 
 fn save(state: &State, store: &Store, name: &str) -> FileId {
     let bytes = vec![1; SIZE];
-    let row = state.create(name, "text/plain", 1).unwrap();
+    let row = state.create(name, "text/plain", false, 1).unwrap();
     let sealed = Sealed {
         ino: row.ino,
         size: SIZE as u64,

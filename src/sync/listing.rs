@@ -6,7 +6,9 @@ use std::hash::{BuildHasher, RandomState};
 
 use jiff::Timestamp;
 
-use crate::api::{ApiError, Cursor, ErrorKind, FileId, FilePage, FilesApi, ListQuery};
+use crate::api::{
+    ApiError, Cursor, ErrorKind, FileId, FileMetadata, FilePage, FilesApi, ListQuery,
+};
 use crate::names;
 use crate::state::{Ino, Millis, State, StateError, now};
 use crate::store::Store;
@@ -111,6 +113,8 @@ pub(super) struct Listing<'a> {
     is_ordered: bool,
     changed: bool,
     first: Option<FilePage>,
+    /// The session whose files are listed; `None`: the workspace's own.
+    session: Option<&'a str>,
 }
 
 impl<'a> Listing<'a> {
@@ -129,6 +133,15 @@ impl<'a> Listing<'a> {
             is_ordered: true,
             changed: false,
             first: None,
+            session: None,
+        }
+    }
+
+    /// Lists the files of a session.
+    pub(super) fn of_session(self, session: &'a str) -> Self {
+        Self {
+            session: Some(session),
+            ..self
         }
     }
 
@@ -155,9 +168,7 @@ impl<'a> Listing<'a> {
             if let Some(complete) = &complete {
                 self.retire_vanished(&complete.missing)?;
             }
-            self.state.merge(|merge| {
-                merge.forget_hidden(self.began - HIDDEN_FOR_MS, &self.still_hidden)
-            })?;
+            self.forget_hidden()?;
             self.state.set_fact(COMPLETE_AT, &self.began.to_string())?;
             if !self.is_ordered {
                 log::warn!(
@@ -172,6 +183,23 @@ impl<'a> Listing<'a> {
         })
     }
 
+    /// The same of a session: everything, for it has 500 files at most (managed agents guide) and one page holds 1000.
+    /// Whether the catalogue is another than before.
+    pub(super) fn run_session(mut self, progress: Progress<'_>) -> Result<bool, RefreshError> {
+        self.walk(Depth::Everything, progress)?;
+        self.hide_missing(progress)?;
+        self.forget_hidden()?;
+        Ok(self.changed)
+    }
+
+    /// Lets go of ids that were deleted here and that listings do not show any more.
+    fn forget_hidden(&self) -> Result<(), RefreshError> {
+        let before = self.began - HIDDEN_FOR_MS;
+        Ok(self
+            .state
+            .merge(|merge| merge.forget_hidden(self.session, before, &self.still_hidden))?)
+    }
+
     /// Merges page after page; whether the end was reached.
     fn walk(&mut self, depth: Depth, progress: Progress<'_>) -> Result<bool, RefreshError> {
         let mut cursor = Cursor::Newest;
@@ -179,7 +207,10 @@ impl<'a> Listing<'a> {
         loop {
             let page = match self.first.take() {
                 Some(page) => Ok(page),
-                None => self.api.list(&ListQuery::page(cursor.clone())),
+                None => self.api.list(&ListQuery {
+                    scope_id: self.session.map(str::to_owned),
+                    ..ListQuery::page(cursor.clone())
+                }),
             };
             let page = match page {
                 Ok(page) => page,
@@ -243,7 +274,11 @@ impl<'a> Listing<'a> {
 
     /// Takes a page in, in one transaction; how many of its files were unknown.
     fn merge(&mut self, page: &FilePage) -> Result<usize, RefreshError> {
-        let in_flight = self.state.saves_in_flight();
+        self.must_be_of_session(page)?;
+        let in_flight = match self.session {
+            Some(_) => Vec::new(),
+            None => self.state.saves_in_flight(),
+        };
         let learned = now();
         let seen = self.state.merge(|merge| {
             page.files
@@ -285,6 +320,22 @@ impl<'a> Listing<'a> {
         Ok(unknown)
     }
 
+    /// A server that does not understand `scope_id` answers with the workspace's own files.
+    fn must_be_of_session(&self, page: &FilePage) -> Result<(), RefreshError> {
+        let Some(session) = self.session else {
+            return Ok(());
+        };
+        let is_of_it =
+            |file: &FileMetadata| file.scope.as_ref().is_some_and(|scope| scope.id == session);
+        if page.files.iter().all(is_of_it) {
+            Ok(())
+        } else {
+            Err(RefreshError::Contradictory(
+                "other files than those of the session that was asked for",
+            ))
+        }
+    }
+
     /// Brings kept copies to the trash whose files somebody else deleted: an earlier listing did not show them, and this
     /// one does not either. `missing` are those that this is the first to miss.
     fn retire_vanished(&self, missing: &HashSet<Ino>) -> Result<(), RefreshError> {
@@ -304,7 +355,10 @@ impl<'a> Listing<'a> {
 
     /// Takes names out of the directory that a complete listing does not show; which it did not show. Their bytes stay.
     fn hide_missing(&mut self, progress: Progress<'_>) -> Result<HashSet<Ino>, RefreshError> {
-        let expected = self.state.expected_in_listing(self.began, OWN_GRACE_MS)?;
+        let expected = match self.session {
+            Some(session) => self.state.expected_in_session(session, self.began)?,
+            None => self.state.expected_in_listing(self.began, OWN_GRACE_MS)?,
+        };
         let mut missing: Vec<Ino> = expected
             .iter()
             .copied()
@@ -317,7 +371,10 @@ impl<'a> Listing<'a> {
                 missing.len(),
                 expected.len()
             );
-            let mut second = Listing::new(self.api, self.state, self.store);
+            let mut second = Listing {
+                session: self.session,
+                ..Listing::new(self.api, self.state, self.store)
+            };
             if !second.walk(Depth::Everything, progress)? {
                 return Err(RefreshError::Contradictory("it did not end"));
             }

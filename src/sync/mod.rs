@@ -7,6 +7,7 @@
 
 mod listing;
 mod naming;
+mod sessions;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
@@ -17,11 +18,15 @@ use crate::state::{Millis, Row, State, StateError, lock};
 use crate::store::Store;
 
 pub use listing::RefreshError;
+pub use sessions::{SessionError, Sessions};
 
 use listing::{Complete, Depth, Listing, OWN_GRACE_MS, Outcome};
 
 /// How long an `opendir` waits for a refresh before it serves what is known.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often who waits looks whether it still should.
+const LOOK_AROUND: Duration = Duration::from_millis(200);
 
 /// The longest interval that a quiet workspace stretches to.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(60);
@@ -42,6 +47,7 @@ pub struct Refresher {
     store: Arc<Store>,
     /// The shortest time between two refreshes.
     interval: Duration,
+    sessions: Arc<Sessions>,
     inner: Mutex<Inner>,
     changed: Condvar,
 }
@@ -89,11 +95,18 @@ impl Refresher {
         store: Arc<Store>,
         interval: Duration,
     ) -> Arc<Self> {
+        let sessions = Sessions::new(
+            Arc::clone(&api),
+            Arc::clone(&state),
+            Arc::clone(&store),
+            interval,
+        );
         Arc::new(Self {
             api,
             state,
             store,
             interval,
+            sessions,
             inner: Mutex::new(Inner {
                 interval,
                 ..Inner::default()
@@ -124,8 +137,15 @@ impl Refresher {
         outcome.map(|_| ())
     }
 
-    /// Somebody opened the directory: refreshes when the interval is over, and waits for it as long as people do.
-    pub fn directory_opened(self: &Arc<Self>) {
+    /// The files of sessions.
+    #[must_use]
+    pub fn sessions(&self) -> &Arc<Sessions> {
+        &self.sessions
+    }
+
+    /// Somebody opened the directory: refreshes when the interval is over, and waits for it as long as people do, but
+    /// not beyond `is_given_up`; whether that ended the wait.
+    pub fn directory_opened(self: &Arc<Self>, is_given_up: &dyn Fn() -> bool) -> bool {
         self.start_if_due();
         let mut inner = self.lock();
         // A refresh that hangs is waited for once, not by everybody who comes later.
@@ -133,18 +153,28 @@ impl Refresher {
             let left = (since + PATIENCE).saturating_duration_since(Instant::now());
             if left.is_zero() {
                 log::debug!("the refresh takes its time; serving what is known");
-                return;
+                return false;
             }
             inner = self
                 .changed
-                .wait_timeout(inner, left)
+                .wait_timeout(inner, left.min(LOOK_AROUND))
                 .unwrap_or_else(std::sync::PoisonError::into_inner)
                 .0;
+            if is_given_up() {
+                return true;
+            }
         }
+        false
     }
 
     /// Somebody asked for a name that is not known: it may be new. Does not wait.
     pub fn name_missed(self: &Arc<Self>) {
+        self.start_if_due();
+    }
+
+    /// Ids are to be shown again that only a listing can say more of: the workspace's, or a session's. Does not wait.
+    pub fn ids_are_back(self: &Arc<Self>) {
+        self.sessions.forget();
         self.start_if_due();
     }
 
@@ -182,6 +212,7 @@ impl Refresher {
 
     /// Ends background work at its next step.
     pub fn stop(&self) {
+        self.sessions.stop();
         self.lock().stopped = true;
         self.changed.notify_all();
     }

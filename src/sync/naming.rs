@@ -1,4 +1,4 @@
-//! Which directory name a listed file gets. Of several files with one name the newest has the plain name; a file that
+//! Which name a listed file gets in the directory, or in that of its session. Of several files with one name the newest has the plain name; a file that
 //! once has a `~` suffix keeps it for as long as it exists, so a repeated `rm name` can't eat history.
 
 use std::cell::Cell;
@@ -12,7 +12,7 @@ use crate::state::{Ino, Merge, Millis, NewRow, Row, StateError};
 pub(super) enum Seen {
     /// In the catalogue already.
     Known(Ino),
-    /// Known, and not in the directory until now.
+    /// Known, and not under a name until now.
     Back(Ino),
     /// Taken in now.
     New(Ino),
@@ -36,12 +36,13 @@ pub(super) fn merge_file(
         if row.downloadable != file.downloadable {
             merge.set_downloadable(row.ino, file.downloadable)?;
         }
-        if row.name.is_none() && file.scope.is_none() {
+        if !row.is_shown() {
+            let scope = row.scope.as_deref();
             let (name, suffixed) = if row.suffixed {
                 let plain = names::directory_name(&file.filename);
-                (suffixed_name(merge, &plain, file.id.as_str())?, true)
+                (suffixed_name(merge, scope, &plain, file.id.as_str())?, true)
             } else {
-                free_name(merge, file)?
+                free_name(merge, scope, file)?
             };
             merge.set_name(row.ino, &name, suffixed)?;
             return Ok(Seen::Back(row.ino));
@@ -54,13 +55,11 @@ pub(super) fn merge_file(
     {
         return Ok(Seen::NotYet);
     }
-    let named = match file.scope {
-        Some(_) => None,
-        None => Some(free_name(merge, file)?),
-    };
+    let scope = file.scope.as_ref().map(|scope| scope.id.as_str());
+    let (name, suffixed) = free_name(merge, scope, file)?;
     let ino = merge.insert(&NewRow {
-        name: named.as_ref().map(|(name, _)| name.as_str()),
-        suffixed: named.as_ref().is_some_and(|(_, suffixed)| *suffixed),
+        name: &name,
+        suffixed,
         file,
         learned_at,
     })?;
@@ -68,23 +67,27 @@ pub(super) fn merge_file(
 }
 
 /// The name for a file, free now, and whether it carries a suffix. An older holder of the plain name makes way.
-fn free_name(merge: &mut Merge<'_, '_>, file: &FileMetadata) -> Result<(String, bool), StateError> {
+fn free_name(
+    merge: &mut Merge<'_, '_>,
+    scope: Option<&str>,
+    file: &FileMetadata,
+) -> Result<(String, bool), StateError> {
     let plain = names::directory_name(&file.filename);
     if !names::fits(&file.filename) || plain == names::VIEWS {
         // Cut names may look alike; each carries its suffix from the start.
-        let name = suffixed_name(merge, &plain, file.id.as_str())?;
+        let name = suffixed_name(merge, scope, &plain, file.id.as_str())?;
         return Ok((name, true));
     }
-    let Some(holder) = merge.row_named(&plain)? else {
+    let Some(holder) = merge.row_named(scope, &plain)? else {
         return Ok((plain.into_owned(), false));
     };
     if makes_way(merge, &holder, file) {
         let id = holder.id.as_ref().map_or("", |id| id.as_str());
-        let name = suffixed_name(merge, &plain, id)?;
+        let name = suffixed_name(merge, scope, &plain, id)?;
         merge.displace(holder.ino, &name)?;
         return Ok((plain.into_owned(), false));
     }
-    let name = suffixed_name(merge, &plain, file.id.as_str())?;
+    let name = suffixed_name(merge, scope, &plain, file.id.as_str())?;
     Ok((name, true))
 }
 
@@ -94,9 +97,14 @@ fn makes_way(merge: &Merge<'_, '_>, holder: &Row, file: &FileMetadata) -> bool {
     !holder.suffixed && !merge.is_local(holder) && holder.created_at < file.created_at
 }
 
-fn suffixed_name(merge: &Merge<'_, '_>, plain: &str, id: &str) -> Result<String, StateError> {
+fn suffixed_name(
+    merge: &Merge<'_, '_>,
+    scope: Option<&str>,
+    plain: &str,
+    id: &str,
+) -> Result<String, StateError> {
     let failed = Cell::new(None);
-    let name = names::suffixed(plain, id, |name| match merge.row_named(name) {
+    let name = names::suffixed(plain, id, |name| match merge.row_named(scope, name) {
         Ok(row) => row.is_some(),
         Err(error) => {
             failed.set(Some(error));

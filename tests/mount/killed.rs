@@ -110,7 +110,11 @@ fn start(mount: &Mount, line: &str) -> Child {
 }
 
 /// Sends the signal and waits until the program is gone by it.
-fn is_gone_by(mut child: Child, signal: &str, number: i32) {
+fn is_gone_by(child: Child, signal: &str, number: i32) {
+    is_gone_within(AT_ONCE, child, signal, number);
+}
+
+fn is_gone_within(limit: Duration, mut child: Child, signal: &str, number: i32) {
     let killed = Instant::now();
     let pid = child.id().to_string();
     assert!(
@@ -122,11 +126,7 @@ fn is_gone_by(mut child: Child, signal: &str, number: i32) {
     );
     let status = child.wait().unwrap();
     assert_eq!(status.signal(), Some(number), "{signal}");
-    assert!(
-        killed.elapsed() < AT_ONCE,
-        "{signal}: {:?}",
-        killed.elapsed()
-    );
+    assert!(killed.elapsed() < limit, "{signal}: {:?}", killed.elapsed());
 }
 
 const SIGNALS: [(&str, i32); 3] = [("-INT", 2), ("-TERM", 15), ("-KILL", 9)];
@@ -146,6 +146,60 @@ fn a_reader_of_a_hung_server_is_gone_when_it_is_killed() {
     }
     world.emulator.clear_faults();
     assert_eq!(mount.sh("cat ./out-INT"), "content");
+}
+
+/// Cutting a file that only the service has fetches it first.
+#[test]
+fn who_cuts_a_file_of_a_hung_server_is_gone_when_it_is_killed() {
+    let world = World::new();
+    world.output("out", b"content");
+    let mount = world.mount();
+    world.hang(&[LoggedCall::Content]);
+    for (signal, number) in SIGNALS {
+        let cutter = start(&mount, "exec truncate -s 3 out");
+        eventually("the download hangs", || world.calls().content == 1);
+        is_gone_by(cutter, signal, number);
+    }
+    world.emulator.clear_faults();
+    assert_eq!(mount.sh("cat out"), "content");
+}
+
+/// A lookup below `.afs` asks the service for what is not known here. It was the last wait that nothing ended.
+#[test]
+fn who_looks_into_a_view_of_a_hung_server_is_gone_when_it_is_killed() {
+    let world = World::new();
+    let mount = world.mount_with(&["--refresh", "1h"]);
+    let file = world.output("new", b"text");
+    world.hang(&[LoggedCall::Metadata, LoggedCall::List]);
+    world.forget_calls();
+    for (n, (signal, number)) in SIGNALS.into_iter().enumerate() {
+        let id = &file.id;
+        let asker = start(&mount, &format!("exec stat .afs/by-id/{id}"));
+        eventually("the question hangs", || world.calls().metadata == n + 1);
+        is_gone_by(asker, signal, number);
+        let asker = start(&mount, &format!("exec ls .afs/sessions/sesn_{n}"));
+        eventually("the listing hangs", || world.calls().list == n + 1);
+        is_gone_by(asker, signal, number);
+    }
+    world.emulator.clear_faults();
+    assert_eq!(mount.sh(&format!("cat .afs/by-id/{}", file.id)), "text");
+}
+
+/// An `ls` waits up to two seconds for a listing that is due.
+#[test]
+fn an_ls_of_a_hung_server_is_gone_when_it_is_killed() {
+    const BEFORE_IT_GIVES_UP: Duration = Duration::from_millis(1_500);
+    for (signal, number) in SIGNALS {
+        let world = World::new();
+        world.output("a", b"text");
+        let mount = world.mount_with(&["--refresh", "0s"]);
+        world.hang(&[LoggedCall::List]);
+        world.forget_calls();
+        let lister = start(&mount, "exec ls");
+        eventually("the listing hangs", || world.calls().list == 1);
+        is_gone_within(BEFORE_IT_GIVES_UP, lister, signal, number);
+        world.emulator.clear_faults();
+    }
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn a_rotated_key_sends_what_the_old_one_could_not() {
     assert_eq!(world.calls().upload, 3);
 }
 
-/// Every file below a directory with its content, but for what SQLite shares between processes that live.
+/// Every file below a directory with its content, but for what `SQLite` shares between processes that live.
 fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(dir).unwrap() {
@@ -80,7 +80,7 @@ fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         match fs::symlink_metadata(&path).unwrap().file_type() {
             kind if kind.is_dir() => found.extend(contents(&path)),
             kind if kind.is_file() && !path.ends_with("state.db-shm") => {
-                drop(found.insert(path.clone(), fs::read(&path).unwrap()))
+                drop(found.insert(path.clone(), fs::read(&path).unwrap()));
             }
             _ => {}
         }

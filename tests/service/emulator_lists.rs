@@ -190,13 +190,13 @@ fn files_of_sessions_are_listed_for_their_session_only() {
     let (first, second, third) = (scoped("sesn_a"), scoped("sesn_a"), scoped("sesn_b"));
     assert_eq!(api.ids("/v1/files"), [plain.id]);
     assert_eq!(
-        api.ids("/v1/files?scope_id=sesn_a"),
+        api.scoped_ids("/v1/files?scope_id=sesn_a"),
         [second.clone(), first.clone()]
     );
-    assert_eq!(api.ids("/v1/files?scope_id=sesn_b"), [third]);
-    assert_eq!(api.ids("/v1/files?scope_id=sesn_none"), [""; 0]);
+    assert_eq!(api.scoped_ids("/v1/files?scope_id=sesn_b"), [third]);
+    assert_eq!(api.scoped_ids("/v1/files?scope_id=sesn_none"), [""; 0]);
     assert_eq!(
-        api.ids(&format!("/v1/files?scope_id=sesn_a&after_id={second}")),
+        api.scoped_ids(&format!("/v1/files?scope_id=sesn_a&after_id={second}")),
         std::slice::from_ref(&first)
     );
     let file = api.get(&format!("/v1/files/{first}")).ok();
@@ -204,6 +204,39 @@ fn files_of_sessions_are_listed_for_their_session_only() {
         file["scope"],
         serde_json::json!({"type": "session", "id": "sesn_a"})
     );
+}
+
+/// The managed agents guide: the parameter needs the beta. What the service does without it is a guess.
+#[test]
+fn a_session_is_listed_with_the_managed_agents_beta_only() {
+    for ignored in [false, true] {
+        let switches = Switches {
+            scope_ignored_without_beta: ignored,
+            ..Switches::default()
+        };
+        let (emulator, api) = start(Config {
+            switches,
+            ..Config::default()
+        });
+        let plain = emulator
+            .plant(PlantedFile::output("plain.txt", "x"))
+            .unwrap();
+        let scoped = emulator.plant(PlantedFile {
+            session: Some("sesn_a".to_owned()),
+            ..PlantedFile::output("scoped.txt", "x")
+        });
+        let path = "/v1/files?scope_id=sesn_a";
+        assert_eq!(api.scoped_ids(path), [scoped.unwrap().id]);
+        // With the beta and without the parameter the list is the workspace's as ever.
+        assert_eq!(api.scoped_ids("/v1/files"), std::slice::from_ref(&plain.id));
+        if ignored {
+            assert_eq!(api.ids(path), [plain.id]);
+        } else {
+            let (status, kind, message, _) = api.get(path).error();
+            assert_eq!((status, kind.as_str()), (400, "invalid_request_error"));
+            assert!(message.contains("managed-agents-2026-04-01"), "{message}");
+        }
+    }
 }
 
 #[test]

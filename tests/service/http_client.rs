@@ -48,10 +48,16 @@ fn each_call_sends_what_the_documents_say() {
         } else {
             "json"
         };
+        // What lists a session's files has one more, and is answered in the same shape.
+        let betas = if head.contains("scope_id=") {
+            "anthropic-beta: files-api-2025-04-14,beta-2,managed-agents-2026-04-01"
+        } else {
+            "anthropic-beta: files-api-2025-04-14,beta-2"
+        };
         for header in [
             "x-api-key: sk-canary",
             "anthropic-version: 2023-06-01",
-            "anthropic-beta: files-api-2025-04-14,beta-2",
+            betas,
             "accept-encoding: identity",
             &format!("accept: application/{accept}"),
             &format!("user-agent: afs/{}", env!("CARGO_PKG_VERSION")),

@@ -104,6 +104,12 @@ impl Api {
         read(self.request(Method::GET, path))
     }
 
+    /// As a client that knows of sessions.
+    pub(crate) fn get_scoped(&self, path: &str) -> Reply {
+        let request = self.request(Method::GET, path);
+        read(request.header("anthropic-beta", "other, managed-agents-2026-04-01"))
+    }
+
     pub(crate) fn delete(&self, path: &str) -> Reply {
         read(self.request(Method::DELETE, path))
     }
@@ -133,13 +139,22 @@ impl Api {
     }
 
     pub(crate) fn ids(&self, path: &str) -> Vec<String> {
-        let page = self.get(path).ok();
-        let files = page["data"].as_array().unwrap();
-        files
-            .iter()
-            .map(|file| file["id"].as_str().unwrap().to_owned())
-            .collect()
+        ids(self.get(path))
     }
+
+    /// The same as a client that knows of sessions.
+    pub(crate) fn scoped_ids(&self, path: &str) -> Vec<String> {
+        ids(self.get_scoped(path))
+    }
+}
+
+fn ids(page: Reply) -> Vec<String> {
+    let page = page.ok();
+    let files = page["data"].as_array().unwrap();
+    files
+        .iter()
+        .map(|file| file["id"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 pub(crate) fn read(request: RequestBuilder) -> Reply {

@@ -26,8 +26,13 @@ use super::{
     ListQuery, Upload,
 };
 
+const BETAS: &str = "anthropic-beta";
+
 /// Selects the documented shapes of the Files API.
 const FILES_BETA: &str = "files-api-2025-04-14";
+
+/// Lets `scope_id` through (managed agents guide). With [`FILES_BETA`] beside it the shapes stay the documented ones.
+const SESSIONS_BETA: &str = "managed-agents-2026-04-01";
 
 /// The API's version, as every document of the beta dialect gives it.
 const API_VERSION: &str = "2023-06-01";
@@ -107,6 +112,8 @@ pub struct HttpClient {
     client: Client,
     uploader: Uploader,
     no_progress: Duration,
+    /// The betas of a list of a session's files.
+    session_betas: HeaderValue,
 }
 
 /// The settings both of reqwest's client builders share.
@@ -152,6 +159,7 @@ impl HttpClient {
             client,
             uploader,
             no_progress: config.no_progress,
+            session_betas: betas(config, Some(SESSIONS_BETA))?,
         })
     }
 
@@ -196,7 +204,11 @@ impl FilesApi for HttpClient {
     fn list(&self, query: &ListQuery) -> Result<FilePage, ApiError> {
         let mut url = self.endpoint.files();
         add_query(&mut url, query);
-        let (head, body) = self.ask(Call::List, self.client.get(url), answer::MAX_LIST)?;
+        let mut request = self.client.get(url);
+        if query.scope_id.is_some() {
+            request = request.header(BETAS, self.session_betas.clone());
+        }
+        let (head, body) = self.ask(Call::List, request, answer::MAX_LIST)?;
         head.page(&body)
     }
 
@@ -251,23 +263,13 @@ fn headers(config: &HttpConfig) -> Result<HeaderMap, ClientError> {
         |text: &str, what| HeaderValue::from_str(text).map_err(|_| ClientError::BadHeader(what));
     let mut key = value(config.key.reveal(), "the API key")?;
     key.set_sensitive(true);
-    let is_beta =
-        |beta: &String| !beta.is_empty() && beta.bytes().all(|b| b.is_ascii_graphic() && b != b',');
-    if !config.betas.iter().all(is_beta) {
-        return Err(ClientError::BadHeader("a beta's name"));
-    }
-    let betas = std::iter::once(FILES_BETA).chain(config.betas.iter().map(String::as_str));
-    let betas = betas.collect::<Vec<_>>().join(",");
     Ok(HeaderMap::from_iter([
         (HeaderName::from_static("x-api-key"), key),
         (
             HeaderName::from_static("anthropic-version"),
             HeaderValue::from_static(API_VERSION),
         ),
-        (
-            HeaderName::from_static("anthropic-beta"),
-            value(&betas, "a beta's name")?,
-        ),
+        (HeaderName::from_static(BETAS), betas(config, None)?),
         (header::ACCEPT, HeaderValue::from_static("application/json")),
         // Sizes are checked byte by byte, and nothing that unpacks itself is wanted.
         (
@@ -275,6 +277,19 @@ fn headers(config: &HttpConfig) -> Result<HeaderMap, ClientError> {
             HeaderValue::from_static("identity"),
         ),
     ]))
+}
+
+/// The Files API's beta, those of the settings, and one more where it is not among them.
+fn betas(config: &HttpConfig, more: Option<&'static str>) -> Result<HeaderValue, ClientError> {
+    let is_beta =
+        |beta: &String| !beta.is_empty() && beta.bytes().all(|b| b.is_ascii_graphic() && b != b',');
+    if !config.betas.iter().all(is_beta) {
+        return Err(ClientError::BadHeader("a beta's name"));
+    }
+    let mut betas = vec![FILES_BETA];
+    betas.extend(config.betas.iter().map(String::as_str));
+    betas.extend(more.filter(|more| !betas.contains(more)));
+    HeaderValue::from_str(&betas.join(",")).map_err(|_| ClientError::BadHeader("a beta's name"))
 }
 
 /// reqwest is built without a TLS provider of its own and panics where none is installed. The first one stays.

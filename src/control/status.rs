@@ -1,0 +1,59 @@
+//! How a mount is: what `afs status` prints, and what a file in the mount says.
+
+use std::sync::Arc;
+
+use crate::state::{Pending, State, StateError};
+use crate::store::Store;
+use crate::sync::Refresher;
+
+use super::protocol::Status;
+use super::server::{About, has_failed};
+use super::waiting::Waiting;
+
+/// Looks at the parts of a mount.
+#[derive(Debug, Clone)]
+pub struct Reporter {
+    pub(super) about: About,
+    pub(super) state: Arc<State>,
+    pub(super) store: Arc<Store>,
+    pub(super) refresher: Arc<Refresher>,
+}
+
+impl Reporter {
+    /// How the mount is at this moment.
+    pub fn status(&self) -> Result<Status, StateError> {
+        let (files, bytes) = self.state.totals()?;
+        let unfinished = self.state.unfinished()?.len();
+        let (scratch, pending): (Vec<Pending>, Vec<Pending>) = self
+            .state
+            .pending()
+            .into_iter()
+            .partition(|change| change.is_scratch);
+        let failed = pending.iter().filter(|change| has_failed(change));
+        let listing = self.refresher.health();
+        Ok(Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            mountpoint: self.about.mountpoint.display().to_string(),
+            host: self.about.host.clone(),
+            pid: std::process::id(),
+            state_dir: self.about.state_dir.display().to_string(),
+            files,
+            bytes,
+            listing_age_seconds: listing.age.map(|age| age.as_secs()),
+            listing_error: listing.last_error,
+            pending: pending.len(),
+            failed: failed.count(),
+            unfinished,
+            scratch: scratch.len(),
+            kept_bytes: self.store.kept_bytes(),
+            cached_bytes: self.store.cached_bytes(),
+            waiting: self.elsewhere(),
+        })
+    }
+
+    /// What other workspaces of this state root wait with.
+    fn elsewhere(&self) -> Vec<Waiting> {
+        let root = self.about.state_dir.parent();
+        root.map(Waiting::below).unwrap_or_default()
+    }
+}
