@@ -211,6 +211,10 @@ impl WorkspaceFs {
             self.store.drop_stage(stage);
         }
         let cleanup = renamed?;
+        if let Some(node) = node.filter(|_| row.scratch) {
+            // A scratch file's close waits for nobody; now there is something to wait for.
+            node.lock().ticket = self.state.newest_ticket(row.ino);
+        }
         if let Some(inner) = &mut over_inner {
             inner.is_unlinked = true;
         }

@@ -16,10 +16,11 @@ use super::db::{Durability, Tx};
 use super::entry::Entry;
 use super::outbox::untouched;
 use super::queue::{EntriesGuard, now};
-use super::rows::{Content, drop_records, forget, insert_save, remember};
-use super::superseding::{bequeath, supersede};
+use super::rows::{Content, drop_records, forget, insert_deletes, insert_save, remember};
+use super::superseding::{bequeath, supersede, take_replaced};
 use super::{
-    Body, Cleanup, Ino, Millis, Nanos, PendingBody, Record, Seq, State, StateError, When, Work,
+    Body, Cleanup, Doom, Ino, Millis, Nanos, PendingBody, Record, Seq, State, StateError, Ticket,
+    When, Work,
 };
 
 /// Bytes that are on this machine under a name that may go.
@@ -74,7 +75,7 @@ impl State {
         // What is on its way will be what the confirmed id has when the record of this rename is sent.
         let newest = newest(&entries, ino).map(|entry| &entry.record);
         let own = self.own_body(&entries, renaming)?;
-        let added = self.write("rename", Durability::Durable, |tx| {
+        let (added, deletes) = self.write("rename", Durability::Durable, |tx| {
             if let Some(over) = renaming.over {
                 drop_records(tx, &dropped)?;
                 supersede(tx, ino, over)?;
@@ -87,10 +88,20 @@ impl State {
                 drop_records(tx, &waiting)?;
             } else if !waiting.is_empty() {
                 rename_records(tx, renaming, &waiting, now)?;
-                return Ok(None);
+                return Ok((None, Vec::new()));
             }
-            add_record(tx, renaming, newest, own.as_ref(), now)
+            let added = add_record(tx, renaming, newest, own.as_ref(), now)?;
+            let deletes = if renaming.is_to_scratch() {
+                let replaced = take_replaced(tx, ino)?;
+                insert_deletes(tx, &replaced, renaming.name, Doom::Replaced, now)?
+            } else {
+                Vec::new()
+            };
+            Ok((added, deletes))
         })?;
+        for delete in deletes {
+            entries.insert_delete(delete);
+        }
         if renaming.is_to_scratch() {
             let is_held = waiting
                 .iter()
@@ -121,6 +132,13 @@ impl State {
             entries.needs_no_room(over);
         }
         Ok(forget(&mut entries, &dropped))
+    }
+
+    /// What who closes an inode waits for: the fate of its newest record, where it has one.
+    #[must_use]
+    pub fn newest_ticket(&self, ino: Ino) -> Option<Ticket> {
+        let entries = self.queue.entries();
+        newest(&entries, ino).map(|entry| entry.ticket.clone())
     }
 
     /// The newest content of a file that gets a scratch name, as bytes of its own; `None` where there is none, or it keeps
@@ -171,8 +189,11 @@ impl Renaming<'_> {
 }
 
 impl Entry {
-    /// It goes out under another name.
+    /// It goes out under another name. Who closes what was a scratch file has something to wait for from now on.
     fn is_renamed(&mut self, renaming: &Renaming<'_>, now: Millis) {
+        if self.is_scratch() {
+            self.ticket = Ticket::default();
+        }
         renaming.name.clone_into(&mut self.record.name);
         if let Work::Save { mime_type, .. } = &mut self.record.work {
             renaming.mime_type.clone_into(mime_type);

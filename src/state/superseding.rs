@@ -125,21 +125,47 @@ pub(super) fn take_moved_aside(
     filename: &str,
     ino: Ino,
 ) -> Result<Vec<FileId>, StateError> {
-    let aside: Vec<(i64, String)> = {
+    let aside = {
         let mut statement = tx.sql.prepare_cached(
-            "SELECT ino, id FROM files WHERE scratch = 1 AND ino <> ?2 AND spared = 0 \
-             AND EXISTS (SELECT 1 FROM former WHERE former.id = files.id AND former.filename = ?1) \
-             UNION ALL SELECT files.ino, superseded.id FROM files JOIN superseded USING (ino) \
-             WHERE scratch = 1 AND ino <> ?2 \
-             AND EXISTS (SELECT 1 FROM former WHERE former.id = superseded.id AND former.filename = ?1)",
+            "WITH aside (ino, id) AS (SELECT ino, id FROM files WHERE scratch = 1 AND spared = 0 \
+             AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.ino = files.ino AND held = 1) \
+             UNION ALL SELECT ino, superseded.id FROM files JOIN superseded USING (ino) WHERE scratch = 1) \
+             SELECT ino, id FROM aside WHERE ino <> ?2 \
+             AND EXISTS (SELECT 1 FROM former WHERE former.id = aside.id AND former.filename = ?1)",
         )?;
-        let rows = statement.query_map(params![filename, ino.0 as i64], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
-        rows.collect::<Result<_, _>>()?
+        let rows = statement.query_map(params![filename, ino.0 as i64], id_of_inode)?;
+        rows.collect::<Result<Vec<_>, _>>()?
     };
-    let mut ids = Vec::new();
-    for (ino, id) in aside {
+    detach(tx, aside)
+}
+
+/// The same of one inode that has just become a scratch file: what it stands for has been replaced already where the name
+/// it had is another's, and that one is at the service.
+pub(super) fn take_replaced(tx: &mut Tx<'_>, ino: Ino) -> Result<Vec<FileId>, StateError> {
+    let replaced = {
+        let mut statement = tx.sql.prepare_cached(
+            "WITH aside (ino, id) AS (SELECT ino, id FROM files WHERE ino = ?1 AND spared = 0 \
+             AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.ino = files.ino AND held = 1) \
+             UNION ALL SELECT ino, id FROM superseded WHERE ino = ?1) \
+             SELECT aside.ino, aside.id FROM aside JOIN former ON former.id = aside.id \
+             JOIN files AS other ON other.name = former.name AND other.filename = former.filename \
+             WHERE other.ino <> ?1 AND other.id IS NOT NULL \
+             AND other.ino NOT IN (SELECT ino FROM outbox WHERE kind = 'save')",
+        )?;
+        let rows = statement.query_map([ino.0 as i64], id_of_inode)?;
+        rows.collect::<Result<Vec<_>, _>>()?
+    };
+    detach(tx, replaced)
+}
+
+fn id_of_inode(row: &rusqlite::Row<'_>) -> rusqlite::Result<(i64, String)> {
+    Ok((row.get(0)?, row.get(1)?))
+}
+
+/// Inodes stand for these ids no more.
+fn detach(tx: &mut Tx<'_>, ids: Vec<(i64, String)>) -> Result<Vec<FileId>, StateError> {
+    let mut detached = Vec::new();
+    for (ino, id) in ids {
         tx.sql.execute(
             "UPDATE files SET id = NULL, sha256 = NULL, kept_size = NULL, kept_mtime = NULL WHERE ino = ?1 AND id = ?2",
             params![ino, id],
@@ -149,7 +175,7 @@ pub(super) fn take_moved_aside(
             params![ino, id],
         )?;
         tx.touched.push(Ino(ino as u64));
-        ids.push(FileId::new(id));
+        detached.push(FileId::new(id));
     }
-    Ok(ids)
+    Ok(detached)
 }

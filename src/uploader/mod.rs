@@ -372,6 +372,9 @@ impl Worker {
     }
 
     fn delete(&self, record: &Record, id: &FileId, doom: Doom) -> Result<(), Failure> {
+        if doom == Doom::Replaced && self.conduct.keeps_replaced {
+            return Ok(self.state.give_up_delete(record.seq, id)?);
+        }
         let rescue = if doom == Doom::Replaced {
             self.rescue(record, id)?
         } else {

@@ -30,12 +30,14 @@ on_both! {
     a_scratch_file_works_and_never_reaches_the_service
     a_scratch_file_survives_a_remount_and_a_kill
     a_scratch_file_that_gets_an_ordinary_name_is_one_upload
+    the_last_close_of_a_file_that_was_scratch_waits_for_the_service
     a_scratch_file_renamed_over_a_file_is_one_upload_and_one_deletion
     a_backup_by_renaming_costs_one_upload_and_one_deletion_and_stays_here
     a_backup_keeps_its_bytes_when_its_original_goes
     a_backup_that_is_removed_before_the_new_version_is_saved_costs_the_same
     backups_of_versions_that_were_not_sent_yet_leave_nothing_behind
     a_backup_taken_while_its_original_is_on_its_way_has_its_bytes
+    a_file_that_was_replaced_before_it_became_a_backup_is_deleted_then
     a_backup_without_a_new_version_leaves_the_service_as_it_is
     a_backup_that_gets_its_name_back_is_not_sent_again
     a_backup_that_is_removed_takes_its_original_along
@@ -117,8 +119,20 @@ fn a_scratch_file_that_gets_an_ordinary_name_is_one_upload(on: On) {
     fs.pwrite(open, 8, b"on").unwrap();
     fs.close(open).unwrap();
     assert_eq!(fs.scratch(), []);
-    assert_eq!(calls_by_the_end(&world, fs), ONE_UPLOAD);
     assert_eq!(world.stored_bytes("open.txt"), b"written on");
+    assert_eq!(calls_by_the_end(&world, fs), ONE_UPLOAD);
+}
+
+/// Found by random operations (`model`): the close returned at once, as a scratch file's does.
+fn the_last_close_of_a_file_that_was_scratch_waits_for_the_service(on: On) {
+    let world = World::new();
+    let fs = on.start(&world);
+    let open = fs.open("f~", NEW).unwrap();
+    fs.put("f~", b"text").unwrap();
+    fs.rename("f~", "f", 0).unwrap();
+    fs.close(open).unwrap();
+    assert_eq!(world.stored_bytes("f"), b"text");
+    assert_eq!(calls_by_the_end(&world, fs), ONE_UPLOAD);
 }
 
 fn a_scratch_file_renamed_over_a_file_is_one_upload_and_one_deletion(on: On) {
@@ -243,6 +257,20 @@ fn a_backup_taken_while_its_original_is_on_its_way_has_its_bytes(on: On) {
         assert_eq!(fs.get("f").unwrap(), b"new");
         fs.end();
     }
+}
+
+/// Found by random operations (`model`).
+fn a_file_that_was_replaced_before_it_became_a_backup_is_deleted_then(on: On) {
+    let world = World::new();
+    let fs = on.start(&world);
+    fs.put("f", b"old").unwrap();
+    world.forget_calls();
+    fs.rename("f", "f.tmp", 0).unwrap();
+    fs.put("f", b"new").unwrap();
+    fs.rename("f.tmp", "f~", 0).unwrap();
+    assert_eq!(fs.get("f~").unwrap(), b"old");
+    assert_eq!(calls_by_the_end(&world, fs), REPLACED);
+    assert_eq!(world.stored_bytes("f"), b"new");
 }
 
 /// Nothing has its place: other machines go on seeing it.

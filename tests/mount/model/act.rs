@@ -3,7 +3,7 @@
 
 use super::files::{HEAD, Name, summary};
 use super::life::{Failed, Handle, Life, Run};
-use super::plan::{Manner, NAMES, Op, PROVISIONAL, Place};
+use super::plan::{Manner, NAMES, Op, PROVISIONAL, Place, SCRATCH};
 use crate::surface::{Answer, Surface};
 
 /// Handles at a time.
@@ -18,7 +18,8 @@ impl Run<'_> {
         for sealed in self.model.take_sealed() {
             self.service.may_arrive(&sealed);
         }
-        self.service.are_there(self.model.certain());
+        self.service
+            .are_there(self.model.certain(), self.model.moved_aside());
     }
 
     /// An operation was answered: it is done, or everything is over.
@@ -250,7 +251,9 @@ impl Run<'_> {
             && self.case.manner != Manner::WriteBack
             && file.is_sealed
             && !file.now.is_empty()
-            && file.name.is_some_and(|name| name != PROVISIONAL);
+            && file
+                .name
+                .is_some_and(|name| name != PROVISIONAL && name != SCRATCH);
         if is_confirmed && !life.is_over() && !self.service.has(&file.now) {
             return Err("a close that went well, and the service does not have it".to_owned());
         }

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::plan::SCRATCH;
 use crate::disk::scenario::LARGE;
 
 /// A file's name in the directory.
@@ -51,6 +52,7 @@ pub(super) struct File {
 struct Entry {
     serial: Serial,
     names: BTreeSet<Name>,
+    behind: Vec<Vec<u8>>,
     allowed: Vec<Option<Vec<u8>>>,
 }
 
@@ -96,12 +98,33 @@ impl Model {
             .collect()
     }
 
-    /// The files that are there, whatever comes of what is under way.
+    /// The files that are there, whatever comes of what is under way, and not on this machine alone.
     pub(super) fn certain(&self) -> HashMap<Serial, BTreeSet<Name>> {
-        let named = self.files.iter().filter(|file| file.name.is_some());
+        let named = self
+            .files
+            .iter()
+            .filter(|file| file.name.is_some_and(|name| name != SCRATCH));
         named
             .map(|file| (file.serial, file.names.clone()))
             .collect()
+    }
+
+    /// The scratch file: what the service has of it goes when another file has its name there.
+    pub(super) fn moved_aside(&self) -> Option<Serial> {
+        self.find(SCRATCH).map(|at| self.files[at].serial)
+    }
+
+    /// Whether these are bytes of the scratch file, or of one it has taken the place of.
+    pub(super) fn is_aside(&self, bytes: &[u8]) -> bool {
+        self.find(SCRATCH).is_some_and(|at| {
+            let file = &self.files[at];
+            serial_of(bytes) == Some(file.serial)
+                || file
+                    .versions
+                    .iter()
+                    .chain(&file.behind)
+                    .any(|one| one == bytes)
+        })
     }
 
     /// What has been sealed since this was asked.
@@ -271,7 +294,7 @@ impl Model {
                 names: entry.names,
                 durable: vec![Some(now.clone())],
                 versions: vec![now.clone()],
-                behind: Vec::new(),
+                behind: entry.behind,
                 now,
                 is_dirty: false,
                 is_staged: false,
@@ -302,6 +325,7 @@ impl File {
         Entry {
             serial: self.serial,
             names: self.names.clone(),
+            behind: [&self.versions[..], &self.behind].concat(),
             allowed,
         }
     }

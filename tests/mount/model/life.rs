@@ -9,7 +9,7 @@ use std::time::Instant;
 use afs::disk::Disk;
 
 use super::files::{Model, summary};
-use super::plan::{Case, Crash, Op};
+use super::plan::{Case, Crash, Op, SCRATCH};
 use super::service::Service;
 use crate::disk::crash::Mortal;
 use crate::disk::watch::{End, Script};
@@ -199,7 +199,8 @@ impl<'a> Run<'a> {
             self.trace
                 .push(format!("-- recovered: {}", summary(&shown)));
             self.model.found(&shown)?;
-            self.service.are_there(self.model.certain());
+            self.service
+                .are_there(self.model.certain(), self.model.moved_aside());
             return Ok(life);
         }
     }
@@ -261,7 +262,8 @@ impl<'a> Run<'a> {
         loop {
             state.hurry();
             let left = state.wait_idle(deadline);
-            let pending = state.pending();
+            let mut pending = state.pending();
+            pending.retain(|change| !change.is_scratch);
             if pending.is_empty() {
                 return Ok(());
             }
@@ -294,8 +296,12 @@ impl<'a> Run<'a> {
         if let Some(violation) = self.service.violation() {
             return Err(violation);
         }
-        let stored = self.service.files();
-        if stored == self.model.shown().into_iter().collect::<Vec<_>>() {
+        let mut sent = self.model.shown();
+        sent.remove(SCRATCH);
+        let mut stored = self.service.files();
+        // What was moved aside stays for as long as nothing has its name.
+        stored.retain(|(name, bytes)| sent.contains_key(name) || !self.model.is_aside(bytes));
+        if stored == sent.clone().into_iter().collect::<Vec<_>>() {
             return Ok(());
         }
         let stored = stored.into_iter().map(|(name, bytes)| {
@@ -305,7 +311,7 @@ impl<'a> Run<'a> {
         Err(format!(
             "the service has\n    {}\n  and should\n    {}",
             stored.collect::<Vec<_>>().join("; "),
-            summary(&self.model.shown())
+            summary(&sent)
         ))
     }
 }

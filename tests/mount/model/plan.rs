@@ -13,10 +13,12 @@ use super::service::Answer;
 use crate::disk::scenario::{LARGE, MEDIUM};
 use crate::surface::Setup;
 
-/// Few, so that operations meet; one of them is provisional.
-pub(super) const NAMES: [Name; 4] = ["a", "b", "a.tmp", "c.txt"];
+/// Few, so that operations meet; one of them is provisional, and one a scratch file's.
+pub(super) const NAMES: [Name; 5] = ["a", "b", "a.tmp", "c.txt", SCRATCH];
 
 pub(super) const PROVISIONAL: Name = "a.tmp";
+
+pub(super) const SCRATCH: Name = "b~";
 
 /// Drawn for each case.
 pub(super) const OPERATIONS: usize = 40;

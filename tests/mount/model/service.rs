@@ -13,6 +13,7 @@ use afs::api::{
 use jiff::Timestamp;
 
 use super::files::{Name, Serial, serial_of};
+use super::plan::SCRATCH;
 
 /// What becomes of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +73,8 @@ struct Inner {
     sealed: HashSet<u64>,
     /// The files that are there for certain, with all the names they had: one version of each stays.
     there: HashMap<Serial, BTreeSet<Name>>,
+    /// The file that was moved aside: what is here of it stays until its name is another's.
+    aside: Option<Serial>,
     violation: Option<String>,
 }
 
@@ -95,8 +98,10 @@ impl Service {
     }
 
     /// These files are there for certain.
-    pub(super) fn are_there(&self, there: HashMap<Serial, BTreeSet<Name>>) {
-        self.inner().there = there;
+    pub(super) fn are_there(&self, there: HashMap<Serial, BTreeSet<Name>>, aside: Option<Serial>) {
+        let mut inner = self.inner();
+        inner.there = there;
+        inner.aside = aside;
     }
 
     /// What was done that must never be.
@@ -185,10 +190,25 @@ impl Inner {
 
     fn remove(&mut self, at: usize) {
         let gone = self.files.remove(at);
+        let serial = serial_of(&gone.bytes);
+        let has_successor = |stored: &Stored| {
+            stored.file.filename == gone.file.filename || serial_of(&stored.bytes) == serial
+        };
+        if serial.is_some() && serial == self.aside && !self.files.iter().any(has_successor) {
+            let why = format!(
+                "{} ({}) is deleted, which was moved aside, and nothing has its name",
+                gone.file.filename, gone.file.id
+            );
+            return self.violate(why);
+        }
         let Some(names) = serial_of(&gone.bytes).and_then(|serial| {
             let names = self.there.get(&serial)?;
             let is_successor = |stored: &Stored| match serial_of(&stored.bytes) {
-                Some(other) => other == serial,
+                // What was moved aside goes when its name is another's, and may have come back since.
+                Some(other) => {
+                    other == serial
+                        || names.contains(SCRATCH) && stored.file.filename == gone.file.filename
+                }
                 // Empty, or a hole at its beginning: nothing but the name says whose it is.
                 None => names.contains(stored.file.filename.as_str()),
             };
