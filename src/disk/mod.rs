@@ -14,7 +14,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::copy_file_range;
+use rustix::fs::{FallocateFlags, copy_file_range, fallocate};
 use rustix::io::Errno;
 
 pub use step::Step;
@@ -131,6 +131,14 @@ impl Disk {
     /// Cuts or extends a file.
     pub fn set_len(&self, path: &Path, file: &File, len: u64) -> io::Result<()> {
         self.step(Step::Resize { path, len }, || file.set_len(len))
+    }
+
+    /// Extends a file to `len` bytes, where it is shorter, and gives all of them their place on the disk. `Unsupported`
+    /// where the file system below can't.
+    pub fn allocate(&self, path: &Path, file: &File, len: u64) -> io::Result<()> {
+        self.step(Step::Resize { path, len }, || {
+            Ok(fallocate(file, FallocateFlags::empty(), 0, len)?)
+        })
     }
 
     /// Makes a file's content durable.

@@ -1,8 +1,9 @@
 //! What `stat(2)`, `access(2)` and `statfs(2)` show, and what `utimensat(2)`, `truncate(2)` and their like change.
 
 use crate::state::{Ino, Row};
+use crate::store::Store;
 
-use super::node::Node;
+use super::node::{Inner, Node};
 use super::{
     Attr, Caller, Changes, Entry, Fh, FsError, Kind, OpenFlags, ROOT, Space, WorkspaceFs, now,
 };
@@ -111,9 +112,18 @@ impl WorkspaceFs {
     }
 
     pub(super) fn truncate(&self, node: &Node, size: u64) -> Result<(), FsError> {
+        self.change_size(node, |inner, store| inner.truncate(store, size, now()))
+    }
+
+    /// Changes a file's length, and its times in any case.
+    pub(super) fn change_size(
+        &self,
+        node: &Node,
+        change: impl FnOnce(&mut Inner, &Store) -> Result<(), FsError>,
+    ) -> Result<(), FsError> {
         let mut inner = node.lock();
         self.must_go_on()?;
-        inner.truncate(&self.store, size, now())?;
+        change(&mut inner, &self.store)?;
         self.note_draft(node.ino, &mut inner);
         if !inner.is_dirty {
             // Content is what it was: no save will bring the new times along.

@@ -37,6 +37,8 @@ pub(super) struct Draft {
     pub(super) name: String,
     pub(super) file: Arc<File>,
     digester: Option<Digester>,
+    /// So many bytes from the start have their place on the disk: fallocate(2) promised it.
+    allocated: u64,
 }
 
 impl Draft {
@@ -64,6 +66,7 @@ impl Draft {
             name,
             file,
             digester: None,
+            allocated: 0,
         }
     }
 
@@ -73,6 +76,7 @@ impl Draft {
             name,
             file: Arc::new(file),
             digester: Some(Digester::default()),
+            allocated: 0,
         })
     }
 
@@ -117,10 +121,32 @@ impl Draft {
     /// Cuts or extends a draft of `old` bytes to `new`.
     pub(super) fn resize(&mut self, store: &Store, old: u64, new: u64) -> Result<(), FsError> {
         self.digester = None;
+        self.allocated = self.allocated.min(new);
         if new > old {
             trim(store, &self.name, &self.file, old)?;
         }
         Ok(store.resize_stage(&self.name, &self.file, new)?)
+    }
+
+    /// Makes sure of the room for `end` bytes of a draft of `size`, which is extended to that where it is shorter.
+    pub(super) fn allocate(&mut self, store: &Store, size: u64, end: u64) -> Result<(), FsError> {
+        if end > size {
+            self.digester = None;
+            trim(store, &self.name, &self.file, size)?;
+        }
+        store
+            .allocate_stage(&self.name, &self.file, end)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::Unsupported => FsError::NotSupported,
+                _ => error.into(),
+            })?;
+        self.allocated = self.allocated.max(end);
+        Ok(())
+    }
+
+    /// Whether the first `end` bytes have their place on the disk.
+    pub(super) fn has_room_for(&self, end: u64) -> bool {
+        end <= self.allocated
     }
 
     /// The digest of all `size` bytes, where it was taken while they were written.

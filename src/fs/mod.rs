@@ -5,6 +5,7 @@
 //! The kernel holds the directory's lock during lookup, create, unlink and rename, and this mount is one directory: one
 //! of them waiting for a server would stop everybody. They answer after at most one local durable commit.
 //!
+//! - `allocate`: fallocate(2)
 //! - `asking`: questions to the service that a caller waits for
 //! - `attr`: what `stat` shows
 //! - `directory`: lookup, readdir, unlink, rename
@@ -19,6 +20,7 @@
 //! - `xattr`: `user.afs.*`
 //! - `error`: the errno table
 
+mod allocate;
 mod asking;
 mod attr;
 mod closers;

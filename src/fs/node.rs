@@ -227,8 +227,11 @@ impl Inner {
         now: Nanos,
     ) -> Result<(), FsError> {
         let offset = offset.unwrap_or(self.size);
-        end_of(offset, data)?;
-        store.must_have_room(data.len() as u64)?;
+        let end = end_of(offset, data)?;
+        let has_room = matches!(&self.content, Content::Staged(draft) if draft.has_room_for(end));
+        if !has_room {
+            store.must_have_room(data.len() as u64)?;
+        }
         self.put(store, offset, data, now)
     }
 
@@ -309,7 +312,7 @@ impl Inner {
         Ok(())
     }
 
-    fn changed(&mut self, now: Nanos) {
+    pub(super) fn changed(&mut self, now: Nanos) {
         self.is_dirty = true;
         self.mtime = now;
         self.ctime = now;
@@ -317,7 +320,12 @@ impl Inner {
 
     /// Makes content changeable that will have up to `size` bytes, the first `left` of them those of now: so many of
     /// sealed and shared bytes are copied. A draft that outgrows memory moves to a staged file.
-    fn make_private(&mut self, store: &Store, size: u64, left: u64) -> Result<(), FsError> {
+    pub(super) fn make_private(
+        &mut self,
+        store: &Store,
+        size: u64,
+        left: u64,
+    ) -> Result<(), FsError> {
         let fits = size <= MEMORY_LIMIT;
         let private = match &self.content {
             Content::Staged(..) => return Ok(()),

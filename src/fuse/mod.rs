@@ -484,7 +484,23 @@ impl Filesystem for FuseAdapter {
         reply.error(Errno::ENOTTY);
     }
 
-    // ENOSYS to the next three: the kernel does them itself from then on, with reads, writes and the size it knows.
+    fn fallocate(
+        &self,
+        _request: &Request,
+        _inode: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        length: u64,
+        mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        let fs = Arc::clone(&self.fs);
+        self.pools.local(move || {
+            fs.fallocate(handle(fh), offset, length, mode).answer(reply);
+        });
+    }
+
+    // ENOSYS to the next two: the kernel does them itself from then on, with reads, writes and the size it knows.
 
     fn lseek(
         &self,
@@ -510,19 +526,6 @@ impl Filesystem for FuseAdapter {
         _length: u64,
         _flags: CopyFileRangeFlags,
         reply: ReplyWrite,
-    ) {
-        reply.error(Errno::ENOSYS);
-    }
-
-    fn fallocate(
-        &self,
-        _request: &Request,
-        _inode: INodeNo,
-        _fh: FileHandle,
-        _offset: u64,
-        _length: u64,
-        _mode: i32,
-        reply: ReplyEmpty,
     ) {
         reply.error(Errno::ENOSYS);
     }

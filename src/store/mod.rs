@@ -227,6 +227,11 @@ impl Store {
         self.disk.set_len(&self.staged.join(name), file, size)
     }
 
+    /// Extends a staged file, and makes sure of the room for all of it.
+    pub fn allocate_stage(&self, name: &str, file: &File, size: u64) -> io::Result<()> {
+        self.disk.allocate(&self.staged.join(name), file, size)
+    }
+
     /// Opens a staged file for reading.
     pub fn open_staged(&self, name: &str) -> io::Result<File> {
         File::open(self.staged.join(name))

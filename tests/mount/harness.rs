@@ -75,6 +75,8 @@ fn run(command: &mut Command) -> Output {
 pub(crate) struct World {
     pub(crate) emulator: Service,
     pub(crate) dir: TempDir,
+    /// What else its programs log, as `RUST_LOG` has it.
+    pub(crate) logs: &'static str,
 }
 
 impl World {
@@ -89,6 +91,7 @@ impl World {
                 .prefix("afs-test-")
                 .tempdir()
                 .expect("a temporary directory"),
+            logs: "",
         }
     }
 
@@ -149,6 +152,9 @@ impl World {
             .env("HOME", self.dir.path())
             .env("ANTHROPIC_BASE_URL", self.emulator.base_url())
             .env("ANTHROPIC_API_KEY", KEY);
+        if !self.logs.is_empty() {
+            command.env("RUST_LOG", self.logs);
+        }
         command
     }
 

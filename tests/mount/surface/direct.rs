@@ -269,6 +269,10 @@ impl Surface for Direct {
         self.change(path, of_size(size))
     }
 
+    fn fallocate(&self, fd: Fd, offset: u64, length: u64, mode: i32) -> Answer<()> {
+        answer(self.fs.fallocate(Fh(fd.0), offset, length, mode))
+    }
+
     fn fstat(&self, fd: Fd) -> Answer<Stat> {
         answer(self.fs.getattr(self.ino(fd), None)).map(stat)
     }

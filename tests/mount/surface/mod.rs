@@ -51,6 +51,8 @@ pub(crate) trait Surface {
     fn sync_root(&self) -> Answer<()>;
     fn ftruncate(&self, fd: Fd, size: u64) -> Answer<()>;
     fn truncate(&self, path: &str, size: u64) -> Answer<()>;
+    /// `fallocate(2)`, with its mode.
+    fn fallocate(&self, fd: Fd, offset: u64, length: u64, mode: i32) -> Answer<()>;
     fn fstat(&self, fd: Fd) -> Answer<Stat>;
     fn stat(&self, path: &str) -> Answer<Stat>;
     /// Sets the time of the last change, nanoseconds since 1970.

@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex};
 use afs::config::WRITE_BACK_PACE;
 use afs::control::{ChangeKind, Client, ControlError, DroppedChange, Reply, Request};
 use afs::fs::{Dropped, DroppedKind};
-use rustix::fs::{Access, AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, Timespec, Timestamps};
+use rustix::fs::{
+    Access, AtFlags, CWD, Dir, FallocateFlags, Mode, OFlags, RenameFlags, Timespec, Timestamps,
+};
 use rustix::io::Errno;
 
 use super::{Answer, Fd, Setup, Stat, Surface};
@@ -166,6 +168,11 @@ impl Surface for Mounted {
 
     fn truncate(&self, path: &str, size: u64) -> Answer<()> {
         nix::unistd::truncate(&self.at(path), size.cast_signed()).map_err(|error| error as i32)
+    }
+
+    fn fallocate(&self, fd: Fd, offset: u64, length: u64, mode: i32) -> Answer<()> {
+        let mode = FallocateFlags::from_bits_retain(mode.cast_unsigned());
+        answer(rustix::fs::fallocate(&*self.file(fd), mode, offset, length))
     }
 
     fn fstat(&self, fd: Fd) -> Answer<Stat> {
