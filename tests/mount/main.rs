@@ -19,6 +19,8 @@ mod hung;
 mod keep_limit;
 mod killed;
 mod life;
+mod locks;
+mod mapped;
 mod model;
 mod names;
 mod odd_client;
