@@ -8,6 +8,7 @@ mod calls;
 mod campaign;
 mod copies;
 mod cutting;
+mod differential;
 mod directory;
 mod disk;
 mod dropping;
