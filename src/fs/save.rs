@@ -60,7 +60,9 @@ impl WorkspaceFs {
         let when = self.after_close(node)?;
         let ticket = self.save(node, when)?;
         self.state.release_hold(node.ino, when);
-        let is_awaited = when == When::Now && !self.settings.write_back;
+        let is_awaited = when == When::Now
+            && !self.settings.write_back
+            && self.state.row(node.ino)?.is_none_or(|row| !row.scratch);
         let Some(ticket) = ticket.filter(|_| is_awaited) else {
             return Ok(());
         };
@@ -122,17 +124,12 @@ impl WorkspaceFs {
         is_seen.then_some(true)
     }
 
-    /// When content that its last writer closed is sent.
+    /// When content that its last writer closed is sent, if it is. That a scratch file is not, the outbox sees to: the file
+    /// may get another name meanwhile.
     pub(super) fn after_close(&self, node: &Node) -> Result<When, FsError> {
         let size = node.lock().size;
         let row = self.state.row(node.ino)?;
-        Ok(row.map_or(When::Now, |row| {
-            if row.scratch {
-                When::Never
-            } else {
-                self.when_quiet(&row.filename, size)
-            }
-        }))
+        Ok(row.map_or(When::Now, |row| self.when_quiet(&row.filename, size)))
     }
 
     /// When a file of this name and size is sent that nobody writes to any more, and that is no scratch file.

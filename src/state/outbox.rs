@@ -228,7 +228,7 @@ impl State {
         })
     }
 
-    /// Lets a record go that waited for the inode's open handle.
+    /// Lets a record go that waited for the inode's open handle. A scratch file's is not sent all the same.
     pub fn release_hold(&self, ino: Ino, when: When) {
         let mut entries = self.queue.entries();
         for seq in entries.of_inode(ino) {
@@ -236,7 +236,9 @@ impl State {
                 && entry.on_hold
             {
                 entry.on_hold = when == When::OnHold;
-                entry.not_before = when.not_before(now());
+                if !entry.is_scratch() {
+                    entry.not_before = when.not_before(now());
+                }
             }
         }
     }

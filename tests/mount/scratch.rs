@@ -1,9 +1,11 @@
 //! Names that are a program's own: swap files, locks, backups, downloads that are not done. Such files work like any other
 //! and never reach the service; renamed to an ordinary name they are saved. What desktops strew can't be created.
 
+use std::fs::{self, File};
+
 use afs::emulator::LoggedCall;
 
-use super::harness::{Calls, World, eventually};
+use super::harness::{Calls, World, eventually, no_starts};
 use super::surface::{NEW, On, Setup, calls_by_the_end, on_both};
 
 const ONE_UPLOAD: Calls = Calls {
@@ -432,4 +434,24 @@ fn scratch_files_are_counted_and_explained_by_the_commands() {
     );
     assert_eq!(mount.wait(), Some(0));
     assert_eq!(world.calls().upload, 1);
+}
+
+/// Found by `differential`: the kernel tells of the end of a handle when close(2) has returned, perhaps together with the
+/// rename. What was decided about the scratch name before was done to the file with the ordinary one: it was never sent.
+#[test]
+fn files_that_are_renamed_the_moment_they_are_closed_are_all_sent() {
+    let world = World::new();
+    let mount = world.mount_with(&["--refresh", "1h"]);
+    let names: Vec<String> = (0..400).map(|n| format!("file {n:03}")).collect();
+    for name in &names {
+        let _no_starts = no_starts();
+        let scratch = mount.at("f~");
+        drop(File::create_new(&scratch).unwrap());
+        fs::rename(scratch, mount.at(name)).unwrap();
+    }
+    mount.unmount();
+    let files = world.emulator.files().unwrap();
+    let mut sent: Vec<String> = files.into_iter().map(|file| file.filename).collect();
+    sent.sort();
+    assert_eq!(sent, names);
 }
