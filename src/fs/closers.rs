@@ -25,13 +25,19 @@ impl Caller {
     }
 
     /// Whether a signal is killing it: then what it has written may be a part of what it meant to write. A process that
-    /// is killed closes its files with the signal still pending.
+    /// is killed closes its files with the signal still pending; one that has crashed closes them with the signal in its
+    /// exit code.
     pub(super) fn is_dying(self) -> bool {
         self.status().is_some_and(|status| is_dying(&status))
+            || self.stat().is_some_and(|stat| has_crashed(&stat))
     }
 
     fn status(self) -> Option<String> {
         fs::read_to_string(format!("/proc/{}/status", self.0)).ok()
+    }
+
+    fn stat(self) -> Option<String> {
+        fs::read_to_string(format!("/proc/{}/stat", self.0)).ok()
     }
 }
 
@@ -58,6 +64,14 @@ fn is_dying(status: &str) -> bool {
     ENDING
         .into_iter()
         .any(|signal| deadly & (1 << (signal - 1)) != 0)
+}
+
+/// Whether a `/proc/TID/stat` (proc(5)) shows the end of a process by a signal: in its last field, the exit code, as
+/// waitpid(2) tells it. It is 0 while the process runs.
+fn has_crashed(stat: &str) -> bool {
+    let code = stat.trim_end().rsplit(' ').next();
+    code.and_then(|code| code.parse::<i32>().ok())
+        .is_some_and(|code| libc::WIFSIGNALED(code))
 }
 
 /// What stands behind a label at the beginning of a line.
@@ -132,6 +146,24 @@ mod tests {
             (String::new(), false),
         ] {
             assert_eq!(is_dying(&status), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_crash_is_an_exit_code_with_a_signal() {
+        for (code, expected) in [
+            // Running, and exited with 0, 1 and 255.
+            ("0", false),
+            ("256", false),
+            ("65280", false),
+            // SIGSEGV, and SIGABRT with a core file.
+            ("11", true),
+            ("134", true),
+            ("", false),
+            ("nonsense", false),
+        ] {
+            let stat = format!("4711 (a program) ) R 1 4711 0 17 0 0 {code}\n");
+            assert_eq!(has_crashed(&stat), expected, "{stat:?}");
         }
     }
 

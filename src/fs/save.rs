@@ -74,15 +74,16 @@ impl WorkspaceFs {
         }
     }
 
-    /// Who is killed in the middle of replacing a file leaves a part of one. What was there before goes to the trash as
-    /// always; where its bytes are not here, the service keeps it.
+    /// Who is killed in the middle of replacing a file leaves a part of one. What was there before stays at the service,
+    /// as a file of its own: whoever has its id still finds it whole. What was to be sent before is sent. The part may be
+    /// what an fsync sealed already.
     fn spare_what_is_replaced(&self, node: &Node) -> Result<(), FsError> {
-        if !node.shown().is_dirty {
+        if !node.shown().is_dirty && !self.state.is_pending(node.ino) {
             return Ok(());
         }
+        self.state.keep_waiting(node.ino);
         let row = self.state.row(node.ino)?;
-        let is_only_there = |row: &Row| row.id.as_ref().is_some_and(|id| !self.store.has(id));
-        if let Some(row) = row.filter(|row| is_only_there(row)) {
+        if let Some(row) = row.filter(|row| row.id.is_some()) {
             log::warn!(
                 "{} was being replaced by a program that was killed; its old version stays at the service",
                 row.filename

@@ -10,6 +10,8 @@ pub(super) struct Entry {
     /// The oldest record whose content this one has taken the place of, or itself.
     pub(super) stands_for: Seq,
     pub(super) on_hold: bool,
+    /// Nothing takes its place: what came after it was cut off.
+    pub(super) stays: bool,
     pub(super) not_before: Millis,
     /// When a look tells what became of its last try.
     pub(super) settles_at: Millis,

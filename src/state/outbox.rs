@@ -243,6 +243,17 @@ impl State {
         }
     }
 
+    /// Has what was closed and waits to be sent go out, whatever comes after it: that comes from a program that was killed.
+    /// An empty file is nothing to keep.
+    pub fn keep_waiting(&self, ino: Ino) {
+        let mut entries = self.queue.entries();
+        for seq in entries.of_inode(ino) {
+            if let Some(entry) = entries.get_mut(seq) {
+                entry.stays |= !entry.on_hold && entry.size() > 0;
+            }
+        }
+    }
+
     /// Removes a file from the directory, durably; what stands for it at the service is deleted later.
     pub fn unlink(&self, ino: Ino) -> Result<Cleanup, StateError> {
         let mut entries = self.queue.entries();

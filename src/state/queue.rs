@@ -310,7 +310,7 @@ impl EntriesGuard<'_> {
                 let is_unseen = self.inner.pacing.is_on()
                     || entry.is_reported()
                     || rules.is_deferred(entry, now) && !entry.is_awaited();
-                entry.is_untouched() && is_unseen
+                entry.is_untouched() && is_unseen && !entry.stays
             })
         });
         seqs

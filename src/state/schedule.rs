@@ -189,6 +189,7 @@ mod tests {
             stands_for: record.seq,
             record,
             on_hold: false,
+            stays: false,
             not_before,
             settles_at: 0,
             is_urgent: false,

@@ -83,18 +83,28 @@ fn a_replacement_that_ends_well_deletes_what_it_replaces() {
     assert_eq!(world.stored_bytes("report.md"), b"whole\n");
 }
 
+/// Also where its bytes are here: whoever has pasted its id somewhere wants the whole file, not the half.
 #[test]
-fn a_killed_replacement_of_what_is_here_leaves_it_in_the_trash() {
+fn a_killed_replacement_of_what_is_here_leaves_it_at_the_service_too() {
     let world = World::new();
-    let mount = world.mount();
+    let mount = world.mount_with(&["--refresh", "0s"]);
     mount.sh("echo before > notes.md");
+    let old = world.stored("notes.md");
     mount.sh(&half_written("notes.md", "SIGKILL"));
     eventually("the half is saved", || {
-        world.all_stored("notes.md").len() == 1 && world.stored_bytes("notes.md") == b"half"
+        world.all_stored("notes.md").len() == 2
     });
-    eventually("the version before is in the trash", || {
-        super::trash::trashed(&world) == [("notes.md".to_owned(), b"before\n".to_vec())]
+    let suffixed = format!("notes~{}.md", &old.id[old.id.len() - 8..]);
+    eventually("the version before is beside it", || {
+        mount.names() == ["notes.md".to_owned(), suffixed.clone()]
     });
+    assert_eq!(
+        mount.sh(&format!("cat notes.md {suffixed}")),
+        "halfbefore\n"
+    );
+    let flushed = world.afs().arg("flush").arg(mount.path()).status().unwrap();
+    assert!(flushed.success());
+    assert!(world.emulator.content(&old.id).unwrap().is_some());
 }
 
 /// How long a killed program may take to be gone; people are promised a second.
