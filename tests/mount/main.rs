@@ -16,6 +16,7 @@ mod ending;
 mod failing;
 mod files;
 mod harness;
+mod hostile;
 mod hung;
 mod keep_limit;
 mod killed;
