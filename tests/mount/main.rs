@@ -12,6 +12,7 @@ mod differential;
 mod directory;
 mod disk;
 mod dropping;
+mod editors;
 mod ending;
 mod failing;
 mod files;
