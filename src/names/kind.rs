@@ -67,8 +67,14 @@ const PROVISIONAL: &[Pattern] = &[
     Around(".", 6, alphanumeric),
     // QSaveFile of Qt (Kate, Okular): name.XXXXXX, letters only; see `is_mixed`
     Around("", 6, alphabetic),
+    // patch: name.oXXXXXX
+    Around("", 7, alphanumeric),
     // sed -i
     Random("sed", 6, alphanumeric),
+    // perl -i
+    Random("XX", 6, alphanumeric),
+    // zip
+    Random("zi", 6, alphanumeric),
     // Python's tempfile, a suffix may follow
     RandomStem("tmp", 8, lower_or_digit),
     // mktemp(1)
@@ -80,6 +86,8 @@ const PROVISIONAL: &[Pattern] = &[
     // many: Microsoft Office, Syncthing, Go and Node programs
     Ends(".tmp"),
     Ends(".temp"),
+    // git bundle
+    Ends(".bundle.lock"),
     // Visual Studio Code
     Ends(".vsctmp"),
     // IDEs by JetBrains: the new file, and the old one until the new one has its name
@@ -234,7 +242,10 @@ mod tests {
             ".report.pdf.Xa91Qz",
             ".a.abcdef",
             "notes.md.aBcDeF",
+            "report.md.osZdXa7",
             "sedAb12Cd",
+            "XX7ypWrc",
+            "zirxgVKU",
             "tmpk3_x9a0q",
             "tmpk3_x9a0q.json",
             "tmp.Zk3x9a0qLp",
@@ -244,6 +255,7 @@ mod tests {
             "report.tmp",
             "~WRD0001.tmp",
             "report.temp",
+            "project.bundle.lock",
             "settings.json.vsctmp",
             "Main.java___jb_tmp___",
             "Main.java___jb_old___",
@@ -258,7 +270,7 @@ mod tests {
     /// They match, and are only sent a moment later.
     #[test]
     fn some_real_files_are_called_so_too() {
-        for name in [".env.sample", "sedentary", "chapter.part"] {
+        for name in [".env.sample", "sedentary", "zirconia", "chapter.part"] {
             assert_eq!(kind(name), NameKind::Provisional, "{name}");
         }
     }
@@ -288,6 +300,8 @@ mod tests {
             "notes.md.backup",
             "notes.md.README",
             "notes.md.Backup",
+            "notes.md.outline",
+            "Cargo.lock",
             "data.sqlite",
             "sed",
             "sedation",

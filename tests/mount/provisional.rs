@@ -27,11 +27,14 @@ on_both! {
     the_old_file_moved_aside_during_a_save_is_never_uploaded
 }
 
-const TEMPORARY: [&str; 5] = [
+const TEMPORARY: [&str; 8] = [
     ".f.Xa91Qz",
     "tmpk3_x9a0q",
     "sedAb12Cd",
+    "XX7ypWrc",
+    "zirxgVKU",
     "f.aBcDeF",
+    "f.osZdXa7",
     "f.part",
 ];
 
