@@ -26,6 +26,8 @@ pub(super) struct Inner {
     pub(super) size: u64,
     /// Whether content differs from all that is sealed.
     pub(super) is_dirty: bool,
+    /// Whether a write failed since the last save: the content may be a part of what was meant.
+    pub(super) is_cut: bool,
     pub(super) mtime: Nanos,
     pub(super) ctime: Nanos,
     /// The newest sealed record's.
@@ -90,6 +92,7 @@ impl Node {
             content,
             size,
             is_dirty: false,
+            is_cut: false,
             mtime,
             ctime,
             ticket: None,
@@ -227,15 +230,21 @@ impl Inner {
         now: Nanos,
     ) -> Result<(), FsError> {
         let offset = offset.unwrap_or(self.size);
-        let end = end_of(offset, data)?;
-        let has_room = matches!(&self.content, Content::Staged(draft) if draft.has_room_for(end));
-        if !has_room {
-            store.must_have_room(data.len() as u64)?;
-        }
-        self.put(store, offset, data, now)
+        let written = end_of(offset, data)
+            .and_then(|end| self.must_have_room(store, end, data))
+            .and_then(|()| self.put(store, offset, data, now));
+        self.is_cut |= written.is_err();
+        written
     }
 
-    /// The same as far as memory is all it takes: `false`, and nothing is done, where the disk has to be asked.
+    fn must_have_room(&self, store: &Store, end: u64, data: &[u8]) -> Result<(), FsError> {
+        match &self.content {
+            Content::Staged(draft) if draft.has_room_for(end) => Ok(()),
+            _ => Ok(store.must_have_room(data.len() as u64)?),
+        }
+    }
+
+    /// The same as far as memory is all it takes: `false`, and nothing is done, where it is not, or is refused.
     pub(super) fn write_in_memory(
         &mut self,
         store: &Store,
@@ -244,8 +253,8 @@ impl Inner {
         now: Nanos,
     ) -> Result<bool, FsError> {
         let offset = offset.unwrap_or(self.size);
-        let stays =
-            matches!(self.content, Content::Memory(_)) && end_of(offset, data)? <= MEMORY_LIMIT;
+        let stays = matches!(self.content, Content::Memory(_))
+            && end_of(offset, data).is_ok_and(|end| end <= MEMORY_LIMIT);
         if !stays || !store.takes_room_now(data.len() as u64) {
             return Ok(false);
         }
@@ -296,6 +305,7 @@ impl Inner {
             store.must_have_room(size.saturating_sub(self.size))?;
         }
         if size == 0 {
+            self.is_cut = false;
             self.replace(store, Content::Memory(Vec::new()));
         } else {
             self.make_private(store, size, self.size.min(size))?;

@@ -6,6 +6,7 @@
 //! about to be renamed, and then it is sent once, under its final name. A scratch file is not sent at all until it is
 //! renamed. Such closes are durable here when they return.
 
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -49,7 +50,8 @@ impl WorkspaceFs {
         if last == Some(false) {
             return Ok(());
         }
-        if caller.is_dying() {
+        let is_cut = mem::take(&mut node.lock().is_cut);
+        if is_cut || caller.is_dying() {
             self.spare_what_is_replaced(node)?;
         }
         if is_empty && (last.is_none() || self.is_written_elsewhere(&handle)) {
@@ -74,9 +76,9 @@ impl WorkspaceFs {
         }
     }
 
-    /// Who is killed in the middle of replacing a file leaves a part of one. What was there before stays at the service,
-    /// as a file of its own: whoever has its id still finds it whole. What was to be sent before is sent. The part may be
-    /// what an fsync sealed already.
+    /// Who is killed in the middle of replacing a file, or finds that it is too large or the disk full, leaves a part of
+    /// one. What was there before stays at the service, as a file of its own: whoever has its id still finds it whole.
+    /// What was to be sent before is sent. The part may be what an fsync sealed already.
     fn spare_what_is_replaced(&self, node: &Node) -> Result<(), FsError> {
         if !node.shown().is_dirty && !self.state.is_pending(node.ino) {
             return Ok(());
@@ -85,7 +87,7 @@ impl WorkspaceFs {
         let row = self.state.row(node.ino)?;
         if let Some(row) = row.filter(|row| row.id.is_some()) {
             log::warn!(
-                "{} was being replaced by a program that was killed; its old version stays at the service",
+                "{} was being replaced by a program that could not finish; its old version stays at the service",
                 row.filename
             );
             self.state.spare(row.ino)?;

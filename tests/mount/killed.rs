@@ -1,5 +1,5 @@
-//! Programs that are killed. In the middle of replacing a file they leave a part of one, and what was there before is not
-//! lost; while they wait for a hung server they are gone at once, and what they saved goes on.
+//! Programs that are killed, or fail. In the middle of replacing a file they leave a part of one, and what was there
+//! before is not lost; while they wait for a hung server they are gone at once, and what they saved goes on.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command};
@@ -64,6 +64,27 @@ fn a_killed_replacement_that_had_not_begun_deletes_nothing_either() {
             .unwrap()
             .iter()
             .any(|file| file.id != old.id)
+    });
+    let flushed = world.afs().arg("flush").arg(mount.path()).status().unwrap();
+    assert!(flushed.success());
+    let kept = world.emulator.content(&old.id).unwrap();
+    assert_eq!(kept.as_deref(), Some(&b"the only copy in the world"[..]));
+}
+
+/// `cp` of something too large closes what it could write, says "File too large", and is done. Found by looking at what
+/// programs do when a write fails: the part took the place of the only copy.
+#[test]
+fn a_replacement_that_is_too_large_deletes_nothing_of_which_only_the_service_has_a_copy() {
+    let world = World::new();
+    let old = world.foreign("report.md", b"the only copy in the world");
+    let mount = world.mount_with(&["--refresh", "0s"]);
+    let failed = mount.try_sh(
+        "python3 -c 'f = open(\"report.md\", \"wb\", 0); f.write(b\"half\"); f.seek(500 << 20); f.write(b\"x\")'",
+    );
+    let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert!(said.contains("File too large"), "{said}");
+    eventually("the old one is shown beside the part", || {
+        mount.names().len() == 2
     });
     let flushed = world.afs().arg("flush").arg(mount.path()).status().unwrap();
     assert!(flushed.success());
