@@ -15,7 +15,7 @@ use super::rows::{
     adopt, drop_records, forget, forget_former, insert_deletes, remember_confirmed,
     remember_successor, unhide,
 };
-use super::superseding::{heir_of, supersede_id, take_moved_aside, take_superseded};
+use super::superseding::{heir_of, supersede_id, take_late, take_moved_aside, take_superseded};
 use super::{
     Body, Class, Cleanup, Doom, KeptAs, Millis, Pending, Record, Seq, State, StateError, Work,
 };
@@ -127,6 +127,14 @@ impl State {
                     deletes.extend(succeed(tx, &replaced, confirmed, doom)?);
                     let aside = take_moved_aside(tx, &file.filename, ino)?;
                     deletes.extend(succeed(tx, &aside, confirmed, Doom::Replaced)?);
+                    let late = take_late(tx, ino, file)?;
+                    deletes.extend(insert_deletes(
+                        tx,
+                        &late,
+                        &file.filename,
+                        Doom::Replaced,
+                        now(),
+                    )?);
                 }
                 None if spared => {}
                 // Removed, or replaced by a rename: what took its name first.
@@ -149,7 +157,7 @@ impl State {
         Ok(forget(&mut entries, &[seq]))
     }
 
-    /// The end of a save whose file was removed before the service had it.
+    /// The end of a save whose file was removed, or got a scratch name, before the service had it.
     pub fn abandon(&self, seq: Seq) -> Result<Cleanup, StateError> {
         let mut entries = self.queue.entries();
         self.write("abandon", Durability::Relaxed, |tx| {

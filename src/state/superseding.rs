@@ -32,7 +32,7 @@ pub(super) fn supersede(tx: &mut Tx<'_>, ino: Ino, over: Ino) -> Result<(), Stat
 
 /// Makes `file`, which has no place in the directory any more, go when the file that has its name now is confirmed; false
 /// where nothing of that name is on its way. Where it was moved aside, and what it was moved to was replaced, a later one
-/// of its name may come: then `heir` stands for it.
+/// of its name may come: then `heir` stands for it, unless that one is there already.
 pub(super) fn supersede_id(
     tx: &mut Tx<'_>,
     file: &FileMetadata,
@@ -45,6 +45,9 @@ pub(super) fn supersede_id(
     let Some(heir) = heir else {
         return Ok(false);
     };
+    if is_there(tx, &file.filename)? {
+        return Ok(false);
+    }
     let changed = tx.sql.execute(
         "INSERT OR IGNORE INTO superseded (ino, id) SELECT ino, ?2 FROM files WHERE ino = ?1 AND (scratch = 1 \
          OR ino IN (SELECT ino FROM outbox WHERE kind = 'save'))",
@@ -156,6 +159,34 @@ pub(super) fn take_replaced(tx: &mut Tx<'_>, ino: Ino) -> Result<Vec<FileId>, St
         rows.collect::<Result<Vec<_>, _>>()?
     };
     detach(tx, replaced)
+}
+
+/// The same of `file`, where a scratch file has just been found to stand for it: its upload was answered late, and the file
+/// that has its name now was there first.
+pub(super) fn take_late(
+    tx: &mut Tx<'_>,
+    ino: Ino,
+    file: &FileMetadata,
+) -> Result<Vec<FileId>, StateError> {
+    let row = row_where(&tx.sql, "ino = ?1", [ino.0 as i64])?;
+    let is_aside =
+        row.is_some_and(|row| row.scratch && !row.spared && row.id.as_ref() == Some(&file.id));
+    if !is_aside || !is_there(tx, &file.filename)? {
+        return Ok(Vec::new());
+    }
+    detach(tx, vec![(ino.0 as i64, file.id.as_str().to_owned())])
+}
+
+/// Whether a file of this name is at the service for certain that the directory shows under it.
+fn is_there(tx: &Tx<'_>, filename: &str) -> Result<bool, StateError> {
+    let is_there = tx
+        .sql
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM files WHERE name = ?1 AND filename = ?1 AND id IS NOT NULL \
+             AND ino NOT IN (SELECT ino FROM outbox WHERE kind = 'save' AND ino IS NOT NULL))",
+        )?
+        .query_row([filename], |row| row.get(0))?;
+    Ok(is_there)
 }
 
 fn id_of_inode(row: &rusqlite::Row<'_>) -> rusqlite::Result<(i64, String)> {

@@ -251,7 +251,9 @@ impl Worker {
                 return self.confirm(save, &file, found.guessed);
             }
         }
-        let Some(row) = self.state.row(save.ino)? else {
+        // What was removed, or moved aside, is not sent any more: another file may have its name there by now.
+        let row = self.state.row(save.ino)?.filter(|row| !row.scratch);
+        let Some(row) = row else {
             self.store.drop_stages(&self.state.abandon(record.seq)?);
             return Ok(());
         };

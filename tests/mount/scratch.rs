@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 
-use afs::emulator::LoggedCall;
+use afs::emulator::{FaultAction, FaultAnswer, FaultRule, LoggedCall};
 
 use super::harness::{Calls, World, eventually, no_starts};
 use super::surface::{NEW, On, Setup, calls_by_the_end, on_both};
@@ -39,6 +39,7 @@ on_both! {
     a_backup_that_is_removed_before_the_new_version_is_saved_costs_the_same
     backups_of_versions_that_were_not_sent_yet_leave_nothing_behind
     a_backup_taken_while_its_original_is_on_its_way_has_its_bytes
+    a_backup_of_what_the_service_failed_to_take_is_not_sent_after_all
     a_file_that_was_replaced_before_it_became_a_backup_is_deleted_then
     a_backup_without_a_new_version_leaves_the_service_as_it_is
     a_backup_that_gets_its_name_back_is_not_sent_again
@@ -259,6 +260,28 @@ fn a_backup_taken_while_its_original_is_on_its_way_has_its_bytes(on: On) {
         assert_eq!(fs.get("f").unwrap(), b"new");
         fs.end();
     }
+}
+
+/// Found by random operations (`model`): whether the service has it or not is looked up, and that is all. Sent again, it
+/// would have come after the file that has its name by then.
+fn a_backup_of_what_the_service_failed_to_take_is_not_sent_after_all(on: On) {
+    let world = World::new();
+    let fs = on.start_with(&world, Setup::write_back());
+    let failing = FaultRule {
+        call: Some(LoggedCall::Upload),
+        ..FaultRule::new(FaultAction::Status(FaultAnswer::status(500)))
+    };
+    world.emulator.set_faults(vec![failing]);
+    fs.put("f", b"old").unwrap();
+    eventually("it has failed", || world.calls().upload > 0);
+    fs.rename("f", "f~", 0).unwrap();
+    fs.put("f", b"new").unwrap();
+    world.emulator.set_faults(Vec::new());
+    assert_eq!(calls_by_the_end(&world, fs).delete, 0);
+    assert_eq!(world.stored_bytes("f"), b"new");
+    let fs = on.start(&world);
+    assert_eq!(fs.get("f~").unwrap(), b"old");
+    fs.end();
 }
 
 /// Found by random operations (`model`).

@@ -70,6 +70,8 @@ pub(super) struct Model {
     possible: Vec<Directory>,
     /// Contents sealed since the last question.
     sealed: Vec<Vec<u8>>,
+    /// Versions of the files that were removed, by all the names they had.
+    removed: HashMap<Name, Vec<Vec<u8>>>,
 }
 
 impl Model {
@@ -80,6 +82,7 @@ impl Model {
             written: 0,
             possible: vec![Directory::default()],
             sealed: Vec::new(),
+            removed: HashMap::new(),
         }
     }
 
@@ -114,16 +117,17 @@ impl Model {
         self.find(SCRATCH).map(|at| self.files[at].serial)
     }
 
-    /// Whether these are bytes of the scratch file, or of one it has taken the place of.
+    /// Whether these are bytes of the scratch file, or of one it has taken the place of: also of one that was removed, and
+    /// still on its way when this one got the name.
     pub(super) fn is_aside(&self, bytes: &[u8]) -> bool {
         self.find(SCRATCH).is_some_and(|at| {
             let file = &self.files[at];
+            let removed = file.names.iter().filter_map(|name| self.removed.get(name));
+            let versions = file.versions.iter().chain(&file.behind);
             serial_of(bytes) == Some(file.serial)
-                || file
-                    .versions
-                    .iter()
-                    .chain(&file.behind)
-                    .any(|one| one == bytes)
+                || versions
+                    .chain(removed.flatten())
+                    .any(|version| version == bytes)
         })
     }
 
@@ -228,6 +232,8 @@ impl Model {
     pub(super) fn unlink(&mut self, at: usize) {
         self.files[at].name = None;
         for name in self.files[at].names.clone() {
+            let versions = self.files[at].versions.clone();
+            self.removed.entry(name).or_default().extend(versions);
             if let Some(successor) = self.find(name) {
                 self.makes_way(at, successor);
             }

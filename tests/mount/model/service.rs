@@ -55,6 +55,8 @@ impl Answer {
 struct Stored {
     file: FileMetadata,
     bytes: Vec<u8>,
+    /// Whether another of its name, or a newer version of it, was stored after it: it may go since.
+    is_followed: bool,
 }
 
 /// See the module.
@@ -163,6 +165,11 @@ impl Inner {
                 "{filename} is stored with {size} bytes that no close sealed"
             ));
         }
+        let serial = serial_of(&bytes);
+        for stored in &mut self.files {
+            stored.is_followed |= stored.file.filename == filename
+                || serial.is_some() && serial_of(&stored.bytes) == serial;
+        }
         self.given += 1;
         let file = FileMetadata {
             id: FileId::new(format!("file_{:08}", self.given)),
@@ -176,6 +183,7 @@ impl Inner {
         self.files.push(Stored {
             file: file.clone(),
             bytes,
+            is_followed: false,
         });
         file
     }
@@ -191,12 +199,13 @@ impl Inner {
     fn remove(&mut self, at: usize) {
         let gone = self.files.remove(at);
         let serial = serial_of(&gone.bytes);
-        let has_successor = |stored: &Stored| {
+        let is_another = |stored: &Stored| {
             stored.file.filename == gone.file.filename || serial_of(&stored.bytes) == serial
         };
-        if serial.is_some() && serial == self.aside && !self.files.iter().any(has_successor) {
+        let may_go = gone.is_followed || self.files.iter().any(is_another);
+        if serial.is_some() && serial == self.aside && !may_go {
             let why = format!(
-                "{} ({}) is deleted, which was moved aside, and nothing has its name",
+                "{} ({}) is deleted, which was moved aside, and nothing had its name since",
                 gone.file.filename, gone.file.id
             );
             return self.violate(why);
