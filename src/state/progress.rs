@@ -15,7 +15,9 @@ use super::rows::{
     adopt, drop_records, forget, forget_former, insert_deletes, remember_confirmed,
     remember_successor, unhide,
 };
-use super::superseding::{heir_of, supersede_id, take_late, take_moved_aside, take_superseded};
+use super::superseding::{
+    heir_of, supersede_id, take_late, take_moved_aside, take_replaced, take_superseded,
+};
 use super::{
     Body, Class, Cleanup, Doom, KeptAs, Millis, Pending, Record, Seq, State, StateError, Work,
 };
@@ -157,12 +159,28 @@ impl State {
         Ok(forget(&mut entries, &[seq]))
     }
 
-    /// The end of a save whose file was removed, or got a scratch name, before the service had it.
+    /// The end of a save whose file was removed, or got a scratch name, before the service had it. What that one stands for
+    /// was needed for the record's bytes, perhaps, and may have been replaced meanwhile.
     pub fn abandon(&self, seq: Seq) -> Result<Cleanup, StateError> {
         let mut entries = self.queue.entries();
-        self.write("abandon", Durability::Relaxed, |tx| {
-            drop_records(tx, &[seq])
+        let of = entries
+            .get(seq)
+            .and_then(|entry| Some((entry.record.ino()?, entry.record.name.clone())));
+        let deletes = self.write("abandon", Durability::Durable, |tx| {
+            drop_records(tx, &[seq])?;
+            let Some((ino, name)) = &of else {
+                return Ok(Vec::new());
+            };
+            let row = row_where(&tx.sql, "ino = ?1", [ino.0 as i64])?;
+            if !row.is_some_and(|row| row.scratch) {
+                return Ok(Vec::new());
+            }
+            let replaced = take_replaced(tx, *ino)?;
+            insert_deletes(tx, &replaced, name, Doom::Replaced, now())
         })?;
+        for entry in deletes {
+            entries.insert_delete(entry);
+        }
         Ok(forget(&mut entries, &[seq]))
     }
 
