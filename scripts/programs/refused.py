@@ -63,12 +63,16 @@ def names(w):
 
 @program("sizes")
 def sizes(w):
-    "over 500 MB: File too large, at the truncate or write that crosses it; room in advance is not to be had"
+    "over 500 MB: File too large, at the truncate or write that crosses it; room in advance is had up to there, of one kind"
     w.sh("echo one >f")
     w.refuses("truncate -s 501M f", "File too large")
     w.refuses("printf x | dd of=f bs=1 seek=501M conv=notrunc", "File too large")
-    w.refuses("fallocate -l 1M f", "Operation not supported")
+    w.refuses("fallocate -l 501M f", "File too large")
+    w.refuses("fallocate -n -l 1M f", "keep size mode is unsupported")
+    w.refuses("fallocate -z -l 2 f", "Operation not supported")
     w.holds({"f": b"one\n"})
+    w.costs("fallocate -l 1M f", upload=1, delete=1)
+    w.holds({"f": b"one\n" + bytes((1 << 20) - 4)})
 
 
 @program("git", "git:git")
