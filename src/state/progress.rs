@@ -129,14 +129,10 @@ impl State {
                     deletes.extend(succeed(tx, &replaced, confirmed, doom)?);
                     let aside = take_moved_aside(tx, &file.filename, ino)?;
                     deletes.extend(succeed(tx, &aside, confirmed, Doom::Replaced)?);
-                    let late = take_late(tx, ino, file)?;
-                    deletes.extend(insert_deletes(
-                        tx,
-                        &late,
-                        &file.filename,
-                        Doom::Replaced,
-                        now(),
-                    )?);
+                    if row.scratch && !spared {
+                        let (late, name) = (take_late(tx, ino, file)?, &file.filename);
+                        deletes.extend(insert_deletes(tx, &late, name, Doom::Replaced, now())?);
+                    }
                 }
                 None if spared => {}
                 // Removed, or replaced by a rename: what took its name first.

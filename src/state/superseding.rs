@@ -161,17 +161,14 @@ pub(super) fn take_replaced(tx: &mut Tx<'_>, ino: Ino) -> Result<Vec<FileId>, St
     detach(tx, replaced)
 }
 
-/// The same of `file`, where a scratch file has just been found to stand for it: its upload was answered late, and the file
+/// The same of `file`, which the scratch file `ino` has just come to stand for: its upload was answered late, and the file
 /// that has its name now was there first.
 pub(super) fn take_late(
     tx: &mut Tx<'_>,
     ino: Ino,
     file: &FileMetadata,
 ) -> Result<Vec<FileId>, StateError> {
-    let row = row_where(&tx.sql, "ino = ?1", [ino.0 as i64])?;
-    let is_aside =
-        row.is_some_and(|row| row.scratch && !row.spared && row.id.as_ref() == Some(&file.id));
-    if !is_aside || !is_there(tx, &file.filename)? {
+    if !is_there(tx, &file.filename)? {
         return Ok(Vec::new());
     }
     detach(tx, vec![(ino.0 as i64, file.id.as_str().to_owned())])
@@ -183,7 +180,7 @@ fn is_there(tx: &Tx<'_>, filename: &str) -> Result<bool, StateError> {
         .sql
         .prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM files WHERE name = ?1 AND filename = ?1 AND id IS NOT NULL \
-             AND ino NOT IN (SELECT ino FROM outbox WHERE kind = 'save' AND ino IS NOT NULL))",
+             AND ino NOT IN (SELECT ino FROM outbox WHERE kind = 'save'))",
         )?
         .query_row([filename], |row| row.get(0))?;
     Ok(is_there)
