@@ -385,7 +385,7 @@ fn names_that_the_service_itself_rules_out_are_names_too() {
         eventually("it is deleted", || {
             world.emulator.content(&file.id).unwrap().is_none()
         });
-        assert_eq!(deleted(&world), [file.id.clone()]);
+        assert_eq!(deleted(&world), std::slice::from_ref(&file.id));
     }
     assert!(mount.names().is_empty());
 }
