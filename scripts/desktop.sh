@@ -117,8 +117,19 @@ press() {
   xdotool windowfocus --sync "$window" && xdotool key --delay 50 "$@"
 }
 
-# opens KEY TITLE: has the program open a dialog, which it only does when it has noticed what is selected.
-opens() { press "$main" "$1" && within 3 dialogs "$2" >/dev/null; }
+# opens KEY TITLE: has the program open a dialog, which it only does when it has noticed what is selected. One that came
+# late is not asked for again.
+opens() { dialogs "$2" >/dev/null || { press "$main" "$1" && within 5 dialogs "$2" >/dev/null; }; }
+
+# opens_for NAME KEY TITLE: the same in PCManFM, which selects what is typed in a little window of its own.
+opens_for() {
+  local typing
+  dialogs "$3" >/dev/null && return
+  xdotool windowfocus --sync "$main" && xdotool type --delay 50 "$1"
+  typing=$(dialogs . | tail -n 1)
+  [ -z "$typing" ] || [ "$typing" = "$main" ] || press "$typing" Escape || true
+  opens "$2" "$3"
+}
 
 # answer TITLE NAME KEY...: takes a picture of a dialog and answers it; then it is gone.
 answer() {

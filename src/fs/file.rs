@@ -329,7 +329,7 @@ impl WorkspaceFs {
             {
                 log::error!("what was written last could not be queued for upload: {error}");
             }
-            self.state.release_hold(node.ino, when);
+            self.release_hold(node, when);
         }
         if handle.flags.changes() {
             self.state.end_writing(node.ino);

@@ -28,6 +28,10 @@ pub(super) struct Inner {
     pub(super) is_dirty: bool,
     /// Whether a write failed since the last save: the content may be a part of what was meant.
     pub(super) is_cut: bool,
+    /// How many bytes the last version had that was closed, and whether any of them were cut off or written over since:
+    /// without that, they are the beginning of what is there now.
+    version: u64,
+    pub(super) is_rewritten: bool,
     pub(super) mtime: Nanos,
     pub(super) ctime: Nanos,
     /// The newest sealed record's.
@@ -93,6 +97,8 @@ impl Node {
             size,
             is_dirty: false,
             is_cut: false,
+            version: size,
+            is_rewritten: false,
             mtime,
             ctime,
             ticket: None,
@@ -266,6 +272,8 @@ impl Inner {
     fn put(&mut self, store: &Store, offset: u64, data: &[u8], now: Nanos) -> Result<(), FsError> {
         let end = end_of(offset, data)?;
         self.make_private(store, self.size.max(end), self.size)?;
+        // A write that fails may have written some of it.
+        self.is_rewritten |= offset < self.version;
         match &mut self.content {
             Content::Memory(bytes) => {
                 let (start, end) = (offset as usize, end as usize);
@@ -286,6 +294,13 @@ impl Inner {
 
     /// Cuts or extends (with zeros) to `size`.
     pub(super) fn truncate(&mut self, store: &Store, size: u64, now: Nanos) -> Result<(), FsError> {
+        let resized = self.resize(store, size, now);
+        // Programs that copy holes end so.
+        self.is_cut |= resized.is_err();
+        resized
+    }
+
+    fn resize(&mut self, store: &Store, size: u64, now: Nanos) -> Result<(), FsError> {
         if size > MAX_FILE_SIZE {
             return Err(FsError::TooLarge);
         }
@@ -317,9 +332,16 @@ impl Inner {
                 }
             }
         }
+        self.is_rewritten |= size < self.version;
         self.size = size;
         self.changed(now);
         Ok(())
+    }
+
+    /// What is there now is closed.
+    pub(super) fn begin_version(&mut self) {
+        self.version = self.size;
+        self.is_rewritten = false;
     }
 
     pub(super) fn changed(&mut self, now: Nanos) {

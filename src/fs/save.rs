@@ -61,7 +61,7 @@ impl WorkspaceFs {
         handle.is_closed.store(true, Ordering::SeqCst);
         let when = self.after_close(node)?;
         let ticket = self.save(node, when)?;
-        self.state.release_hold(node.ino, when);
+        self.release_hold(node, when);
         let is_awaited = when == When::Now
             && !self.settings.write_back
             && self.state.row(node.ino)?.is_none_or(|row| !row.scratch);
@@ -78,19 +78,24 @@ impl WorkspaceFs {
 
     /// Who is killed in the middle of replacing a file, or finds that it is too large or the disk full, leaves a part of
     /// one. What was there before stays at the service, as a file of its own: whoever has its id still finds it whole.
-    /// What was to be sent before is sent. The part may be what an fsync sealed already.
+    /// Where it was not sent yet it is sent first. The part may be what an fsync sealed already. Who only appended has
+    /// replaced nothing: what was there is the beginning of what is there now.
     fn spare_what_is_replaced(&self, node: &Node) -> Result<(), FsError> {
-        if !node.shown().is_dirty && !self.state.is_pending(node.ino) {
+        let is_rewritten = node.lock().is_rewritten;
+        let is_new = node.shown().is_dirty || self.state.is_on_hold(node.ino);
+        if !is_rewritten || !is_new {
             return Ok(());
         }
-        self.state.keep_waiting(node.ino);
+        let is_waiting = self.state.spare_waiting(node.ino);
         let row = self.state.row(node.ino)?;
-        if let Some(row) = row.filter(|row| row.id.is_some()) {
+        if let Some(row) = row.filter(|row| is_waiting || row.id.is_some()) {
             log::warn!(
                 "{} was being replaced by a program that could not finish; its old version stays at the service",
                 row.filename
             );
-            self.state.spare(row.ino)?;
+            if !is_waiting {
+                self.state.spare(row.ino)?;
+            }
         }
         Ok(())
     }
@@ -161,19 +166,33 @@ impl WorkspaceFs {
         self.save(node, When::OnHold).map(|_| ())
     }
 
+    /// Lets sealed content go that waited for its close.
+    pub(super) fn release_hold(&self, node: &Node, when: When) {
+        let cleanup = self.state.release_hold(node.ino, when);
+        self.store.drop_stages(&cleanup);
+    }
+
     /// Seals what is new and commits it to the outbox; the ticket of the newest content.
     pub(super) fn save(&self, node: &Node, when: When) -> Result<Option<Ticket>, FsError> {
         let _sealing = lock(&node.sealing);
-        let (content, size, mtime, ctime) = {
+        let (content, size, mtime, ctime, was_rewritten) = {
             let mut inner = node.lock();
             if inner.is_unlinked {
                 return Ok(None);
             }
-            if !inner.is_dirty {
+            let is_dirty = inner.is_dirty;
+            if is_dirty {
+                self.must_go_on()?;
+            }
+            let was_rewritten = inner.is_rewritten;
+            if when != When::OnHold {
+                inner.begin_version();
+            }
+            if !is_dirty {
                 return Ok(inner.ticket.clone());
             }
-            self.must_go_on()?;
-            (inner.seal(), inner.size, inner.mtime, inner.ctime)
+            let content = inner.seal();
+            (content, inner.size, inner.mtime, inner.ctime, was_rewritten)
         };
         let committed = self.commit(node, &content, size, (mtime, ctime), when);
         if let (Err(_), SealedContent::Staged(name, ..)) = (&committed, &content) {
@@ -187,7 +206,9 @@ impl WorkspaceFs {
             // Unlinked at the same moment.
             Err(StateOrFs::State(StateError::Gone)) if node.lock().is_unlinked => Ok(None),
             Err(error) => {
-                node.lock().is_dirty = true;
+                let mut inner = node.lock();
+                inner.is_dirty = true;
+                inner.is_rewritten |= was_rewritten;
                 Err(error.into())
             }
         }

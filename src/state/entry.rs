@@ -1,7 +1,7 @@
 //! A record as the queue has it: with what the process that holds it knows beside the database.
 
 use super::outbox::NEVER;
-use super::{Millis, Record, Seq, Ticket, Work};
+use super::{Body, Millis, Record, Seq, Ticket, Work};
 
 /// A record and what only this process knows of it.
 #[derive(Debug, Clone)]
@@ -10,8 +10,10 @@ pub(super) struct Entry {
     /// The oldest record whose content this one has taken the place of, or itself.
     pub(super) stands_for: Seq,
     pub(super) on_hold: bool,
-    /// Nothing takes its place: what came after it was cut off.
-    pub(super) stays: bool,
+    /// Nothing takes its place, and once it is confirmed it stays at the service: what came after it was cut off.
+    pub(super) is_spared: bool,
+    /// The service's answer to its last try will be the same next time, as far as can be told.
+    pub(super) is_refused: bool,
     pub(super) not_before: Millis,
     /// When a look tells what became of its last try.
     pub(super) settles_at: Millis,
@@ -68,6 +70,26 @@ impl Entry {
     pub(super) fn is_never_sent(&mut self, is_held: bool) {
         self.on_hold = is_held;
         self.ticket.settle(Ok(()));
+    }
+
+    /// Whether newer content waits for it however long that takes. What the service refuses would keep all that comes
+    /// after it from ever being sent.
+    pub(super) fn is_irreplaceable(&self) -> bool {
+        self.is_spared && !self.is_refused
+    }
+
+    /// Whether it is what a program closed, and something to lose: neither empty nor a scratch file's.
+    pub(super) fn is_closed(&self) -> bool {
+        !self.on_hold && !self.is_scratch() && self.size() > 0
+    }
+
+    /// Whether it is a rename of what was sent before.
+    pub(super) fn sends_again(&self) -> bool {
+        let body = match &self.record.work {
+            Work::Save { body, .. } => Some(body),
+            Work::Delete { .. } => None,
+        };
+        body == Some(&Body::Held)
     }
 
     /// Bytes to be sent.

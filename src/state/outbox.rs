@@ -137,11 +137,8 @@ impl State {
     pub fn seal(&self, sealed: &Sealed<'_>) -> Result<(Ticket, Cleanup), StateError> {
         let mut entries = self.queue.entries();
         let now = now();
-        let mut replaced = entries.replaceable(sealed.ino, now);
-        // A rename behind what is replaced was to send that again under another name; the newer content has that name.
-        if let Some(first) = replaced.first().copied() {
-            replaced.extend(renames_behind(&entries, sealed.ino, first));
-        }
+        let is_held = sealed.when == When::OnHold;
+        let replaced = replaced_by_newer(&entries, sealed.ino, is_held, now);
         let mut entry = self.write("seal", Durability::Durable, |tx| {
             drop_records(tx, &replaced)?;
             remember(tx, sealed.ino)?;
@@ -188,17 +185,11 @@ impl State {
             entry.takes_the_place_of(old, !entries.is_paced());
         }
         let cleanup = forget(&mut entries, &replaced);
-        // Content of one file goes out in order: who waits for this must not wait for an earlier one's patience.
-        if !entries.is_paced() {
-            for seq in entries.of_inode(sealed.ino) {
-                if let Some(earlier) = entries.get_mut(seq).filter(|earlier| !earlier.is_scratch())
-                {
-                    earlier.not_before = 0;
-                }
-            }
+        if !is_held {
+            hurry_earlier(&mut entries, sealed.ino);
         }
         if entry.is_scratch() {
-            entry.is_never_sent(sealed.when == When::OnHold);
+            entry.is_never_sent(is_held);
         }
         let ticket = entry.ticket.clone();
         entries.insert(entry);
@@ -228,30 +219,74 @@ impl State {
         })
     }
 
-    /// Lets a record go that waited for the inode's open handle. A scratch file's is not sent all the same.
-    pub fn release_hold(&self, ino: Ino, when: When) {
+    /// Lets a record go that waited for the inode's open handle, in the place of what waits before it. A scratch file's is
+    /// not sent all the same.
+    pub fn release_hold(&self, ino: Ino, when: When) -> Cleanup {
         let mut entries = self.queue.entries();
-        for seq in entries.of_inode(ino) {
-            if let Some(entry) = entries.get_mut(seq)
-                && entry.on_hold
-            {
-                entry.on_hold = when == When::OnHold;
-                if !entry.is_scratch() {
-                    entry.not_before = when.not_before(now());
-                }
+        let now = now();
+        let held = |seq: &Seq| entries.get(*seq).is_some_and(|entry| entry.on_hold);
+        let Some(held) = entries.of_inode(ino).into_iter().rfind(held) else {
+            return Cleanup::new();
+        };
+        let mut replaced = replaced_by_newer(&entries, ino, false, now);
+        replaced.retain(|seq| *seq < held);
+        if !replaced.is_empty() {
+            let dropped = self.write("replace", Durability::Durable, |tx| {
+                drop_records(tx, &replaced)
+            });
+            if let Err(error) = dropped {
+                log::warn!("what was saved before goes out as well: {error}");
+                replaced.clear();
             }
         }
+        let is_awaited = !entries.is_paced();
+        let old: Vec<Entry> = replaced
+            .iter()
+            .filter_map(|seq| entries.get(*seq).cloned())
+            .collect();
+        if let Some(entry) = entries.get_mut(held) {
+            entry.on_hold = when == When::OnHold;
+            if !entry.is_scratch() {
+                entry.not_before = when.not_before(now);
+            }
+            for old in &old {
+                entry.takes_the_place_of(old, is_awaited);
+            }
+        }
+        let cleanup = forget(&mut entries, &replaced);
+        if when == When::Now {
+            hurry_earlier(&mut entries, ino);
+        }
+        cleanup
     }
 
-    /// Has what was closed and waits to be sent go out, whatever comes after it: that comes from a program that was killed.
-    /// An empty file is nothing to keep.
-    pub fn keep_waiting(&self, ino: Ino) {
+    /// Whether an inode's newest content was sealed and not closed yet.
+    #[must_use]
+    pub fn is_on_hold(&self, ino: Ino) -> bool {
+        let entries = self.queue.entries();
+        let mut seqs = entries.of_inode(ino).into_iter();
+        seqs.any(|seq| entries.get(seq).is_some_and(|entry| entry.on_hold))
+    }
+
+    /// Has what was closed last and waits to be sent go out and stay at the service, whatever comes after it: that comes
+    /// from a program that was killed. `false` where there is nothing of that kind; an empty file is nothing to keep, and what
+    /// the service refuses does not get there.
+    pub fn spare_waiting(&self, ino: Ino) -> bool {
         let mut entries = self.queue.entries();
-        for seq in entries.of_inode(ino) {
-            if let Some(entry) = entries.get_mut(seq) {
-                entry.stays |= !entry.on_hold && entry.size() > 0;
+        let mut is_any = false;
+        for seq in entries.of_inode(ino).into_iter().rev() {
+            let goes_out = |entry: &&mut Entry| entry.is_closed() && !entry.is_refused;
+            let Some(entry) = entries.get_mut(seq).filter(goes_out) else {
+                continue;
+            };
+            entry.is_spared = true;
+            is_any = true;
+            // A rename sends again what the record before it has sent.
+            if !entry.sends_again() {
+                break;
             }
         }
+        is_any
     }
 
     /// Removes a file from the directory, durably; what stands for it at the service is deleted later.
@@ -353,21 +388,33 @@ pub(super) fn untouched(entries: &EntriesGuard<'_>, ino: Ino) -> Vec<Seq> {
     seqs
 }
 
+/// The inode's records that newer content replaces. A rename behind what is replaced was to send that again under another
+/// name; the newer content has that name.
+fn replaced_by_newer(entries: &EntriesGuard<'_>, ino: Ino, on_hold: bool, now: Millis) -> Vec<Seq> {
+    let mut replaced = entries.replaceable(ino, on_hold, now);
+    if let Some(first) = replaced.first().copied() {
+        replaced.extend(renames_behind(entries, ino, first));
+    }
+    replaced
+}
+
+/// Content of one file goes out in order: who waits for the newest must not wait for an earlier one's patience.
+fn hurry_earlier(entries: &mut EntriesGuard<'_>, ino: Ino) {
+    if entries.is_paced() {
+        return;
+    }
+    for seq in entries.of_inode(ino) {
+        if let Some(earlier) = entries.get_mut(seq).filter(|earlier| !earlier.is_scratch()) {
+            earlier.not_before = 0;
+        }
+    }
+}
+
 /// The inode's records behind `seq` that send what it has sent again under another name. They wait for it, so that none
 /// of them is on its way.
 fn renames_behind(entries: &EntriesGuard<'_>, ino: Ino, seq: Seq) -> Vec<Seq> {
-    let is_rename = |later: &Seq| {
-        *later > seq
-            && entries.get(*later).is_some_and(|entry| {
-                matches!(
-                    entry.record.work,
-                    Work::Save {
-                        body: Body::Held,
-                        ..
-                    }
-                )
-            })
-    };
+    let is_rename =
+        |later: &Seq| *later > seq && entries.get(*later).is_some_and(Entry::sends_again);
     entries
         .of_inode(ino)
         .into_iter()

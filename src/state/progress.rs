@@ -92,7 +92,7 @@ impl State {
     pub fn confirm(&self, seq: Seq, confirmed: &Confirmed<'_>) -> Result<Cleanup, StateError> {
         let Confirmed { file, spared, .. } = *confirmed;
         let mut entries = self.queue.entries();
-        let Some((ino, doom, digest)) =
+        let Some((ino, doom, digest, is_spared)) =
             entries.get(seq).and_then(|entry| match &entry.record.work {
                 Work::Save {
                     ino, body, digest, ..
@@ -101,7 +101,7 @@ impl State {
                         Body::Held => Doom::Renamed,
                         Body::Inline | Body::Staged(_) => Doom::Replaced,
                     };
-                    Some((*ino, doom, *digest))
+                    Some((*ino, doom, *digest, entry.is_spared))
                 }
                 Work::Delete { .. } => None,
             })
@@ -118,6 +118,11 @@ impl State {
             let mut deletes = Vec::new();
             match row_where(&tx.sql, "ino = ?1", [ino.0 as i64])? {
                 Some(row) => {
+                    let spared = spared || is_spared;
+                    let confirmed = &Confirmed {
+                        spared,
+                        ..*confirmed
+                    };
                     let replaced = adopt(tx, &row, digest, confirmed, now())?;
                     if let (Some(id), []) = (&row.id, &replaced[..]) {
                         // It stays at the service beside its successor, as a file of its own.
@@ -219,6 +224,7 @@ impl State {
                 self.queue.save_failed(error, since.unwrap_or(now));
             }
             entry.in_flight = false;
+            entry.is_refused = !error.is_transient();
             // A service that is away says nothing about its room.
             entry.wants_room &= error.is_transient();
             entry.wants_room |= is_full && !is_removed;

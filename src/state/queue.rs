@@ -302,7 +302,8 @@ impl EntriesGuard<'_> {
     }
 
     /// The inode's records that newer content of it replaces: neither the service knows of them nor anybody in close(2).
-    pub(super) fn replaceable(&self, ino: Ino, now: Millis) -> Vec<Seq> {
+    /// Content `on_hold` is not closed yet, and may never be whole: it takes no closed content's place.
+    pub(super) fn replaceable(&self, ino: Ino, on_hold: bool, now: Millis) -> Vec<Seq> {
         let rules = self.inner.rules();
         let mut seqs = self.of_inode(ino);
         seqs.retain(|seq| {
@@ -310,7 +311,8 @@ impl EntriesGuard<'_> {
                 let is_unseen = self.inner.pacing.is_on()
                     || entry.is_reported()
                     || rules.is_deferred(entry, now) && !entry.is_awaited();
-                entry.is_untouched() && is_unseen && !entry.stays
+                let is_outlived = on_hold && entry.is_closed();
+                entry.is_untouched() && is_unseen && !is_outlived && !entry.is_irreplaceable()
             })
         });
         seqs

@@ -50,7 +50,9 @@ pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<Entry>> {
             stands_for: record.seq,
             // Whatever held a record at the last run is gone.
             on_hold: false,
-            stays: false,
+            // A mount that dies with a program that it was to spare something from has it in the trash.
+            is_spared: false,
+            is_refused: false,
             // So is the reason why a failed try was not repeated at once, perhaps: another key, another network.
             not_before: match (row.get::<_, Option<String>>(12)?, row.get(9)?) {
                 (Some(_), not_before) if not_before != NEVER => 0,
@@ -341,7 +343,8 @@ pub(super) fn new_entry(tx: &Tx<'_>, work: Work, name: &str, when: When, now: Mi
             tried_at: None,
         },
         on_hold: when == When::OnHold,
-        stays: false,
+        is_spared: false,
+        is_refused: false,
         not_before: when.not_before(now),
         settles_at: 0,
         is_urgent: false,

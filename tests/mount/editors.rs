@@ -3,12 +3,15 @@
 //! replacement costs; one that is killed in the middle leaves the version before at the service, where whoever has its
 //! id still finds it, and readable here.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::process::Command;
+use std::time::Instant;
 
+use afs::config::WRITE_BACK_PACE;
 use afs::emulator::{LoggedCall, StoredFile};
 
-use super::harness::{Calls, Mount, World, eventually, pattern};
+use super::harness::{Calls, Mount, World, eventually, no_starts, pattern};
 use super::surface::{On, Setup, Surface, calls_by_the_end, on_both};
 use super::trash::trashed;
 
@@ -315,34 +318,81 @@ fn an_editor_that_exits_without_closing_has_saved() {
     }
 }
 
-/// With write-back the version before may be waiting for its turn: then it has it, and is replaced after that. Once it
-/// was dropped for what the dead program left, as it is for a newer save. (It still is for what was synced.)
+/// With write-back the version before may be waiting for its turn: then it is sent first, and stays beside what the dead
+/// program left. Once it was dropped for that, as it is for a newer save; later for what was synced only.
 #[test]
 fn a_version_that_was_not_sent_yet_outlives_a_save_that_was_killed() {
-    for moment in [Moment::Truncated, Moment::HalfWritten, Moment::Written] {
+    for moment in Moment::ALL {
         let world = World::new();
         let mount = world.mount_with(&["--write-back", "--refresh", "0s"]);
         fs::write(mount.at("notes.md"), "older still").unwrap();
         eventually("the first is saved", || {
             world.all_stored("notes.md").len() == 1
         });
+        let oldest = world.stored("notes.md");
         // One name is sent every ten seconds at most.
         fs::write(mount.at("notes.md"), OLD).unwrap();
         assert_eq!(world.calls().upload, 1, "{moment:?}");
         dies(&mount, Editor::Code, moment, "SIGKILL");
-        eventually("what it left is saved", || {
-            let flushed = world.afs().arg("flush").arg(mount.path()).status().unwrap();
-            assert!(flushed.success());
-            let mut left = world.all_stored("notes.md").into_iter();
-            left.any(|file| file.size_bytes == moment.content().len() as u64)
+        settle(&world, &mount, moment, &oldest);
+        let stored = world.all_stored("notes.md");
+        let old = stored.iter().find(|file| {
+            file.id != oldest.id
+                && world.emulator.content(&file.id).unwrap().as_deref() == Some(OLD)
         });
-        mount.unmount();
-        let trashed = trashed(&world);
-        assert!(
-            trashed.contains(&("notes.md".to_owned(), OLD.to_vec())),
-            "{moment:?}: {trashed:?}"
-        );
-        // Also sent before what took its place.
+        let old = old.unwrap_or_else(|| panic!("{moment:?}: {stored:?}"));
+        check_service(&world, moment, old);
+        check_mount(&mount, moment, old);
+        // What it had replaced itself is gone, as after any save.
+        assert_eq!(world.all_stored("notes.md").len(), 2, "{moment:?}");
         assert_eq!(world.calls().upload, 3, "{moment:?}");
+        assert_eq!(
+            trashed(&world),
+            [("notes.md".to_owned(), b"older still".to_vec())],
+            "{moment:?}"
+        );
+        mount.unmount();
     }
+}
+
+/// The same where the mount dies too, before anything is sent: both are there for the next one.
+#[test]
+fn a_version_that_was_not_sent_yet_outlives_its_mount_and_what_was_synced_over_it() {
+    let world = World::new();
+    let mount = world.mount_with(&["--write-back", "--refresh", "0s"]);
+    world.hang(&[LoggedCall::Upload]);
+    fs::write(mount.at("notes.md"), "older still").unwrap();
+    eventually("the first hangs", || world.calls().upload == 1);
+    fs::write(mount.at("notes.md"), OLD).unwrap();
+    let nothing_starts = no_starts();
+    let mut draft = File::create(mount.at("notes.md")).unwrap();
+    draft.write_all(b"half").unwrap();
+    draft.sync_data().unwrap();
+    let _dead = mount.kill();
+    drop(draft);
+    drop(nothing_starts);
+    world.emulator.clear_faults();
+    let mount = world.mount_with(&["--write-back", "--refresh", "0s"]);
+    mount.unmount();
+    assert_eq!(world.stored_bytes("notes.md"), b"half");
+    assert!(trashed(&world).contains(&("notes.md".to_owned(), OLD.to_vec())));
+}
+
+/// An editor that syncs before it closes, as most do, still costs what one costs that does not.
+#[test]
+fn saves_that_are_synced_take_the_place_of_each_other_with_write_back() {
+    let world = World::new();
+    let mount = world.mount_with(&["--write-back", "--refresh", "1h"]);
+    let begun = Instant::now();
+    fs::write(mount.at("notes.md"), OLD).unwrap();
+    eventually("the first is saved", || world.calls().upload == 1);
+    let save = "import os\nfor n in range(20):\n    f = os.open('notes.md', os.O_WRONLY | os.O_TRUNC)\n    \
+                os.write(f, b'version %d' % n)\n    os.fdatasync(f)\n    os.close(f)\n";
+    mount.sh(&format!("python3 -c \"{save}\""));
+    mount.unmount();
+    assert_eq!(world.stored_bytes("notes.md"), b"version 19");
+    let calls = world.calls().but_lists();
+    let intervals = begun.elapsed().as_secs() / WRITE_BACK_PACE.as_secs();
+    assert!(calls.upload <= 2 + intervals as usize, "{calls:?}");
+    assert_eq!(calls.delete, calls.upload - 1);
 }

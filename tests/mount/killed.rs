@@ -1,13 +1,15 @@
 //! Programs that are killed, or fail. In the middle of replacing a file they leave a part of one, and what was there
 //! before is not lost; while they wait for a hung server they are gone at once, and what they saved goes on.
 
+use std::fs;
+use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use afs::emulator::LoggedCall;
 
-use super::harness::{Mount, World, eventually};
+use super::harness::{Mount, World, eventually, pattern};
 
 /// Writes half of something over `name` and kills itself with `signal` before it closes.
 fn half_written(name: &str, signal: &str) -> String {
@@ -90,6 +92,127 @@ fn a_replacement_that_is_too_large_deletes_nothing_of_which_only_the_service_has
     assert!(flushed.success());
     let kept = world.emulator.content(&old.id).unwrap();
     assert_eq!(kept.as_deref(), Some(&b"the only copy in the world"[..]));
+}
+
+/// cp ends a copy of a file that ends in a hole with ftruncate(2).
+#[test]
+fn a_replacement_whose_hole_is_too_large_deletes_nothing_either() {
+    let world = World::new();
+    let old = world.foreign("report.md", b"the only copy in the world");
+    let mount = world.mount_with(&["--refresh", "0s"]);
+    let failed =
+        mount.try_sh("printf half > ../large; truncate -s 501M ../large; cp ../large report.md");
+    let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert!(said.contains("File too large"), "{said}");
+    all_is_sent(&world, &mount, "report.md", 2);
+    let kept = world.emulator.content(&old.id).unwrap();
+    assert_eq!(kept.as_deref(), Some(&b"the only copy in the world"[..]));
+}
+
+/// Waits until so many files of this name are at the service, and nothing is left to be sent, a deletion neither.
+fn all_is_sent(world: &World, mount: &Mount, name: &str, files: usize) {
+    eventually("all is saved", || {
+        let flushed = world.afs().arg("flush").arg(mount.path()).status().unwrap();
+        flushed.success() && world.all_stored(name).len() == files
+    });
+    let flushed = world.afs().arg("flush").arg(mount.path()).status().unwrap();
+    assert!(flushed.success());
+    assert_eq!(world.all_stored(name).len(), files);
+}
+
+/// What people do to a copy that takes too long.
+#[test]
+fn a_cp_over_a_file_that_is_ended_by_ctrl_c_leaves_what_was_there() {
+    let world = World::new();
+    let old = world.foreign("report.md", b"the only copy in the world");
+    let mount = world.mount_with(&["--refresh", "0s"]);
+    mount.sh("mkfifo ../slow");
+    let mut cp = Command::new("cp");
+    cp.args(["../slow", "report.md"]).current_dir(mount.path());
+    let copy = super::harness::start(&mut cp);
+    let mut slow = fs::File::options()
+        .write(true)
+        .open(world.dir.path().join("slow"))
+        .unwrap();
+    let part = pattern(700_000);
+    slow.write_all(&part).unwrap();
+    eventually("a part is copied", || {
+        fs::metadata(mount.at("report.md")).unwrap().len() == part.len() as u64
+    });
+    is_gone_by(copy, "-INT", 2);
+    drop(slow);
+    all_is_sent(&world, &mount, "report.md", 2);
+    let kept = world.emulator.content(&old.id).unwrap();
+    assert_eq!(kept.as_deref(), Some(&b"the only copy in the world"[..]));
+    assert!(fs::read(mount.at("report.md")).unwrap() == part);
+}
+
+/// What was there is the beginning of what is there now, so there is nothing to keep beside it: a log that is ended by
+/// Ctrl-C every day is one file.
+#[test]
+fn a_killed_program_that_only_appended_replaces_what_was_there() {
+    for signal in ["SIGINT", "SIGKILL", "SIGSEGV"] {
+        for sync in ["", "os.fsync(f); "] {
+            let world = World::new();
+            let mount = world.mount_with(&["--refresh", "0s"]);
+            mount.sh("echo before > log");
+            let old = world.stored("log");
+            mount.sh(&format!(
+                "python3 -c 'import os, signal, resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); \
+                 signal.signal(signal.SIGINT, signal.SIG_DFL); f = os.open(\"log\", os.O_WRONLY | os.O_APPEND); \
+                 os.write(f, b\"more\\n\"); {sync}os.kill(os.getpid(), signal.{signal})'; true"
+            ));
+            eventually("the old one is gone", || {
+                world.emulator.content(&old.id).unwrap().is_none()
+            });
+            all_is_sent(&world, &mount, "log", 1);
+            assert_eq!(world.stored_bytes("log"), b"before\nmore\n");
+            assert_eq!(mount.names(), ["log"]);
+        }
+    }
+}
+
+/// It wrote over what was there before it appended.
+#[test]
+fn a_killed_program_that_wrote_over_and_appended_leaves_what_was_there() {
+    let world = World::new();
+    let mount = world.mount_with(&["--refresh", "0s"]);
+    mount.sh("echo before > log");
+    let old = world.stored("log");
+    mount.sh(
+        "python3 -c 'import os, signal; f = os.open(\"log\", os.O_WRONLY); os.pwrite(f, b\"B\", 0); \
+         os.pwrite(f, b\"more\", 7); os.kill(os.getpid(), signal.SIGKILL)'; true",
+    );
+    all_is_sent(&world, &mount, "log", 2);
+    let kept = world.emulator.content(&old.id).unwrap();
+    assert_eq!(kept.as_deref(), Some(&b"before\n"[..]));
+    assert_eq!(mount.sh("cat log"), "Before\nmore");
+}
+
+/// A program that was stopped (Ctrl-Z) and goes on has not crashed: `/proc/PID/stat` has the signal that stopped it.
+#[test]
+fn a_program_that_was_stopped_in_the_middle_and_goes_on_saves_like_any_other() {
+    let world = World::new();
+    let mount = world.mount();
+    mount.sh("echo before > notes.md");
+    let old = world.stored("notes.md");
+    let program = "import os, signal\nf = open(\"notes.md\", \"wb\", 0)\nf.write(b\"half\")\n\
+                   os.kill(os.getpid(), signal.SIGSTOP)\nf.write(b\" and half\")\nf.close()";
+    let mut python = Command::new("python3");
+    python.args(["-c", program]).current_dir(mount.path());
+    let mut python = super::harness::start(&mut python);
+    let stat = format!("/proc/{}/stat", python.id());
+    eventually("it is stopped", || {
+        fs::read_to_string(&stat).unwrap().contains(" T ")
+    });
+    let pid = python.id().to_string();
+    let told = Command::new("kill").args(["-CONT", &pid]).status().unwrap();
+    assert!(told.success());
+    assert!(python.wait().unwrap().success());
+    eventually("the old one is gone", || {
+        world.emulator.content(&old.id).unwrap().is_none()
+    });
+    assert_eq!(world.stored_bytes("notes.md"), b"half and half");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! A service without room: who saves is told at once, and whether there is room again is found out with the smallest of
 //! what waits, not with all of it.
 
+use std::fs;
+
 use afs::emulator::{Config, LoggedCall};
 
 use super::harness::{Mount, World, eventually, pattern};
@@ -120,4 +122,35 @@ fn only_the_smallest_of_what_finds_no_room_is_tried_again() {
         !next.is_empty() && next.iter().all(|name| name == "middle"),
         "{next:?}"
     );
+}
+
+/// What a killed program was replacing goes out before what it left; not where the service refuses it, for then nothing
+/// of that name would ever be sent again.
+#[test]
+fn a_killed_program_does_not_make_what_finds_no_room_go_before_all_that_comes() {
+    let world = nearly_full();
+    let mount = world.mount_with(&["--refresh", "0s"]);
+    mount.sh("echo before > notes.md");
+    let old = world.stored("notes.md");
+    let refused = mount.try_sh("head -c 49000 /dev/zero > ../large; cp ../large notes.md");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("Disk quota exceeded"), "{said}");
+    mount.sh(
+        "python3 -c 'import os, signal; f = open(\"notes.md\", \"wb\", 0); f.write(b\"half\"); \
+         os.kill(os.getpid(), signal.SIGKILL)'; true",
+    );
+    eventually("what it left arrives", || {
+        world.all_stored("notes.md").len() == 2
+    });
+    fs::write(mount.at("notes.md"), "again").unwrap();
+    mount.unmount();
+    let kept = world.emulator.content(&old.id).unwrap();
+    assert_eq!(kept.as_deref(), Some(&b"before\n"[..]));
+    let stored = world.all_stored("notes.md");
+    let contents: Vec<_> = stored
+        .iter()
+        .filter(|file| file.id != old.id)
+        .map(|file| world.emulator.content(&file.id).unwrap().unwrap())
+        .collect();
+    assert_eq!(contents, [b"again"]);
 }

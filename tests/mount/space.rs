@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::harness::{Calls, World, errno, eventually, pattern};
+use super::harness::{Calls, World, errno, eventually, no_starts, pattern};
 use super::surface::{On, Setup, on_both};
 
 /// More than any disk has.
@@ -135,4 +135,28 @@ fn a_disk_that_fills_up_and_is_emptied_again() {
     assert_eq!(world.stored_bytes("kept"), b"new\n");
     assert!(world.all_stored("new").is_empty());
     assert!(world.all_stored("removed").is_empty());
+}
+
+/// What could be written has the name, as on any disk that is full; what was there is not deleted for it.
+#[test]
+fn a_replacement_in_whose_middle_the_disk_is_full_deletes_nothing() {
+    let world = World::new();
+    let old = world.foreign("report.md", b"the only copy in the world");
+    let disk = SmallDisk::at(&world.state_root(), "64m");
+    let filler = disk.0.join("filler");
+    let mount = world.mount_with(&["--min-free", "32M", "--refresh", "0s"]);
+    let nothing_starts = no_starts();
+    let mut draft = fs::File::create(mount.at("report.md")).unwrap();
+    draft.write_all(&pattern(100_000)).unwrap();
+    fs::write(&filler, vec![0; 40 << 20]).unwrap();
+    eventually("it is full", || draft.write_all(b"x").is_err());
+    let written = draft.metadata().unwrap().len();
+    drop(draft);
+    drop(nothing_starts);
+    mount.unmount();
+    let stored = world.all_stored("report.md");
+    assert_eq!(stored.len(), 2);
+    let kept = world.emulator.content(&old.id).unwrap();
+    assert_eq!(kept.as_deref(), Some(&b"the only copy in the world"[..]));
+    assert!(stored.iter().any(|file| file.size_bytes == written));
 }
