@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::params;
 
-use crate::api::{ApiError, ErrorKind, FileId, FileMetadata};
+use crate::api::{ApiError, Call, ErrorKind, FileId, FileMetadata};
 
 use super::catalogue::row_where;
 use super::db::{Durability, Tx};
@@ -210,6 +210,8 @@ impl State {
         report: bool,
     ) -> Result<(), StateError> {
         let mut entries = self.queue.entries();
+        // What was asked before the upload left nothing at the service.
+        let is_upload = error.call == Call::Upload;
         let is_full = error.kind == ErrorKind::StorageFull;
         let is_removed = self.is_removed(&entries, seq);
         let not_before = if is_full && (is_removed || entries.has_missed_room(seq)) {
@@ -230,12 +232,12 @@ impl State {
             entry.wants_room |= is_full && !is_removed;
             entry.not_before = not_before;
             entry.record.tries += 1;
-            if error.may_have_happened() {
+            if is_upload && error.may_have_happened() {
                 entry.record.sent_at = entry.record.sent_at.or(entry.record.tried_at);
             }
             entry.last_error = Some(error.to_string());
         }
-        if error.may_be_under_way() {
+        if is_upload && error.may_be_under_way() {
             entries.unsettle(seq, now());
         }
         if report {
@@ -252,9 +254,10 @@ impl State {
             )?;
             Ok(())
         })?;
-        // Where this was not written down, what was noted before still is; or it is noted again before the next try.
+        // Where this was not written down, what was noted before still is; or it is noted again before the next try. This
+        // commit may be lost with the power: it is no note that an upload may rely on.
         if let Some(entry) = entries.get_mut(seq) {
-            entry.is_noted = sent_at.is_some();
+            entry.is_noted &= sent_at.is_some();
         }
         Ok(())
     }

@@ -131,7 +131,7 @@ pub(super) fn remember_file(tx: &Tx<'_>, file: &FileMetadata) -> Result<(), Stat
     Ok(())
 }
 
-/// The same of an inode that is on `file` now while its row stands for newer content.
+/// The same of an inode that is on `file` now while its row stands for newer content, perhaps under a newer name.
 pub(super) fn remember_confirmed(
     tx: &Tx<'_>,
     ino: Ino,
@@ -139,7 +139,10 @@ pub(super) fn remember_confirmed(
 ) -> Result<(), StateError> {
     remember(tx, ino)?;
     tx.sql
-        .prepare_cached("UPDATE former SET filename = ?2, mime_type = ?3, size = ?4 WHERE id = ?1")?
+        .prepare_cached(
+            "UPDATE former SET name = iif(name IS NULL, NULL, ?2), suffixed = 0, filename = ?2, mime_type = ?3, \
+             size = ?4 WHERE id = ?1",
+        )?
         .execute(params![
             file.id.as_str(),
             file.filename,

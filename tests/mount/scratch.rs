@@ -41,6 +41,7 @@ on_both! {
     a_backup_taken_while_its_original_is_on_its_way_has_its_bytes
     a_backup_of_what_the_service_failed_to_take_is_not_sent_after_all
     a_file_that_was_replaced_before_it_became_a_backup_is_deleted_then
+    a_version_that_arrived_under_a_name_that_had_been_left_is_deleted_with_the_next_of_that_name
     a_backup_without_a_new_version_leaves_the_service_as_it_is
     a_backup_that_gets_its_name_back_is_not_sent_again
     a_backup_that_is_removed_takes_its_original_along
@@ -295,6 +296,29 @@ fn a_file_that_was_replaced_before_it_became_a_backup_is_deleted_then(on: On) {
     fs.rename("f.tmp", "f~", 0).unwrap();
     assert_eq!(fs.get("f~").unwrap(), b"old");
     assert_eq!(calls_by_the_end(&world, fs), REPLACED);
+    assert_eq!(world.stored_bytes("f"), b"new");
+}
+
+/// Found by random operations (`model`): it was remembered under the name that its file had by then.
+fn a_version_that_arrived_under_a_name_that_had_been_left_is_deleted_with_the_next_of_that_name(
+    on: On,
+) {
+    let world = World::new();
+    let fs = on.start(&world);
+    world.hang(&[LoggedCall::Upload]);
+    fs.put("f~", b"one").unwrap();
+    fs.rename("f~", "f", 0).unwrap();
+    let fd = fs.open("f", libc::O_RDWR).unwrap();
+    fs.pwrite(fd, 0, b"two").unwrap();
+    fs.rename("f", "c.txt", 0).unwrap();
+    // The version that was on its way arrives; the later one waits for its writer.
+    world.emulator.clear_faults();
+    fs.put("f", b"new").unwrap();
+    fs.rename("c.txt", "f~", 0).unwrap();
+    fs.close(fd).unwrap();
+    assert_eq!(fs.get("f~").unwrap(), b"two");
+    assert_eq!(calls_by_the_end(&world, fs).delete, 1);
+    assert_eq!(world.emulator.files().unwrap().len(), 1);
     assert_eq!(world.stored_bytes("f"), b"new");
 }
 

@@ -8,5 +8,6 @@ pub(crate) mod crash;
 mod faults;
 mod full;
 mod image;
+mod noting;
 pub(crate) mod scenario;
 pub(crate) mod watch;

@@ -112,9 +112,10 @@ impl Model {
             .collect()
     }
 
-    /// The scratch file: what the service has of it goes when another file has its name there.
-    pub(super) fn moved_aside(&self) -> Option<Serial> {
-        self.find(SCRATCH).map(|at| self.files[at].serial)
+    /// The scratch file, with all the names it had: what the service has of it goes when another file has its name there.
+    pub(super) fn moved_aside(&self) -> Option<(Serial, BTreeSet<Name>)> {
+        let file = &self.files[self.find(SCRATCH)?];
+        Some((file.serial, file.names.clone()))
     }
 
     /// Whether these are bytes of the scratch file, or of one it has taken the place of: also of one that was removed, and

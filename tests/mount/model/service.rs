@@ -75,8 +75,8 @@ struct Inner {
     sealed: HashSet<u64>,
     /// The files that are there for certain, with all the names they had: one version of each stays.
     there: HashMap<Serial, BTreeSet<Name>>,
-    /// The file that was moved aside: what is here of it stays until its name is another's.
-    aside: Option<Serial>,
+    /// The file that was moved aside, with all the names it had: what is here of it stays until its name is another's.
+    aside: Option<(Serial, BTreeSet<Name>)>,
     violation: Option<String>,
 }
 
@@ -100,7 +100,11 @@ impl Service {
     }
 
     /// These files are there for certain.
-    pub(super) fn are_there(&self, there: HashMap<Serial, BTreeSet<Name>>, aside: Option<Serial>) {
+    pub(super) fn are_there(
+        &self,
+        there: HashMap<Serial, BTreeSet<Name>>,
+        aside: Option<(Serial, BTreeSet<Name>)>,
+    ) {
         let mut inner = self.inner();
         inner.there = there;
         inner.aside = aside;
@@ -165,10 +169,10 @@ impl Inner {
                 "{filename} is stored with {size} bytes that no close sealed"
             ));
         }
-        let serial = serial_of(&bytes);
-        for stored in &mut self.files {
-            stored.is_followed |= stored.file.filename == filename
-                || serial.is_some() && serial_of(&stored.bytes) == serial;
+        for at in 0..self.files.len() {
+            let is_followed = self.files[at].file.filename == filename
+                || self.is_version(serial_of(&self.files[at].bytes), &filename, &bytes);
+            self.files[at].is_followed |= is_followed;
         }
         self.given += 1;
         let file = FileMetadata {
@@ -196,14 +200,30 @@ impl Inner {
         })
     }
 
+    /// Whether these are bytes of that file. Of an empty content, and of one that begins with a hole, nothing but its name
+    /// says whose it is.
+    fn is_version(&self, serial: Option<Serial>, filename: &str, bytes: &[u8]) -> bool {
+        let Some(serial) = serial else { return false };
+        if let Some(other) = serial_of(bytes) {
+            return other == serial;
+        }
+        let aside = self.aside.as_ref().filter(|(other, _)| *other == serial);
+        let names = aside.map(|(_, names)| names);
+        names
+            .or_else(|| self.there.get(&serial))
+            .is_some_and(|names| names.contains(filename))
+    }
+
     fn remove(&mut self, at: usize) {
         let gone = self.files.remove(at);
         let serial = serial_of(&gone.bytes);
         let is_another = |stored: &Stored| {
-            stored.file.filename == gone.file.filename || serial_of(&stored.bytes) == serial
+            stored.file.filename == gone.file.filename
+                || self.is_version(serial, &stored.file.filename, &stored.bytes)
         };
         let may_go = gone.is_followed || self.files.iter().any(is_another);
-        if serial.is_some() && serial == self.aside && !may_go {
+        let is_aside = |(aside, _): &(Serial, _)| serial == Some(*aside);
+        if self.aside.as_ref().is_some_and(is_aside) && !may_go {
             let why = format!(
                 "{} ({}) is deleted, which was moved aside, and nothing had its name since",
                 gone.file.filename, gone.file.id
