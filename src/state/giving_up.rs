@@ -17,7 +17,7 @@ use super::db::{Durability, Tx};
 use super::queue::{EntriesGuard, now};
 use super::rows::{drop_records, forget, forget_former};
 use super::superseding::take_superseded;
-use super::{Cleanup, Ino, Millis, Record, Seq, State, StateError, Work};
+use super::{Body, Cleanup, Ino, Millis, Record, Seq, State, StateError, Work};
 
 /// Why pending work was not given up.
 #[derive(Debug)]
@@ -162,6 +162,9 @@ impl State {
         let now = now();
         let unlisted = self.write("try give up", Durability::Durable, |tx| {
             drop_records(tx, &certain)?;
+            for record in &doubtful {
+                empty(tx, record)?;
+            }
             let mut back = Vec::new();
             for ino in &inodes {
                 back.extend(take_out(tx, *ino)?);
@@ -179,8 +182,14 @@ impl State {
             }
             Ok(unlisted)
         })?;
+        let mut cleanup = forget(&mut entries, &certain);
         for record in doubtful {
             if let Some(entry) = entries.get_mut(record.seq) {
+                if let Work::Save { body, .. } = &mut entry.record.work
+                    && let Body::Staged(stage) = std::mem::replace(body, Body::Held)
+                {
+                    cleanup.push(stage);
+                }
                 entry.in_flight = false;
                 entry.on_hold = false;
                 entry.not_before = 0;
@@ -189,11 +198,17 @@ impl State {
                 entry.ticket.settle(Ok(()));
             }
         }
-        Ok(GivenUp {
-            cleanup: forget(&mut entries, &certain),
-            unlisted,
-        })
+        Ok(GivenUp { cleanup, unlisted })
     }
+}
+
+/// Takes its bytes from a record: it is only looked for from now on.
+fn empty(tx: &Tx<'_>, record: &Record) -> Result<(), StateError> {
+    tx.sql.execute(
+        "UPDATE outbox SET inline = NULL, stage = NULL, held = 1 WHERE seq = ?1",
+        [record.seq.0],
+    )?;
+    Ok(())
 }
 
 /// Whether the service may have it.

@@ -388,6 +388,14 @@ pub(super) fn untouched(entries: &EntriesGuard<'_>, ino: Ino) -> Vec<Seq> {
     seqs
 }
 
+/// The newest of them: those that nothing comes after which the service may have seen.
+pub(super) fn untouched_newest(entries: &EntriesGuard<'_>, ino: Ino) -> Vec<Seq> {
+    let seqs = entries.of_inode(ino);
+    let is_touched = |seq: &Seq| !entries.get(*seq).is_some_and(Entry::is_untouched);
+    let first = seqs.iter().rposition(is_touched).map_or(0, |last| last + 1);
+    seqs[first..].to_vec()
+}
+
 /// The inode's records that newer content replaces. A rename behind what is replaced was to send that again under another
 /// name; the newer content has that name.
 fn replaced_by_newer(entries: &EntriesGuard<'_>, ino: Ino, on_hold: bool, now: Millis) -> Vec<Seq> {

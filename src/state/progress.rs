@@ -16,7 +16,7 @@ use super::rows::{
     remember_successor, unhide,
 };
 use super::superseding::{
-    heir_of, supersede_id, take_late, take_moved_aside, take_replaced, take_superseded,
+    heir_of, supersede_confirmed, take_late, take_moved_aside, take_replaced, take_superseded,
 };
 use super::{
     Body, Class, Cleanup, Doom, KeptAs, Millis, Pending, Record, Seq, State, StateError, Work,
@@ -141,7 +141,7 @@ impl State {
                 }
                 None if spared => {}
                 // Removed, or replaced by a rename: what took its name first.
-                None if supersede_id(tx, file, heir)? => {}
+                None if supersede_confirmed(tx, confirmed, digest, heir)? => {}
                 None => {
                     let doomed = [file.id.clone()];
                     let (name, doom) = (&file.filename, Doom::Removed);

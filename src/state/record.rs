@@ -24,7 +24,8 @@ pub enum Body {
     Inline,
     /// In this file under `staged/`.
     Staged(String),
-    /// Kept under the id that is confirmed when the record is sent: a rename.
+    /// Kept under the id that is confirmed when the record is sent: a rename. Or nowhere: the record was given up, and the
+    /// service is only looked at for it.
     Held,
 }
 

@@ -14,7 +14,7 @@ use crate::api::FileId;
 use super::catalogue::{row_where, taken};
 use super::db::{Durability, Tx};
 use super::entry::Entry;
-use super::outbox::untouched;
+use super::outbox::{untouched, untouched_newest};
 use super::queue::{EntriesGuard, now};
 use super::rows::{Content, drop_records, forget, insert_deletes, insert_save, remember};
 use super::superseding::{bequeath, supersede, take_replaced};
@@ -68,7 +68,11 @@ impl State {
         let ino = renaming.ino;
         let mut entries = self.queue.entries();
         let now = now();
-        let waiting = untouched(&entries, ino);
+        let waiting = if renaming.is_to_scratch() {
+            untouched(&entries, ino)
+        } else {
+            untouched_newest(&entries, ino)
+        };
         let mut dropped = renaming
             .over
             .map_or_else(Vec::new, |over| untouched(&entries, over));

@@ -113,20 +113,34 @@ pub(super) fn remember(tx: &Tx<'_>, ino: Ino) -> Result<(), StateError> {
     Ok(())
 }
 
-/// The same of a file that no row stands for any more.
-pub(super) fn remember_file(tx: &Tx<'_>, file: &FileMetadata) -> Result<(), StateError> {
+/// The same of a file that was replaced before it was confirmed, so that no row stands for it; what has its place
+/// in the directory is `shown_as` a name with or without a suffix, where there is such a thing.
+pub(super) fn remember_replaced(
+    tx: &Tx<'_>,
+    confirmed: &Confirmed<'_>,
+    digest: Option<Digest>,
+    shown_as: Option<(String, bool)>,
+) -> Result<(), StateError> {
+    let file = confirmed.file;
+    let (name, is_suffixed) = shown_as.unzip();
     tx.sql
         .prepare_cached(
-            "INSERT OR IGNORE INTO former (id, suffixed, filename, mime_type, size, created_at, mtime, downloadable, \
-             own, spared) VALUES (?1, 0, ?2, ?3, ?4, ?5, ?5 * 1000, ?6, 1, 0)",
+            "INSERT OR IGNORE INTO former (id, name, suffixed, filename, mime_type, size, created_at, mtime, \
+             downloadable, own, spared, sha256, kept_size, kept_mtime) \
+             VALUES (?1, ?2, ?11, ?3, ?4, ?5, ?6, ?6 * 1000, ?7, 1, 0, ?8, ?9, ?10)",
         )?
         .execute(params![
             file.id.as_str(),
+            name,
             file.filename,
             file.mime_type,
             file.size_bytes as i64,
             file.created_at.as_microsecond(),
-            file.downloadable
+            file.downloadable,
+            digest.as_ref().map(Digest::as_bytes),
+            confirmed.kept.map(|kept| kept.size as i64),
+            confirmed.kept.map(|kept| kept.mtime),
+            is_suffixed.unwrap_or(false)
         ])?;
     Ok(())
 }

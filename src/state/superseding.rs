@@ -8,8 +8,8 @@ use crate::api::{FileId, FileMetadata};
 
 use super::catalogue::row_where;
 use super::db::Tx;
-use super::rows::{deletable_id, hide, remember, remember_file};
-use super::{Ino, Seq, StateError};
+use super::rows::{deletable_id, hide, remember, remember_replaced};
+use super::{Confirmed, Digest, Ino, Seq, StateError};
 
 /// Makes `over`'s ids the ones that are deleted when `ino` is confirmed, and takes `over` out of the directory.
 pub(super) fn supersede(tx: &mut Tx<'_>, ino: Ino, over: Ino) -> Result<(), StateError> {
@@ -30,16 +30,18 @@ pub(super) fn supersede(tx: &mut Tx<'_>, ino: Ino, over: Ino) -> Result<(), Stat
     Ok(())
 }
 
-/// Makes `file`, which has no place in the directory any more, go when the file that has its name now is confirmed; false
-/// where nothing of that name is on its way. Where it was moved aside, and what it was moved to was replaced, a later one
-/// of its name may come: then `heir` stands for it, unless that one is there already.
-pub(super) fn supersede_id(
+/// Makes the confirmed file, which has no place in the directory any more, go when the file that has its name now is
+/// confirmed; false where nothing of that name is on its way. Where it was moved aside, and what it was moved to was
+/// replaced, a later one of its name may come: then `heir` stands for it, unless that one is there already.
+pub(super) fn supersede_confirmed(
     tx: &mut Tx<'_>,
-    file: &FileMetadata,
+    confirmed: &Confirmed<'_>,
+    digest: Option<Digest>,
     heir: Option<Ino>,
 ) -> Result<bool, StateError> {
-    if supersede_named(tx, &file.filename, &file.id)? {
-        remember_file(tx, file)?;
+    let file = confirmed.file;
+    if let Some(shown_as) = supersede_named(tx, &file.filename, &file.id)? {
+        remember_replaced(tx, confirmed, digest, Some(shown_as))?;
         return Ok(true);
     }
     let Some(heir) = heir else {
@@ -54,7 +56,7 @@ pub(super) fn supersede_id(
         params![heir.0 as i64, file.id.as_str()],
     )?;
     if changed > 0 {
-        remember_file(tx, file)?;
+        remember_replaced(tx, confirmed, digest, None)?;
         hide(tx, &file.id)?;
     }
     Ok(changed > 0)
@@ -91,23 +93,37 @@ pub(super) fn supersede_moved(
         .query_row([id.as_str()], |row| row.get::<_, String>(0))
         .optional()?;
     match former {
-        Some(former) if former != name => supersede_named(tx, &former, id),
+        Some(former) if former != name => Ok(supersede_named(tx, &former, id)?.is_some()),
         _ => Ok(false),
     }
 }
 
-fn supersede_named(tx: &mut Tx<'_>, filename: &str, id: &FileId) -> Result<bool, StateError> {
-    let changed = tx.sql.execute(
-        "INSERT OR IGNORE INTO superseded (ino, id)
-         SELECT ino, ?2 FROM files
-         WHERE filename = ?1 AND name IS NOT NULL AND ino IN (SELECT ino FROM outbox WHERE kind = 'save')
-         ORDER BY ino DESC LIMIT 1",
-        [filename, id.as_str()],
+/// The directory name of what stands for the id from now on, where anything does, and whether that has a suffix.
+fn supersede_named(
+    tx: &mut Tx<'_>,
+    filename: &str,
+    id: &FileId,
+) -> Result<Option<(String, bool)>, StateError> {
+    let successor = tx
+        .sql
+        .prepare_cached(
+            "SELECT ino, name, suffixed FROM files
+             WHERE filename = ?1 AND name IS NOT NULL AND ino IN (SELECT ino FROM outbox WHERE kind = 'save')
+             ORDER BY ino DESC LIMIT 1",
+        )?
+        .query_row([filename], |row| {
+            Ok((row.get::<_, i64>(0)?, (row.get(1)?, row.get(2)?)))
+        })
+        .optional()?;
+    let Some((ino, shown_as)) = successor else {
+        return Ok(None);
+    };
+    tx.sql.execute(
+        "INSERT OR IGNORE INTO superseded (ino, id) VALUES (?1, ?2)",
+        params![ino, id.as_str()],
     )?;
-    if changed > 0 {
-        hide(tx, id)?;
-    }
-    Ok(changed > 0)
+    hide(tx, id)?;
+    Ok(Some(shown_as))
 }
 
 pub(super) fn take_superseded(tx: &mut Tx<'_>, ino: Ino) -> Result<Vec<FileId>, StateError> {

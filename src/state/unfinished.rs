@@ -16,7 +16,7 @@ use super::rows::{Content, drop_records, forget, insert_save};
 use super::superseding::supersede;
 use super::{
     Body, Cleanup, Digest, GiveUpError, Ino, Millis, Nanos, PendingBody, SealedBytes, Seq, State,
-    StateError, When,
+    StateError, When, Work,
 };
 
 /// The number of an unfinished draft; later ones have a higher one.
@@ -232,7 +232,7 @@ impl State {
 /// Takes a draft in under its inode's name; which records go for it. A draft that was removed meanwhile is none any more.
 ///
 /// A new file is on record as empty from the first close of a duplicate on (a shell's `> f` is one). That was about the
-/// file that this draft was to become.
+/// file that this draft was to become. One that had content before was emptied by a program that then called fsync(2).
 fn make_unfinished(
     tx: &mut Tx<'_>,
     entries: &EntriesGuard<'_>,
@@ -254,7 +254,12 @@ fn make_unfinished(
         "INSERT INTO unfinished (name, size, inline, stage, since, mtime) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         params![name, size as i64, inline, stage, since, mtime],
     )?;
-    if row.id.is_some() || row.size > 0 {
+    let had_content = entries
+        .of_inode(ino)
+        .iter()
+        .filter_map(|seq| entries.get(*seq))
+        .any(|entry| matches!(entry.record.work, Work::Save { size: 1.., .. }));
+    if row.id.is_some() || row.size > 0 || had_content {
         return Ok(Vec::new());
     }
     let empty = untouched(entries, ino);

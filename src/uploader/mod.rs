@@ -345,22 +345,22 @@ impl Worker {
         let seq = save.record.seq;
         // The new copy must not go for a limit before its row is known to need it.
         let stay = self.store.let_kept_stay();
-        // A file that was removed meanwhile has nothing left to keep.
-        let kept = match self.state.row(save.ino)? {
-            None => None,
-            Some(row) => {
-                let kept = match (save.body, &row.id) {
-                    (Body::Inline, _) => {
-                        let bytes = self.state.inline_body(seq)?;
-                        self.store.keep_bytes(&bytes, &file.id)
-                    }
-                    (Body::Staged(name), _) => self.store.keep_staged(name, &file.id),
-                    (Body::Held, Some(old)) => self.store.keep_again(old, &file.id),
-                    (Body::Held, None) => Err(io::ErrorKind::NotFound.into()),
-                };
-                Some(kept.map_err(|error| disk(Call::Upload, &error))?)
+        // Also of a file that was removed or replaced meanwhile: its bytes go to the trash with it, or are shown again where
+        // what replaced it is given up.
+        let row = self.state.row(save.ino)?;
+        let kept = match (save.body, row.as_ref().and_then(|row| row.id.as_ref())) {
+            (Body::Inline, _) => {
+                let bytes = self.state.inline_body(seq)?;
+                Some(self.store.keep_bytes(&bytes, &file.id))
             }
+            (Body::Staged(name), _) => Some(self.store.keep_staged(name, &file.id)),
+            (Body::Held, Some(old)) => Some(self.store.keep_again(old, &file.id)),
+            // They are kept under the id that was to be renamed, or went with it, or are in the trash already.
+            (Body::Held, None) => None,
         };
+        let kept = kept
+            .transpose()
+            .map_err(|error| disk(Call::Upload, &error))?;
         let confirmed = Confirmed {
             file,
             spared,

@@ -21,6 +21,7 @@ mod hostile;
 mod hung;
 mod keep_limit;
 mod killed;
+mod late;
 mod life;
 mod locks;
 mod mapped;

@@ -233,8 +233,9 @@ impl Model {
     pub(super) fn unlink(&mut self, at: usize) {
         self.files[at].name = None;
         for name in self.files[at].names.clone() {
-            let versions = self.files[at].versions.clone();
-            self.removed.entry(name).or_default().extend(versions);
+            let (versions, behind) = (&self.files[at].versions, &self.files[at].behind);
+            let all = [&versions[..], behind].concat();
+            self.removed.entry(name).or_default().extend(all);
             if let Some(successor) = self.find(name) {
                 self.makes_way(at, successor);
             }

@@ -50,7 +50,7 @@ impl Ground {
 }
 
 impl Direct {
-    pub(super) fn start(world: &World, setup: &Setup) -> Self {
+    pub(crate) fn start(world: &World, setup: &Setup) -> Self {
         let ground = Ground {
             api: Ground::client(world),
             disk: Disk::real(),
