@@ -15,6 +15,7 @@ import copies  # noqa: F401
 import editors  # noqa: F401
 import tools  # noqa: F401
 import desktop  # noqa: F401
+import background  # noqa: F401
 from registry import PROGRAMS
 from world import World, told
 

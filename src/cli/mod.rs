@@ -1,7 +1,8 @@
 //! The command line: what can be typed, what is printed, and the exit codes. The only room that names `clap`.
 //!
 //! Arguments are not settings: each command turns what was typed into a plain request and hands it on. Exit codes: 0 done,
-//! 1 failed, 2 typed wrongly.
+//! 1 failed, 2 typed wrongly,
+//! 3 nothing of that name.
 
 /// Prints a line. Where nobody reads it any more (`afs status | head -1`) that is no reason to end in a panic.
 macro_rules! say {
@@ -36,6 +37,9 @@ use clap::{Parser, Subcommand};
 /// Typed wrongly.
 const USAGE: u8 = 2;
 
+/// Nothing matches the name that was typed.
+const NOTHING_MATCHED: u8 = 3;
+
 /// An Anthropic Files-API workspace as a directory.
 ///
 /// What you copy in is uploaded, what tools made can be read, what you delete is deleted at the service.
@@ -47,7 +51,7 @@ const USAGE: u8 = 2;
     propagate_version = true,
     subcommand_required = true,
     arg_required_else_help = true,
-    after_help = "Exit codes: 0 done, 1 failed (the sentence says why), 2 typed wrongly.",
+    after_help = "Exit codes: 0 done, 1 failed (the sentence says why), 2 typed wrongly, 3 nothing of that name.",
     after_long_help = EXAMPLES
 )]
 struct Arguments {
@@ -61,7 +65,7 @@ Examples:
   afs mount --demo /tmp/demo        look around without a key
   afs unmount ~/claude-files        end the mount
 
-Exit codes: 0 done, 1 failed (the sentence says why), 2 typed wrongly.";
+Exit codes: 0 done, 1 failed (the sentence says why), 2 typed wrongly, 3 nothing of that name.";
 
 /// What can be asked for.
 #[derive(Debug, Subcommand)]
@@ -99,6 +103,12 @@ fn failed(why: &dyn Display) -> ExitCode {
 fn typed_wrongly(why: &dyn Display) -> ExitCode {
     complain(why);
     ExitCode::from(USAGE)
+}
+
+/// Says which name nothing matches and gives the exit code for it.
+fn nothing_matched(why: &dyn Display) -> ExitCode {
+    complain(why);
+    ExitCode::from(NOTHING_MATCHED)
 }
 
 fn complain(why: &dyn Display) {

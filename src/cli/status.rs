@@ -9,7 +9,7 @@ use clap::Args;
 use indicatif::{HumanBytes, HumanDuration};
 
 use super::talk::{NOTHING_MOUNTED, Reached, printable, reach, unexpected};
-use super::{failed, typed_wrongly};
+use super::{failed, nothing_matched, typed_wrongly};
 use crate::config::Surroundings;
 use crate::control::{
     Change, ChangeKind, Client, ControlError, DroppedChange, Reply, Request, Status, Waiting,
@@ -209,7 +209,7 @@ fn pending_changes(status: &Status) -> String {
     }
 }
 
-/// Prints what has not reached the service, or has it tried again.
+/// Prints what has not reached the service, has it tried again, or gives it up.
 #[must_use]
 pub fn show_pending(arguments: &PendingArguments) -> ExitCode {
     let reached = match reach(arguments.mountpoint.as_deref()) {
@@ -230,11 +230,11 @@ pub fn show_pending(arguments: &PendingArguments) -> ExitCode {
     let mut all_well = true;
     let mut known = Vec::new();
     let mut waiting = Vec::new();
-    let mut tried = 0;
+    let mut matched = 0;
     for mut mount in reached {
         let answered = match &mut mount.client {
             Ok(client) => {
-                pending_of(client, arguments, &mut tried).map_err(|error| error.to_string())
+                pending_of(client, arguments, &mut matched).map_err(|error| error.to_string())
             }
             Err(why) => Err(why.clone()),
         };
@@ -257,21 +257,25 @@ pub fn show_pending(arguments: &PendingArguments) -> ExitCode {
         print_pending(&known, several, all_well);
         say_what_waits(waiting);
     }
+    if !all_well {
+        return ExitCode::FAILURE;
+    }
     // Of several mounts one has it; a name that none has is mistyped, or was sent meanwhile.
-    if let Some(name) = arguments.retry.as_deref().filter(|name| !name.is_empty())
-        && tried == 0
-        && all_well
-    {
-        return failed(&format!(
-            "{}: nothing is pending under this name that waits for another try",
+    match what_was_named(arguments) {
+        Some((name, what)) if matched == 0 => nothing_matched(&format!(
+            "{}: nothing is pending under this name{what}",
             printable(name)
-        ));
+        )),
+        _ => ExitCode::SUCCESS,
     }
-    if all_well {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+}
+
+/// The name that something was to be done about, and what else it had to be.
+fn what_was_named(arguments: &PendingArguments) -> Option<(&str, &'static str)> {
+    let retried = arguments.retry.as_deref().filter(|name| !name.is_empty());
+    retried
+        .map(|name| (name, " that waits for another try"))
+        .or_else(|| arguments.drop.as_deref().map(|name| (name, "")))
 }
 
 /// Where there are several mounts, each one's changes stand under its name. That nothing is pending is said only where
@@ -290,17 +294,17 @@ fn print_pending(known: &[(PathBuf, Vec<Change>)], several: bool, all_well: bool
     }
 }
 
-/// Does what was asked for and gives what is pending then; adds what is tried again to `tried`.
+/// Does what was asked for and gives what is pending then; adds to `matched` how many changes that was done to.
 fn pending_of(
     client: &mut Client,
     arguments: &PendingArguments,
-    tried: &mut usize,
+    matched: &mut usize,
 ) -> Result<Vec<Change>, ControlError> {
     if let Some(name) = &arguments.retry {
         let name = Some(name.clone()).filter(|name| !name.is_empty());
         match client.ask(&Request::Retry { name })? {
             Reply::Retried { count } => {
-                *tried += count;
+                *matched += count;
                 if count > 0 || arguments.retry.as_deref() == Some("") {
                     tell!("{} tried again now", changes(count));
                 }
@@ -311,6 +315,7 @@ fn pending_of(
     if let Some(name) = arguments.drop.clone() {
         match client.ask(&Request::Drop { name })? {
             Reply::Dropped { changes } => {
+                *matched += changes.len();
                 for change in &changes {
                     tell!("{}", what_was_dropped(change));
                 }

@@ -47,7 +47,7 @@ pub enum Reply {
     },
     /// To [`Request::Drop`]; the end.
     Dropped {
-        /// What was given up.
+        /// What was given up; nothing where nothing of that name is pending.
         changes: Vec<DroppedChange>,
     },
     /// To [`Request::Flush`]; more follow.

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::fs::{Dropped, DroppedKind, WorkspaceFs};
-use crate::state::{Pending, Seq, State, Unfinished, Work};
+use crate::state::{GiveUpError, Pending, Seq, State, Unfinished, Work};
 use crate::store::{Findings, Store};
 use crate::sync::Refresher;
 
@@ -139,6 +139,9 @@ impl Server {
                 let reply = match self.fs.drop_pending(name) {
                     Ok(dropped) => Reply::Dropped {
                         changes: dropped.into_iter().map(dropped_change).collect(),
+                    },
+                    Err(GiveUpError::NotPending) => Reply::Dropped {
+                        changes: Vec::new(),
                     },
                     Err(why) => failed(&format!("{name}: {why}")),
                 };

@@ -38,7 +38,9 @@ impl WorkspaceFs {
     pub fn flush(&self, fh: Fh, caller: Caller) -> Result<(), FsError> {
         let handle = self.handle(fh)?;
         let node = &handle.node;
-        if !handle.flags.changes() {
+        // Of a file without a name nothing is saved, and to see whether others have it open costs a look at each of the
+        // closer's descriptors.
+        if !handle.flags.changes() || node.lock().is_unlinked {
             return Ok(());
         }
         let is_empty = node.lock().size == 0;

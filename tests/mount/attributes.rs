@@ -258,6 +258,15 @@ mod mounted {
         );
         let fifo = nix::unistd::mkfifo(&mount.at("p"), nix::sys::stat::Mode::S_IRUSR);
         assert_eq!(fifo, Err(nix::errno::Errno::EPERM));
+        assert_eq!(
+            errno(std::os::unix::net::UnixListener::bind(mount.at("u"))),
+            libc::EPERM
+        );
+        for kind in ["f b 7 0", "f c 1 3"] {
+            let said = mount.try_sh(&format!("mknod {kind}"));
+            let said = String::from_utf8_lossy(&said.stderr).into_owned();
+            assert!(said.contains("Operation not permitted"), "{kind}: {said}");
+        }
         assert_eq!(errno(fs::remove_dir(mount.at("a"))), libc::ENOTDIR);
         assert_eq!(errno(fs::remove_dir(mount.at("missing"))), libc::ENOENT);
         assert_eq!(mount.names(), ["a"]);

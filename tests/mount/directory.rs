@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
+use afs::emulator::PlantedFile;
 use rustix::fs::{Dir, Mode, OFlags};
 
 use super::harness::{Calls, World};
@@ -27,7 +30,7 @@ fn every_name_is_listed_once_with_its_inode_number(on: On) {
     }
 }
 
-fn open_directory(path: &std::path::Path) -> Dir {
+fn open_directory(path: &Path) -> Dir {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Dir::new(rustix::fs::open(path, flags, Mode::empty()).unwrap()).unwrap()
 }
@@ -116,4 +119,48 @@ fn a_file_is_no_directory() {
     assert_eq!(inside.raw_os_error(), Some(libc::ENOTDIR));
     assert_eq!(mount.sh("find . -type f"), "./a\n");
     assert_eq!(mount.sh("ls -a | head -2"), ".\n..\n");
+}
+
+/// `find -inum` and archivers that look for links go by what the directory says.
+#[test]
+fn what_a_directory_lists_has_the_inode_number_that_stat_tells() {
+    let world = World::new();
+    world.output("an output", b"text");
+    let planted = PlantedFile {
+        session: Some("sesn_1".to_owned()),
+        ..PlantedFile::output("of a session", b"text")
+    };
+    world.emulator.plant(planted).unwrap();
+    let mount = world.mount_with(QUIET);
+    fs::write(mount.at("own"), b"text").unwrap();
+    fs::write(mount.at("scratch~"), b"text").unwrap();
+    assert_eq!(mount.sh("ls .afs/sessions/sesn_1"), "of a session\n");
+    let mut checked = 0;
+    for (path, parent) in [
+        ("", None),
+        (".afs", Some("")),
+        (".afs/outputs", Some(".afs")),
+        (".afs/by-id", Some(".afs")),
+        (".afs/sessions", Some(".afs")),
+        (".afs/sessions/sesn_1", Some(".afs/sessions")),
+    ] {
+        let number = |path: &Path| fs::symlink_metadata(path).unwrap().ino();
+        let directory = mount.at(path);
+        for entry in open_directory(&directory) {
+            let entry = entry.unwrap();
+            let expected = match entry.file_name().to_str().unwrap() {
+                "." => number(&directory),
+                ".." => match parent {
+                    Some(parent) => number(&mount.at(parent)),
+                    // That is another file system's.
+                    None => continue,
+                },
+                name => number(&directory.join(name)),
+            };
+            assert_eq!(entry.ino(), expected, "{path}/{:?}", entry.file_name());
+            checked += 1;
+        }
+    }
+    // Names and dots: 3+1, 4+2, 1+2, 2+2, 1+2, 1+2.
+    assert_eq!(checked, 23);
 }

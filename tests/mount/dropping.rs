@@ -336,16 +336,17 @@ fn a_dropped_file_that_had_arrived_is_looked_for_and_deleted() {
 }
 
 #[test]
-fn to_retry_a_name_that_nothing_is_pending_under_fails_and_says_so() {
+fn a_name_that_nothing_is_pending_under_is_an_exit_code_of_its_own() {
     let world = World::new();
     let mount = world.mount();
     refuse(&world, LoggedCall::Upload, 403);
     assert_eq!(close_of(mount.at("here"), b"text"), Err(libc::EACCES));
-    let retry = |name: &str| {
+    let pending = |words: &[&str]| {
         let mut afs = world.afs();
         let output = afs
-            .args(["pending", "--retry", name])
+            .arg("pending")
             .arg(mount.path())
+            .args(words)
             .output()
             .unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -355,16 +356,28 @@ fn to_retry_a_name_that_nothing_is_pending_under_fails_and_says_so() {
             text(output.stderr),
         )
     };
-    let (code, shown, said) = retry("heer");
-    assert_eq!(code, Some(1));
-    assert_eq!(
-        said,
-        "afs: heer: nothing is pending under this name that waits for another try\n"
-    );
-    // What there is shows what was meant.
-    assert!(shown.contains("here"), "{shown}");
+    for (words, expected) in [
+        (
+            ["--retry", "heer"],
+            "afs: heer: nothing is pending under this name that waits for another try\n",
+        ),
+        (
+            ["--drop", "heer"],
+            "afs: heer: nothing is pending under this name\n",
+        ),
+    ] {
+        let (code, shown, said) = pending(&words);
+        assert_eq!((code, said.as_str()), (Some(3), expected));
+        // What there is shows what was meant.
+        assert!(shown.contains("here"), "{shown}");
+    }
+    let file = std::fs::File::create(mount.at("open")).unwrap();
+    file.sync_all().unwrap();
+    let (code, _, said) = pending(&["--drop", "open"]);
+    assert_eq!(code, Some(1), "{said}");
+    drop(file);
     world.emulator.clear_faults();
-    let (code, _, said) = retry("here");
+    let (code, _, said) = pending(&["--retry", "here"]);
     assert_eq!(
         (code, said.as_str()),
         (Some(0), "1 change tried again now\n")

@@ -1,6 +1,8 @@
 //! Names that are most often about to change: a save under one is durable at once, and sent when the name has lasted or
 //! under the name it gets. What programs do with such files costs one upload.
 
+use afs::emulator::LoggedCall;
+
 use super::harness::{Calls, World, eventually};
 use super::surface::{NEW, On, calls_by_the_end, on_both};
 
@@ -192,4 +194,51 @@ fn programs_that_replace_a_file_by_a_temporary_one_cost_one_upload_and_one_delet
         assert_eq!(world.stored_bytes("f"), b"new\n", "{way}");
         assert_eq!(world.emulator.files().unwrap().len(), 1, "{way}");
     }
+}
+
+/// Its close said that it is safe here, so that it is not at the service yet is to be seen.
+#[test]
+fn what_waits_under_a_provisional_name_is_in_pending_and_counted_at_the_unmount() {
+    let world = World::new();
+    let mount = world.mount_with(&["--refresh", "1h"]);
+    mount.sh("echo text > notes.md");
+    // However slow this machine is.
+    world.hang(&[LoggedCall::Upload]);
+    mount.sh("echo temporary > a.tmp; touch empty; echo swap > .a.swp");
+    let afs = |command: &str| {
+        let output = world
+            .afs()
+            .args(command.split(' '))
+            .arg(mount.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{command}: {output:?}");
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    let pending = afs("pending");
+    for (name, what) in [("a.tmp", "save"), ("empty", "save"), (".a.swp", "scratch")] {
+        let line = pending.lines().find(|line| line.contains(name)).unwrap();
+        assert!(line.starts_with(what), "{line}");
+    }
+    let status = afs("status");
+    assert!(
+        status.contains("pending   2 changes; 1 scratch file on this machine only"),
+        "{status}"
+    );
+    let said = afs("unmount --no-wait");
+    assert!(
+        said.contains("2 changes stay on this machine for the next mount to send"),
+        "{said}"
+    );
+    assert!(
+        said.contains("1 scratch file stays on this machine"),
+        "{said}"
+    );
+    assert_eq!(mount.wait(), Some(0));
+    world.emulator.clear_faults();
+    // This unmount waits for both.
+    world.mount_with(&["--refresh", "1h"]).unmount();
+    assert_eq!(world.stored_bytes("a.tmp"), b"temporary\n");
+    assert_eq!(world.stored_bytes("empty"), b"");
+    assert_eq!(world.emulator.files().unwrap().len(), 3);
 }

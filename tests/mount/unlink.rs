@@ -177,3 +177,44 @@ fn removing_a_hundred_files_is_a_hundred_deletions(on: On) {
     );
     assert!(world.emulator.files().unwrap().is_empty());
 }
+
+/// What databases, browsers and build tools hold at their end: files that were removed while open. Whether a close is the
+/// last one is seen in every descriptor of who closes, and of such files nothing is saved anyway.
+#[test]
+fn closing_many_removed_files_looks_at_no_descriptors() {
+    const FILES: usize = 300;
+    let world = World::new();
+    let mount = world.mount_with(&["--refresh", "1h"]);
+    mount.sh("echo text > warm");
+    world.forget_calls();
+    let reads = || {
+        let io = std::fs::read_to_string(format!("/proc/{}/io", mount.pid())).unwrap();
+        let syscr = io.lines().find_map(|line| line.strip_prefix("syscr: "));
+        syscr.unwrap().parse::<usize>().unwrap()
+    };
+    let before = reads();
+    mount.sh(&format!(
+        "python3 -c '
+import os
+files = []
+for n in range({FILES}):
+    files.append(os.open(str(n), os.O_RDWR | os.O_CREAT))
+    os.write(files[-1], b\"text\")
+    os.unlink(str(n))
+for file in files:
+    assert os.pread(file, 9, 0) == b\"text\"
+    os.close(file)
+'"
+    ));
+    let each = (reads() - before) / FILES;
+    // Some calls come with a file, each a read of the device of the kernel; with a look at the descriptors it is hundreds.
+    assert!(each < 40, "{each} reads for a file");
+    assert_eq!(mount.names(), ["warm"]);
+    assert_eq!(
+        {
+            mount.unmount();
+            world.calls().but_lists()
+        },
+        Calls::NONE
+    );
+}

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use afs::config::WRITE_BACK_PACE;
 use afs::control::{ChangeKind, Client, ControlError, DroppedChange, Reply, Request};
 use afs::fs::{Dropped, DroppedKind};
+use afs::state::GiveUpError;
 use rustix::fs::{
     Access, AtFlags, CWD, Dir, FallocateFlags, Mode, OFlags, RenameFlags, Timespec, Timestamps,
 };
@@ -226,6 +227,9 @@ impl Surface for Mounted {
     fn drop_pending(&self, name: &str) -> Result<Vec<Dropped>, String> {
         let name = name.to_owned();
         match self.ask(&Request::Drop { name })? {
+            Reply::Dropped { changes } if changes.is_empty() => {
+                Err(GiveUpError::NotPending.to_string())
+            }
             Reply::Dropped { changes } => Ok(changes.into_iter().map(dropped).collect()),
             other => panic!("{other:?}"),
         }
