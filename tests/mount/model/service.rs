@@ -233,15 +233,14 @@ impl Inner {
         let Some(names) = serial_of(&gone.bytes).and_then(|serial| {
             let names = self.there.get(&serial)?;
             let is_successor = |stored: &Stored| match serial_of(&stored.bytes) {
-                // What was moved aside goes when its name is another's, and may have come back since.
-                Some(other) => {
-                    other == serial
-                        || names.contains(SCRATCH) && stored.file.filename == gone.file.filename
-                }
+                Some(other) => other == serial,
                 // Empty, or a hole at its beginning: nothing but the name says whose it is.
                 None => names.contains(stored.file.filename.as_str()),
             };
-            (!self.files.iter().any(is_successor)).then_some(names)
+            // What was moved aside goes when its name is another's, which may have gone as well since; and it may have come
+            // back.
+            let was_aside = names.contains(SCRATCH) && gone.is_followed;
+            (!was_aside && !self.files.iter().any(is_successor)).then_some(names)
         }) else {
             return;
         };
