@@ -4,7 +4,7 @@ from registry import program
 from world import Wrong
 
 
-# Not large, but whoever has the package has the whole machine looked through every day.
+# Whoever has the package has the whole machine looked through every day.
 @program("updatedb", "updatedb:plocate", large=True)
 def updatedb(w):
     "plocate's: lists the names and opens nothing; fuse.afs in PRUNEFS keeps it out, afs does not"

@@ -13,7 +13,7 @@ class Program:
     says: str
     # What has to be installed, as `need` of scripts/packages.sh takes it: PROGRAM:PACKAGE.
     needs: tuple
-    # Whether it needs packages so large that only --all runs it.
+    # Whether only --all runs it: its packages are large, or do something by themselves once they are there.
     large: bool
     run: typing.Callable
 
