@@ -136,6 +136,9 @@ pub struct MountArguments {
                 failures show in afs pending only")]
     write_back: bool,
 
+    /// Answer every read here, also where the kernel could read the copy on this machine by itself
+    #[arg(long, help_heading = RUNNING)]
+    no_passthrough: bool,
     /// Stay in the foreground
     #[arg(short, long, help_heading = RUNNING)]
     foreground: bool,
@@ -172,6 +175,7 @@ impl MountArguments {
             min_free: self.min_free,
             keep_limit: self.keep_limit,
             write_back: self.write_back,
+            no_passthrough: self.no_passthrough,
             refresh: self.refresh,
             read_only: self.read_only,
             allow_other: self.allow_other,

@@ -101,6 +101,8 @@ pub struct MountSettings {
     pub send: Vec<Glob>,
     /// Whether extended attributes are answered.
     pub xattr: bool,
+    /// Whether the kernel may read complete files by itself.
+    pub passthrough: bool,
     /// Where log lines go; `None`: standard error.
     pub log_file: Option<PathBuf>,
     /// 0 warnings, 1 information, 2 and more everything.
@@ -168,6 +170,8 @@ pub struct MountRequest {
     pub log_file: Option<PathBuf>,
     /// How many `-v`.
     pub verbosity: u8,
+    /// Whether reads of complete files are answered here all the same.
+    pub no_passthrough: bool,
     /// The `-o` arguments, unparsed.
     pub mount_words: Vec<String>,
 }
@@ -260,6 +264,7 @@ impl MountRequest {
             min_free: self.min_free,
             keep_limit: self.keep_limit,
             write_back: self.write_back,
+            passthrough: !self.no_passthrough,
             refresh: self.refresh.unwrap_or(DEFAULT_REFRESH),
             read_only: self.read_only || words.read_only == Some(true),
             allow_other: self.allow_other || words.allow_other,

@@ -107,9 +107,12 @@ impl WorkspaceFs {
 
     /// Makes content ready for what it is opened for.
     fn prepare(&self, node: &Node, flags: OpenFlags, caller: Caller) -> Result<(), FsError> {
-        if flags.changes() && !self.is_named(node.ino)? {
-            // A listing moved the file away before it was known to be written.
-            return Err(FsError::Stale);
+        if flags.changes() {
+            self.must_not_be_lent(node)?;
+            if !self.is_named(node.ino)? {
+                // A listing moved the file away before it was known to be written.
+                return Err(FsError::Stale);
+            }
         }
         if flags.truncate {
             self.truncate(node, 0)
@@ -134,9 +137,10 @@ impl WorkspaceFs {
             content => content?,
         };
         let is_unsaved = matches!(content, Content::Memory(_));
+        let is_lent = self.may_lend(row, flags, &content);
         let node = Node::new(row.ino, content, row.size, row.mtime, row.ctime);
         node.lock().is_dirty = is_unsaved;
-        Ok(Arc::new(node))
+        Ok(Arc::new(if is_lent { node.to_lend() } else { node }))
     }
 
     /// Counts a handle in where the inode is open already.

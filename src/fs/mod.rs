@@ -28,6 +28,7 @@ mod content;
 mod directory;
 mod error;
 mod file;
+mod lending;
 mod node;
 mod pending;
 mod save;
@@ -52,6 +53,7 @@ pub use error::FsError;
 pub use pending::{Dropped, DroppedKind};
 pub use types::{Attr, Changes, DirEntry, Entry, Fh, Kind, OpenFlags, Place, RenameMode, Space};
 
+use lending::Lending;
 use node::Node;
 use views::{SessionDirs, Status};
 
@@ -99,6 +101,7 @@ pub struct WorkspaceFs {
     status: Status,
     /// Whether the mount has ended: drafts are kept as they are, and nothing changes any more.
     is_over: AtomicBool,
+    lending: Lending,
 }
 
 /// An open file.
@@ -143,6 +146,7 @@ impl WorkspaceFs {
             session_dirs: SessionDirs::default(),
             status: Status::default(),
             is_over: AtomicBool::new(false),
+            lending: Lending::default(),
         }
     }
 

@@ -78,6 +78,8 @@ pub(super) struct Node {
     /// Open handles, and those that can write; changed under the table of nodes only.
     handles: AtomicUsize,
     writers: AtomicUsize,
+    /// Whether the kernel reads its content by itself: then nobody changes it.
+    is_lent: bool,
     /// Held over seal and commit, so that generations reach the outbox in their order. Taken before `inner`.
     pub(super) sealing: Mutex<()>,
 }
@@ -113,6 +115,27 @@ impl Node {
             handles: AtomicUsize::new(0),
             writers: AtomicUsize::new(0),
             sealing: Mutex::new(()),
+            is_lent: false,
+        }
+    }
+
+    /// The same, for the kernel to read by itself from the first open to the last close.
+    pub(super) fn to_lend(self) -> Self {
+        Self {
+            is_lent: true,
+            ..self
+        }
+    }
+
+    pub(super) fn is_lent(&self) -> bool {
+        self.is_lent
+    }
+
+    /// What the kernel reads from.
+    pub(super) fn lent(&self) -> Option<Arc<File>> {
+        match &self.lock().content {
+            Content::Copy(file) if self.is_lent => Some(Arc::clone(file)),
+            _ => None,
         }
     }
 

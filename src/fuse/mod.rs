@@ -7,6 +7,7 @@
 //! and attributes are trusted for `TTL` instead, and an inode that lost its name answers ESTALE.
 
 mod convert;
+mod lent;
 mod pools;
 
 use std::ffi::OsStr;
@@ -25,6 +26,7 @@ use fuser::{
 use crate::fs::{self, Caller, Changes, Fh, FsError, Place, RenameMode, WorkspaceFs};
 
 use convert::{Answer, asked_time, errno, file_attr, ino, nanos, ttl};
+use lent::Lent;
 use pools::Pools;
 
 /// How long the kernel trusts a name and its attributes. Somebody else's replacement of a file may show its old size
@@ -41,6 +43,8 @@ const GENERATION: Generation = Generation(0);
 pub struct FuseAdapter {
     fs: Arc<WorkspaceFs>,
     pools: Pools,
+    lent: Arc<Lent>,
+    may_lend: bool,
     on_end: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -53,14 +57,18 @@ impl std::fmt::Debug for FuseAdapter {
 }
 
 impl FuseAdapter {
-    /// Puts a file system behind the kernel's requests; `on_end` is called when there will be no more of them.
+    /// Puts a file system behind the kernel's requests. With `may_lend` the kernel reads by itself what it can. `on_end` is
+    /// called when there will be no more requests.
     pub fn new(
         fs: Arc<WorkspaceFs>,
+        may_lend: bool,
         on_end: impl Fn() + Send + Sync + 'static,
     ) -> io::Result<Self> {
         Ok(Self {
             fs,
             pools: Pools::new()?,
+            lent: Arc::default(),
+            may_lend,
             on_end: Box::new(on_end),
         })
     }
@@ -84,6 +92,11 @@ impl Filesystem for FuseAdapter {
         if let Err(nearest) = config.set_max_background(MAX_BACKGROUND) {
             let _ = config.set_max_background(nearest);
         }
+        // Copies lie on an ordinary file system: one that is itself stacked on others is not read through.
+        let can_lend = self.may_lend
+            && config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok()
+            && config.set_max_stack_depth(1).is_ok();
+        self.fs.let_lend(can_lend);
         Ok(())
     }
 
@@ -259,12 +272,16 @@ impl Filesystem for FuseAdapter {
 
     fn open(&self, request: &Request, inode: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let flags = fs::OpenFlags::from_bits(flags.0);
-        let fs = Arc::clone(&self.fs);
-        let (inode, caller) = (ino(inode), Caller(request.pid()));
+        let (fs, lent) = (Arc::clone(&self.fs), Arc::clone(&self.lent));
+        let (node, inode, caller) = (inode, ino(inode), Caller(request.pid()));
         let open = move || {
             let opened = fs.open(inode, flags, caller);
             let keeps = convert::open_flags(inode, flags);
-            opened.map(|fh| (fh, keeps)).answer(reply);
+            match opened.map(|fh| (fh, fs.lent(fh))) {
+                Ok((fh, Some(file))) => lent.opened(&fs, node, (fh, &file), keeps, reply),
+                Ok((fh, None)) => Ok((fh, keeps)).answer(reply),
+                Err(error) => reply.error(errno(error)),
+            }
         };
         if flags.changes() || self.fs.opens_slowly(inode) {
             self.pools.network(open);
@@ -341,13 +358,14 @@ impl Filesystem for FuseAdapter {
     fn release(
         &self,
         _request: &Request,
-        _inode: INodeNo,
+        inode: INodeNo,
         fh: FileHandle,
         _flags: OpenFlags,
         _lock_owner: Option<LockOwner>,
         _flush: bool,
         reply: ReplyEmpty,
     ) {
+        self.lent.closed(inode);
         let fs = Arc::clone(&self.fs);
         let changes = fs.changes(handle(fh));
         let release = move || {

@@ -196,7 +196,7 @@ fn mount(
     end: &Sender<End>,
 ) -> Result<(), MountError> {
     let end = end.clone();
-    let adapter = FuseAdapter::new(Arc::clone(fs), move || {
+    let adapter = FuseAdapter::new(Arc::clone(fs), settings.passthrough, move || {
         // Nobody listens when the process is on its way out already.
         let _ = end.send(End::Unmounted);
     })
@@ -228,6 +228,7 @@ fn mount(
         Ok(table) => {
             if let Some(entry) = table.at(mountpoint) {
                 fs.set_mount_id(entry.id);
+                kernel::read_far_ahead(entry.minor);
             }
         }
         // Without the number every close counts as the last one.

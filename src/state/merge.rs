@@ -39,6 +39,22 @@ impl State {
         })
     }
 
+    /// Gives a file that nothing is pending for another inode number; its name stays. Which one.
+    pub fn renumber(&self, ino: Ino) -> Result<Ino, StateError> {
+        let entries = self.queue.entries();
+        if !entries.of_inode(ino).is_empty() {
+            return Ok(ino);
+        }
+        self.write("renumber", Durability::Relaxed, |tx| {
+            let row = row_where(&tx.sql, "ino = ?1", [ino.0 as i64])?.ok_or(StateError::Gone)?;
+            let new = move_row(tx, ino)?;
+            tx.sql
+                .prepare_cached("UPDATE files SET name = ?2 WHERE ino = ?1")?
+                .execute(params![new.0 as i64, row.name])?;
+            Ok(new)
+        })
+    }
+
     /// Inodes that a complete listing begun at `listed_at` should have shown: confirmed, in the directory, and known
     /// since before then (own saves with some grace: that a new file is listed at once is promised nowhere).
     pub fn expected_in_listing(
@@ -57,6 +73,28 @@ impl State {
             inodes.collect()
         })
     }
+}
+
+/// Gives a file's row a new inode number, and no name yet.
+fn move_row(tx: &mut Tx<'_>, ino: Ino) -> Result<Ino, StateError> {
+    tx.sql
+        .prepare_cached(
+            "INSERT INTO files (suffixed, filename, mime_type, size, created_at, mtime, ctime, downloadable, scope, \
+             own, spared, sha256, kept_size, kept_mtime, learned_at) \
+             SELECT suffixed, filename, mime_type, size, created_at, mtime, ctime, downloadable, scope, \
+             own, spared, sha256, kept_size, kept_mtime, ?2 FROM files WHERE ino = ?1",
+        )?
+        .execute(params![ino.0 as i64, now()])?;
+    let new = tx.sql.last_insert_rowid();
+    let id: Option<String> = tx
+        .sql
+        .prepare_cached("DELETE FROM files WHERE ino = ?1 RETURNING id")?
+        .query_row([ino.0 as i64], |row| row.get(0))?;
+    tx.sql
+        .prepare_cached("UPDATE files SET id = ?2 WHERE ino = ?1")?
+        .execute(params![new, id])?;
+    tx.touched.push(ino);
+    Ok(Ino(new as u64))
 }
 
 impl Merge<'_, '_> {
@@ -152,30 +190,9 @@ impl Merge<'_, '_> {
     /// only the number: a number that is gone answers ESTALE and is looked up again, where an old one would quietly
     /// open the previous file. A listing that is under way has seen the old number; it must not miss the new one.
     pub fn displace(&mut self, ino: Ino, name: &str) -> Result<Ino, StateError> {
-        let new = {
-            let mut statement = self.tx.sql.prepare_cached(
-                "INSERT INTO files (name, suffixed, filename, mime_type, size, created_at, mtime, ctime, downloadable, \
-                 scope, own, spared, sha256, kept_size, kept_mtime, learned_at, scoped_name) \
-                 SELECT CASE WHEN scope IS NULL THEN ?2 END, 1, filename, mime_type, size, created_at, mtime, ctime, \
-                 downloadable, scope, own, spared, sha256, kept_size, kept_mtime, ?3, \
-                 CASE WHEN scope IS NULL THEN NULL ELSE ?2 END FROM files WHERE ino = ?1",
-            )?;
-            statement
-                .execute(params![ino.0 as i64, name, now()])
-                .map_err(taken)?;
-            self.tx.sql.last_insert_rowid()
-        };
-        let id: Option<String> = self
-            .tx
-            .sql
-            .prepare_cached("DELETE FROM files WHERE ino = ?1 RETURNING id")?
-            .query_row([ino.0 as i64], |row| row.get(0))?;
-        self.tx
-            .sql
-            .prepare_cached("UPDATE files SET id = ?2 WHERE ino = ?1")?
-            .execute(params![new, id])?;
-        self.tx.touched.push(ino);
-        Ok(Ino(new as u64))
+        let new = move_row(self.tx, ino)?;
+        self.set_name(new, name, true)?;
+        Ok(new)
     }
 
     /// Takes over what the service may change about a file: whether it can be downloaded.

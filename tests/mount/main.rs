@@ -22,6 +22,7 @@ mod hung;
 mod keep_limit;
 mod killed;
 mod late;
+mod lending;
 mod life;
 mod locks;
 mod mapped;
