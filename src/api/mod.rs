@@ -46,8 +46,10 @@ pub trait FilesApi: Send + Sync {
     /// What the service says of one file.
     fn metadata(&self, id: &FileId) -> Result<FileMetadata, ApiError>;
 
-    /// A file's bytes, streamed. Only files made by tools (`downloadable`) can be had.
-    fn download(&self, id: &FileId) -> Result<Download, ApiError>;
+    /// A file's bytes from byte `from` on, streamed to the file's end. Only files made by tools (`downloadable`) can be had.
+    /// A service that does not honour ranges sends the whole file ([`Download::start`] says so); whether it does is
+    /// not documented, so it has to show it.
+    fn download(&self, id: &FileId, from: u64) -> Result<Download, ApiError>;
 
     /// Deletes a file, for ever.
     fn delete(&self, id: &FileId) -> Result<(), ApiError>;

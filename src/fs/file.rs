@@ -234,7 +234,7 @@ impl WorkspaceFs {
             Local::Elsewhere(id, size) => (id, size),
         };
         let (api, wanted) = (Arc::clone(&self.api), id.clone());
-        let download = move || api.download(&wanted);
+        let download = move || api.download(&wanted, 0);
         match self.store.fetch(&id, size, download, &|| caller.is_dying()) {
             Ok(file) => {
                 node.fetched(&id, file);

@@ -436,7 +436,7 @@ impl Worker {
                 return Ok(Rescue::Impossible);
             }
             let (api, wanted) = (Arc::clone(&self.api), id.clone());
-            let download = move || api.download(&wanted);
+            let download = move || api.download(&wanted, 0);
             match self.store.fetch(id, size, download, &|| false) {
                 Ok(_) => rescue = Rescue::Here,
                 Err(FetchError::Api(error)) if error.kind == ErrorKind::NotFound => {}
