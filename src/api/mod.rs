@@ -17,7 +17,7 @@ pub use glob::{BadGlob, Glob};
 pub use http::{ClientError, HttpClient, HttpConfig};
 pub use key::{ApiKey, KeyError};
 pub use mime::{BadMimeOverride, MimeOverride, mime_type_of};
-pub use retry::{LONGEST_WAIT, Pace, SystemPace, backoff, retrying};
+pub use retry::{LONGEST_WAIT, Pace, Resuming, SystemPace, backoff, retrying};
 pub use types::{Cursor, Download, FileId, FileMetadata, FilePage, ListQuery, Scope, Upload};
 
 /// The largest file the service takes: 500 MB (its guide; whether binary or decimal is not said, so the larger).

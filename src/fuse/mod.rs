@@ -263,7 +263,7 @@ impl Filesystem for FuseAdapter {
         let (inode, caller) = (ino(inode), Caller(request.pid()));
         let open = move || {
             let opened = fs.open(inode, flags, caller);
-            let keeps = convert::open_flags(inode, flags);
+            let keeps = convert::open_flags(inode, flags, || fs.trusts_pages(inode));
             opened.map(|fh| (fh, keeps)).answer(reply);
         };
         if flags.changes() || self.fs.opens_slowly(inode) {
