@@ -256,7 +256,7 @@ impl WorkspaceFs {
     ) -> Result<(), FsError> {
         let (api, wanted) = (Arc::clone(&self.api), id.clone());
         let source = Source::new(move |from| api.download(&wanted, from));
-        match self.store.fetch(id, size, source) {
+        match self.store.fetch(id, size, &source) {
             Ok(fetched) => {
                 node.fetched(id, fetched);
                 Ok(())

@@ -437,7 +437,7 @@ impl Worker {
             }
             let (api, wanted) = (Arc::clone(&self.api), id.clone());
             let source = Source::new(move |from| api.download(&wanted, from));
-            let fetched = self.store.fetch(id, size, source);
+            let fetched = self.store.fetch(id, size, &source);
             let whole = fetched.and_then(|fetched| match fetched {
                 Fetched::Here(file) => Ok(file),
                 Fetched::Arriving(reading) => reading.whole(&|| false),

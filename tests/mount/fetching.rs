@@ -231,7 +231,8 @@ fn a_seek_ahead_asks_for_what_is_wanted_where_the_service_honours_ranges() {
     let world = World::new();
     let moved = seek_ahead(&world);
     assert_eq!(statuses(&world), [200, 206]);
-    assert!(moved < 2 * LITTLE, "{moved} bytes");
+    // Each of the two transfers has something in flight when it rests; what lies between them is not moved.
+    assert!(moved < 4 * LITTLE, "{moved} bytes");
 }
 
 #[test]
@@ -365,13 +366,13 @@ fn a_waiting_reader_ends_when_it_is_interrupted_and_the_others_go_on() {
             .stdout(std::process::Stdio::null()),
     );
     eventually("it waits", || moved(&world) == 1_500_000);
-    let path = mount.at("f");
-    let other = thread::spawn(move || fs::read(path));
+    let file = File::open(mount.at("f")).unwrap();
+    let other = thread::spawn(move || read_at(&file, 0, SOME));
     let begun = Instant::now();
     kill(Pid::from_raw(cat.id().cast_signed()), Signal::SIGINT).unwrap();
     within(PATIENCE, "its end", move || cat.wait()).unwrap();
     assert!(begun.elapsed() < Duration::from_secs(1));
     world.emulator.clear_faults();
-    assert!(other.join().unwrap().unwrap() == content);
+    assert!(other.join().unwrap() == content);
     assert_eq!(statuses(&world), [200]);
 }

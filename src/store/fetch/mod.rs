@@ -190,7 +190,7 @@ impl Store {
         self: &Arc<Self>,
         id: &FileId,
         size: u64,
-        source: Source,
+        source: &Source,
     ) -> Result<Fetched, FetchError> {
         if size == 0 {
             // There is nothing to ask for.
