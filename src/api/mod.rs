@@ -17,7 +17,7 @@ pub use glob::{BadGlob, Glob};
 pub use http::{ClientError, HttpClient, HttpConfig};
 pub use key::{ApiKey, KeyError};
 pub use mime::{BadMimeOverride, MimeOverride, mime_type_of};
-pub use retry::{LONGEST_WAIT, Pace, SystemPace, backoff, retrying};
+pub use retry::{LONGEST_WAIT, Pace, Resuming, SystemPace, backoff, retrying};
 pub use types::{Cursor, Download, FileId, FileMetadata, FilePage, ListQuery, Scope, Upload};
 
 /// The largest file the service takes: 500 MB (its guide; whether binary or decimal is not said, so the larger).
@@ -46,8 +46,10 @@ pub trait FilesApi: Send + Sync {
     /// What the service says of one file.
     fn metadata(&self, id: &FileId) -> Result<FileMetadata, ApiError>;
 
-    /// A file's bytes, streamed. Only files made by tools (`downloadable`) can be had.
-    fn download(&self, id: &FileId) -> Result<Download, ApiError>;
+    /// A file's bytes from byte `from` on, streamed to the file's end. Only files made by tools (`downloadable`) can be had.
+    /// A service that does not honour ranges sends the whole file ([`Download::start`] says so); whether it does is
+    /// not documented, so it has to show it.
+    fn download(&self, id: &FileId, from: u64) -> Result<Download, ApiError>;
 
     /// Deletes a file, for ever.
     fn delete(&self, id: &FileId) -> Result<(), ApiError>;

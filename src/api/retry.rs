@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 
-use super::ApiError;
+use super::{ApiError, ErrorKind};
 
 /// The longest wait a server can ask for; more is taken for a mistake.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(3600);
@@ -130,11 +130,61 @@ pub fn retrying<T>(
     }
 }
 
+/// How often a download is taken up again that brings nothing new.
+const FRUITLESS: u32 = 3;
+
+/// How a download is taken up again that broke off in its middle. One that never began is not: its failure is the
+/// answer.
+#[derive(Debug, Clone, Default)]
+pub struct Resuming {
+    has_begun: bool,
+    /// Tries since something new came.
+    fruitless: u32,
+    /// Tries from the file's front, where the service does not honour ranges: each moves all again.
+    from_front: u32,
+}
+
+impl Resuming {
+    /// Something new has come.
+    pub fn moved(&mut self) {
+        self.has_begun = true;
+        self.fruitless = 0;
+    }
+
+    /// How long to wait before it is taken up again after `error`; `None`: no more. `by_range`: from where it broke off;
+    /// otherwise from the front, which is done once. Nothing has moved for `still`, and `patience` is not outlasted.
+    pub fn after(
+        &mut self,
+        error: &ApiError,
+        by_range: bool,
+        still: Duration,
+        patience: Duration,
+        random: f64,
+    ) -> Option<Duration> {
+        let is_passing = error.is_transient() && error.kind != ErrorKind::Nonsense;
+        let is_spent = self.fruitless == FRUITLESS || (!by_range && self.from_front > 0);
+        if !self.has_begun || !is_passing || is_spent {
+            return None;
+        }
+        let wait = match self.fruitless {
+            // A connection that was cut is no sign of a service in trouble.
+            0 => error.retry_after.unwrap_or_default(),
+            tries => backoff(tries - 1, error.retry_after, random),
+        };
+        if still + wait >= patience {
+            return None;
+        }
+        self.fruitless += 1;
+        self.from_front += u32::from(!by_range);
+        Some(wait)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::cell::{Cell, RefCell};
 
-    use super::super::{Call, ErrorKind};
+    use super::super::Call;
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -259,5 +309,58 @@ mod tests {
         let answer: Result<(), _> = retrying(10 * SECOND, &pace, || Err(limited.clone()));
         assert_eq!(answer.unwrap_err().kind, ErrorKind::RateLimited);
         assert_eq!(pace.now(), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_download_is_taken_up_again_while_it_brings_something() {
+        let cut = failure(ErrorKind::Interrupted);
+        let after = |resuming: &mut Resuming, by_range| {
+            resuming.after(&cut, by_range, Duration::ZERO, 60 * SECOND, 1.0)
+        };
+        assert_eq!(after(&mut Resuming::default(), true), None, "never begun");
+        let mut resuming = Resuming::default();
+        for _ in 0..10 {
+            resuming.moved();
+            assert_eq!(after(&mut resuming, true), Some(Duration::ZERO));
+            assert_eq!(after(&mut resuming, true), Some(SECOND / 2));
+        }
+        assert_eq!(after(&mut resuming, true), Some(SECOND));
+        assert_eq!(after(&mut resuming, true), None);
+
+        let mut resuming = Resuming::default();
+        resuming.moved();
+        assert_eq!(after(&mut resuming, false), Some(Duration::ZERO));
+        resuming.moved();
+        assert_eq!(after(&mut resuming, false), None, "from the front once");
+    }
+
+    #[test]
+    fn a_download_is_not_taken_up_again_where_that_would_be_in_vain_or_too_late() {
+        let limited = ApiError {
+            retry_after: Some(20 * SECOND),
+            ..failure(ErrorKind::RateLimited)
+        };
+        for (error, still, expected) in [
+            (
+                failure(ErrorKind::Interrupted),
+                SECOND,
+                Some(Duration::ZERO),
+            ),
+            // It stalled: whoever waits has waited long enough.
+            (failure(ErrorKind::Interrupted), 10 * SECOND, None),
+            (failure(ErrorKind::Nonsense), SECOND, None),
+            (failure(ErrorKind::NotFound), SECOND, None),
+            (
+                failure(ErrorKind::Unavailable),
+                SECOND,
+                Some(Duration::ZERO),
+            ),
+            (limited, SECOND, None),
+        ] {
+            let mut resuming = Resuming::default();
+            resuming.moved();
+            let wait = resuming.after(&error, true, still, 10 * SECOND, 1.0);
+            assert_eq!(wait, expected, "{error} {still:?}");
+        }
     }
 }

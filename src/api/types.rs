@@ -205,10 +205,14 @@ impl<'de> Deserialize<'de> for PageFiles {
     }
 }
 
-/// A file's bytes on their way in.
+/// A file's bytes on their way in, up to its end.
 pub struct Download {
-    /// What the answer's `content-length` says, where it says it.
+    /// Where in the file they begin: where they were asked from, or 0 where the service took no notice of that.
+    pub start: u64,
+    /// How many they are, where the answer says so.
     pub length: Option<u64>,
+    /// Whether the service has shown that it honours ranges: by sending one, or by `accept-ranges`.
+    pub honours_ranges: bool,
     /// The bytes. A cut or stalled transfer is an error of `read`, never a short end.
     pub body: Box<dyn Read + Send>,
     /// The service's name for this answer, for log lines.
@@ -218,7 +222,9 @@ pub struct Download {
 impl fmt::Debug for Download {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Download")
+            .field("start", &self.start)
             .field("length", &self.length)
+            .field("honours_ranges", &self.honours_ranges)
             .field("request_id", &self.request_id)
             .finish_non_exhaustive()
     }

@@ -43,7 +43,7 @@ impl Inner {
                 bytes.resize(length, 0);
             }
             Content::Staged(draft) => draft.allocate(store, self.size, end)?,
-            Content::Remote(_) | Content::Copy(_) | Content::Bytes(_) | Content::Sealed(..) => {}
+            Content::Remote(..) | Content::Copy(_) | Content::Bytes(_) | Content::Sealed(..) => {}
         }
         if end > self.size {
             self.size = end;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::api::FileId;
 use crate::state::{Digest, Digester};
-use crate::store::{Stage, Store};
+use crate::store::{Reading, Stage, Store};
 
 use super::FsError;
 use super::file::SNIFFED;
@@ -16,8 +16,8 @@ use super::file::SNIFFED;
 /// The bytes of an open file.
 #[derive(Debug)]
 pub(super) enum Content {
-    /// At the service only, to be fetched at the first read.
-    Remote(FileId),
+    /// At the service, to be fetched at the first read, or on its way here.
+    Remote(FileId, Option<Arc<Reading>>),
     /// A complete local copy.
     Copy(Arc<File>),
     /// Small sealed content.

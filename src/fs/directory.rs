@@ -224,7 +224,7 @@ impl WorkspaceFs {
 
     /// Bytes that only the service has and somebody has open are deleted there after their last close.
     pub(super) fn hold_what_is_read(&self, inner: &mut Inner) {
-        if let Content::Remote(id) = &inner.content {
+        if let Content::Remote(id, _) = &inner.content {
             self.state.hold_delete(id);
             inner.deleted_at_close = Some(id.clone());
         }

@@ -160,7 +160,10 @@ impl From<&FetchError> for FsError {
             FetchError::Api(error) => error.into(),
             FetchError::GivenUp => Self::Interrupted,
             FetchError::Disk(error) if error.kind() == io::ErrorKind::StorageFull => Self::DiskFull,
-            FetchError::Cut(_) | FetchError::WrongLength { .. } | FetchError::Disk(_) => Self::Io,
+            FetchError::Cut(_)
+            | FetchError::WrongLength { .. }
+            | FetchError::Changed { .. }
+            | FetchError::Disk(_) => Self::Io,
         }
     }
 }

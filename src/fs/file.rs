@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::api::{ApiError, ErrorKind, FileId, mime_type_of};
 use crate::names::NameKind;
 use crate::state::{Ino, PendingBody, Row, When};
-use crate::store::FetchError;
+use crate::store::{FetchError, Fetched, Source};
 
 use super::asking::ask;
 use super::content::Content;
@@ -181,7 +181,7 @@ impl WorkspaceFs {
             };
             match self.store.open_copy(id, row.size, &(&*row).into()) {
                 Ok(Some(file)) => return Ok(Content::Copy(Arc::new(file))),
-                Ok(None) if row.downloadable => return Ok(Content::Remote(id.clone())),
+                Ok(None) if row.downloadable => return Ok(Content::Remote(id.clone(), None)),
                 // Replaced between the two looks, and the copies of the old id thrown away.
                 Ok(None) | Err(_) if seen.as_ref() != Some(id) => seen = Some(id.clone()),
                 Ok(None) => return Err(FsError::Access),
@@ -201,20 +201,22 @@ impl WorkspaceFs {
         };
         match local {
             Ok(Local::Data(head)) => head,
-            Ok(Local::Elsewhere(..)) | Err(_) => Vec::new(),
+            Ok(Local::Elsewhere(..) | Local::Arriving(..)) | Err(_) => Vec::new(),
         }
     }
 
-    /// read(2) as far as it can be answered at once; `None` when the bytes are at the service.
+    /// read(2) as far as it can be answered at once; `None` when the bytes are at the service still.
     pub fn read_now(&self, fh: Fh, offset: u64, size: usize) -> Result<Option<Vec<u8>>, FsError> {
         let handle = self.handle(fh)?;
         match handle.node.try_read_local(offset, size).transpose()? {
             Some(Local::Data(data)) => Ok(Some(data)),
+            Some(Local::Arriving(_, reading)) => Ok(reading.read_now(offset, size).transpose()?),
             Some(Local::Elsewhere(..)) | None => Ok(None),
         }
     }
 
-    /// read(2). The first read of a file that only the service has fetches it.
+    /// read(2). The first read of a file that only the service has begins to fetch it; each is answered as soon as its
+    /// bytes are here.
     pub fn read(
         &self,
         fh: Fh,
@@ -222,40 +224,75 @@ impl WorkspaceFs {
         size: usize,
         caller: Caller,
     ) -> Result<Vec<u8>, FsError> {
-        let handle = self.handle(fh)?;
+        let node = &self.handle(fh)?.node;
         loop {
-            match handle.node.read_local(offset, size)? {
+            match node.read_local(offset, size)? {
                 Local::Data(data) => return Ok(data),
-                Local::Elsewhere(..) => self.bring_here(&handle.node, caller)?,
+                Local::Elsewhere(id, size) => self.begin_fetch(node, &id, size, caller)?,
+                Local::Arriving(id, reading) => {
+                    let read = reading.read(offset, size, &|| caller.is_dying());
+                    return read.map_err(|error| self.unreadable(node.ino, &id, &error, caller));
+                }
             }
         }
     }
 
-    /// Fetches what only the service has, for as long as the caller lives.
+    /// Fetches all of what only the service has, for as long as the caller lives.
     fn bring_here(&self, node: &Node, caller: Caller) -> Result<(), FsError> {
-        let (id, size) = match node.read_local(0, 0)? {
-            Local::Data(_) => return Ok(()),
-            Local::Elsewhere(id, size) => (id, size),
-        };
-        let (api, wanted) = (Arc::clone(&self.api), id.clone());
-        let download = move || api.download(&wanted);
-        match self.store.fetch(&id, size, download, &|| caller.is_dying()) {
-            Ok(file) => {
-                node.fetched(&id, file);
-                Ok(())
-            }
-            Err(FetchError::GivenUp) => Err(FsError::Interrupted),
-            Err(error) => {
-                log::warn!("{id} could not be read: {error}");
-                Err(self.explain(&id, &error, caller))
+        loop {
+            match node.read_local(0, 0)? {
+                Local::Data(_) => return Ok(()),
+                Local::Elsewhere(id, size) => self.begin_fetch(node, &id, size, caller)?,
+                Local::Arriving(id, reading) => match reading.whole(&|| caller.is_dying()) {
+                    Ok(file) => node.fetched(&id, Fetched::Here(file)),
+                    Err(error) => return Err(self.unreadable(node.ino, &id, &error, caller)),
+                },
             }
         }
+    }
+
+    fn begin_fetch(
+        &self,
+        node: &Node,
+        id: &FileId,
+        size: u64,
+        caller: Caller,
+    ) -> Result<(), FsError> {
+        let (api, wanted) = (Arc::clone(&self.api), id.clone());
+        let source = Source::new(move |from| api.download(&wanted, from));
+        match self.store.fetch(id, size, &source) {
+            Ok(fetched) => {
+                node.fetched(id, fetched);
+                Ok(())
+            }
+            Err(error) => Err(self.unreadable(node.ino, id, &error, caller)),
+        }
+    }
+
+    /// Why a read of what only the service has fails.
+    fn unreadable(&self, ino: Ino, id: &FileId, error: &FetchError, caller: Caller) -> FsError {
+        if matches!(error, FetchError::GivenUp) {
+            return FsError::Interrupted;
+        }
+        log::warn!("{id} could not be read: {error}");
+        if error.is_contradiction() {
+            lock(&self.doubtful).insert(ino);
+        }
+        self.explain(id, error, caller)
+    }
+
+    /// Whether the kernel may keep the pages that it has of a file: not at the first open after they were found to be in
+    /// doubt.
+    #[must_use]
+    pub fn trusts_pages(&self, ino: Ino) -> bool {
+        !lock(&self.doubtful).remove(&ino)
     }
 
     /// An answer that contradicts the listing earns one more question: is the file still there?
     fn explain(&self, id: &FileId, error: &FetchError, caller: Caller) -> FsError {
         match error {
             FetchError::WrongLength { .. }
+            | FetchError::Changed { .. }
             | FetchError::Api(ApiError {
                 kind: ErrorKind::NotFound | ErrorKind::NotDownloadable,
                 ..

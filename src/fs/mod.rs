@@ -37,7 +37,7 @@ mod unfinished;
 mod views;
 mod xattr;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
@@ -94,6 +94,8 @@ pub struct WorkspaceFs {
     nodes: Mutex<HashMap<Ino, Arc<Node>>>,
     handles: Mutex<HashMap<Fh, Arc<Handle>>>,
     next_handle: AtomicU64,
+    /// Inodes of which the kernel may have pages that turned out to be in doubt.
+    doubtful: Mutex<HashSet<Ino>>,
     mounted_at: Nanos,
     /// The kernel's number for this mount, once there is one.
     mount_id: OnceLock<u64>,
@@ -141,6 +143,7 @@ impl WorkspaceFs {
             nodes: Mutex::new(HashMap::new()),
             handles: Mutex::new(HashMap::new()),
             next_handle: AtomicU64::new(1),
+            doubtful: Mutex::default(),
             mounted_at: now(),
             mount_id: OnceLock::new(),
             session_dirs: SessionDirs::default(),

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use crate::api::{FileId, MAX_FILE_SIZE};
 use crate::state::{Ino, Nanos, Ticket};
-use crate::store::Store;
+use crate::store::{Fetched, Reading, Store};
 
 use super::content::{Content, Draft, SealedContent, read_at, slice};
 use super::{FsError, OpenFlags, lock};
@@ -62,7 +62,7 @@ impl Shown {
             mtime: inner.mtime,
             ctime: inner.ctime,
             is_dirty: inner.is_dirty,
-            is_remote: matches!(inner.content, Content::Remote(_)),
+            is_remote: matches!(inner.content, Content::Remote(..)),
         }
     }
 }
@@ -90,6 +90,8 @@ pub(super) enum Local {
     Data(Vec<u8>),
     /// They are at the service.
     Elsewhere(FileId, u64),
+    /// They are on their way.
+    Arriving(FileId, Arc<Reading>),
 }
 
 impl Node {
@@ -200,9 +202,13 @@ impl Node {
         Some(Self::read_locked(inner, offset, size))
     }
 
-    fn read_locked(inner: Locked<'_>, offset: u64, size: usize) -> Result<Local, FsError> {
+    fn read_locked(mut inner: Locked<'_>, offset: u64, size: usize) -> Result<Local, FsError> {
+        inner.take_complete();
         let file = match &inner.content {
-            Content::Remote(id) => return Ok(Local::Elsewhere(id.clone(), inner.size)),
+            Content::Remote(id, None) => return Ok(Local::Elsewhere(id.clone(), inner.size)),
+            Content::Remote(id, Some(reading)) => {
+                return Ok(Local::Arriving(id.clone(), Arc::clone(reading)));
+            }
             Content::Memory(bytes) => return Ok(Local::Data(slice(bytes, offset, size))),
             Content::Bytes(bytes) => return Ok(Local::Data(slice(bytes, offset, size))),
             Content::Copy(file) | Content::Sealed(_, file) => Arc::clone(file),
@@ -213,12 +219,16 @@ impl Node {
         Ok(Local::Data(read_at(&file, offset, size)?))
     }
 
-    /// Puts a fetched copy in place of the remote content, unless that was replaced meanwhile.
-    pub(super) fn fetched(&self, id: &FileId, file: Arc<File>) {
+    /// Puts what was had of the remote content in its place, unless that was replaced meanwhile.
+    pub(super) fn fetched(&self, id: &FileId, fetched: Fetched) {
         let mut inner = self.lock();
-        if matches!(&inner.content, Content::Remote(wanted) if wanted == id) {
-            inner.content = Content::Copy(file);
+        if !matches!(&inner.content, Content::Remote(wanted, _) if wanted == id) {
+            return;
         }
+        inner.content = match fetched {
+            Fetched::Here(file) => Content::Copy(file),
+            Fetched::Arriving(reading) => Content::Remote(id.clone(), Some(Arc::new(reading))),
+        };
     }
 }
 
@@ -250,6 +260,15 @@ impl Drop for Locked<'_> {
 }
 
 impl Inner {
+    /// What was on its way is a copy when it has come.
+    fn take_complete(&mut self) {
+        if let Content::Remote(_, Some(reading)) = &self.content
+            && let Some(file) = reading.complete()
+        {
+            self.content = Content::Copy(file);
+        }
+    }
+
     /// Writes at `offset`, or at the end where the handle appends.
     pub(super) fn write(
         &mut self,
@@ -306,7 +325,7 @@ impl Inner {
                 bytes[start..end].copy_from_slice(data);
             }
             Content::Staged(draft) => draft.write(store, self.size, data, offset)?,
-            Content::Remote(_) | Content::Copy(_) | Content::Bytes(_) | Content::Sealed(..) => {
+            Content::Remote(..) | Content::Copy(_) | Content::Bytes(_) | Content::Sealed(..) => {
                 return Err(FsError::Io);
             }
         }
@@ -328,7 +347,7 @@ impl Inner {
             return Err(FsError::TooLarge);
         }
         if size == self.size {
-            if size == 0 && matches!(self.content, Content::Remote(_)) {
+            if size == 0 && matches!(self.content, Content::Remote(..)) {
                 // There is nothing to fetch, and what is written next must find content of its own.
                 self.content = Content::Memory(Vec::new());
             }
@@ -350,7 +369,10 @@ impl Inner {
             match &mut self.content {
                 Content::Memory(bytes) => bytes.resize(size as usize, 0),
                 Content::Staged(draft) => draft.resize(store, self.size, size)?,
-                Content::Remote(_) | Content::Copy(_) | Content::Bytes(_) | Content::Sealed(..) => {
+                Content::Remote(..)
+                | Content::Copy(_)
+                | Content::Bytes(_)
+                | Content::Sealed(..) => {
                     return Err(FsError::Io);
                 }
             }
@@ -398,7 +420,7 @@ impl Inner {
                 Content::Staged(Draft::of_file(store, file, left)?)
             }
             // Fetched before a writable open is answered.
-            Content::Remote(_) => return Err(FsError::Io),
+            Content::Remote(..) => return Err(FsError::Io),
         };
         self.replace(store, private);
         Ok(())
@@ -450,7 +472,7 @@ impl Inner {
                 Content::Sealed(name.clone(), Arc::clone(&file)),
                 SealedContent::Staged(name, file, None),
             ),
-            unchanged @ (Content::Remote(_) | Content::Copy(_)) => {
+            unchanged @ (Content::Remote(..) | Content::Copy(_)) => {
                 (unchanged, SealedContent::Unchanged)
             }
         };

@@ -131,13 +131,19 @@ pub(super) fn answer_xattr(value: Result<Vec<u8>, FsError>, room: u32, reply: Re
 }
 
 /// What a handle tells the kernel. A reader's pages stay valid over opens: content behind an inode changes only through
-/// the kernel. A reader has nothing to flush; a writer's FLUSH is its save. What changes by itself is asked for at each
+/// the kernel, but for what turned out to be in doubt. A reader has nothing to flush; a writer's FLUSH is its save. What changes by itself is asked for at each
 /// read.
-pub(super) fn open_flags(inode: Ino, flags: OpenFlags) -> FopenFlags {
+pub(super) fn open_flags(
+    inode: Ino,
+    flags: OpenFlags,
+    trusts_pages: impl FnOnce() -> bool,
+) -> FopenFlags {
     if WorkspaceFs::is_live(inode) {
         FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_NOFLUSH
     } else if flags.changes() {
         FopenFlags::empty()
+    } else if !trusts_pages() {
+        FopenFlags::FOPEN_NOFLUSH
     } else {
         FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH
     }

@@ -30,7 +30,7 @@ impl Lent {
         fs: &WorkspaceFs,
         inode: INodeNo,
         (fh, file): (Fh, &File),
-        otherwise: FopenFlags,
+        otherwise: impl FnOnce() -> FopenFlags,
         reply: ReplyOpen,
     ) {
         let fh = FileHandle(fh.0);
@@ -53,7 +53,7 @@ impl Lent {
         match &backing.id {
             // It takes no KEEP_CACHE: there are no pages of its own to keep.
             Some(id) => reply.opened_passthrough(fh, FopenFlags::FOPEN_NOFLUSH, id),
-            None => reply.opened(fh, otherwise),
+            None => reply.opened(fh, otherwise()),
         }
     }
 

@@ -276,10 +276,10 @@ impl Filesystem for FuseAdapter {
         let (node, inode, caller) = (inode, ino(inode), Caller(request.pid()));
         let open = move || {
             let opened = fs.open(inode, flags, caller);
-            let keeps = convert::open_flags(inode, flags);
+            let keeps = || convert::open_flags(inode, flags, || fs.trusts_pages(inode));
             match opened.map(|fh| (fh, fs.lent(fh))) {
                 Ok((fh, Some(file))) => lent.opened(&fs, node, (fh, &file), keeps, reply),
-                Ok((fh, None)) => Ok((fh, keeps)).answer(reply),
+                Ok((fh, None)) => Ok((fh, keeps())).answer(reply),
                 Err(error) => reply.error(errno(error)),
             }
         };

@@ -80,6 +80,7 @@ pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError
             trash: settings.trash,
             min_free: settings.min_free,
             kept: settings.keep_limit,
+            no_progress: settings.no_progress,
         },
         base_url: &service.host,
         key: &service.key,
@@ -307,6 +308,8 @@ fn finish(workspace: &Workspace, refresher: &Refresher, fs: &WorkspaceFs) {
     };
     let left = workspace.state.wait_idle(until);
     workspace.state.stop();
+    // What was downloaded whole need not be downloaded again.
+    workspace.store.settle(Instant::now() + LAST_WORDS);
     if left > 0 {
         log::warn!("{left} changes have not reached the service; the next mount sends them");
     }

@@ -29,7 +29,7 @@ struct Copies {
 }
 
 /// Downloads in progress live beside the copies under this prefix, which no id's file name has.
-pub(super) const PARTIAL: &str = ".part-";
+const PARTIAL: &str = ".part-";
 
 impl Cache {
     pub(super) fn open(disk: &Disk, dir: PathBuf, limit: u64) -> io::Result<Self> {
@@ -40,7 +40,7 @@ impl Cache {
                 continue;
             };
             if name.starts_with(PARTIAL) {
-                // Left by a process that died; without Range there is nothing to gain from it.
+                // Left by a process that died; what it has here is told by nothing.
                 disk.remove_file(&entry.path())?;
                 continue;
             }
@@ -100,6 +100,15 @@ impl Cache {
             log::debug!("the use of {name} could not be noted: {error}");
         }
         Ok(Some(file))
+    }
+
+    /// An empty file for a download, which is gone when it is dropped.
+    pub(super) fn new_partial(&self) -> io::Result<tempfile::NamedTempFile> {
+        self.disk.step(Step::Create(&self.dir.join(PARTIAL)), || {
+            tempfile::Builder::new()
+                .prefix(PARTIAL)
+                .tempfile_in(&self.dir)
+        })
     }
 
     /// Takes a complete, synced download in as the copy `name`.

@@ -20,6 +20,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -29,7 +30,7 @@ use crate::state::{Held, KeptAs, lock, now};
 
 use std::fmt::Write as _;
 
-pub use fetch::FetchError;
+pub use fetch::{FetchError, Fetched, Reading, Source};
 pub use keep::Stay;
 pub use verify::{Findings, Print};
 
@@ -52,6 +53,8 @@ pub struct Store {
     next_stage: AtomicU64,
     cache: Cache,
     fetches: Fetches,
+    /// How long a download may bring nothing.
+    no_progress: Duration,
     /// `None`: what is deleted is gone at once.
     trash: Option<Trash>,
     space: Space,
@@ -59,7 +62,7 @@ pub struct Store {
     uses: Option<Uses>,
 }
 
-/// How much may lie around here.
+/// How much may lie around here, and how long it may take to come.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Bytes of cached copies.
@@ -70,6 +73,8 @@ pub struct Limits {
     pub min_free: Option<u64>,
     /// Bytes of kept copies; `None`: they stay, however many there are.
     pub kept: Option<u64>,
+    /// How long a download may bring nothing before it is given up.
+    pub no_progress: Duration,
 }
 
 /// A file that is being written, under a name of its own in `staged/`.
@@ -108,6 +113,7 @@ impl Store {
             next_stage: AtomicU64::new(last_stage.unwrap_or(0) + 1),
             cache: Cache::open(disk, dir(cache_dir.to_owned())?, limits.cache)?,
             fetches: Fetches::default(),
+            no_progress: limits.no_progress,
             trash: if limits.trash {
                 Some(Trash::open(disk, dir(state_dir.join("trash"))?, now())?)
             } else {

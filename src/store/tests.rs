@@ -17,6 +17,7 @@ fn limits(kept: Option<u64>) -> Limits {
         trash: true,
         min_free: Some(0),
         kept,
+        no_progress: Duration::from_secs(60),
     }
 }
 

@@ -21,7 +21,7 @@ use crate::state::{
     Body, Class, Confirmed, Digest, Doom, Ino, Millis, Record, Row, State, StateError, Verified,
     Work, lock, now,
 };
-use crate::store::{FetchError, Store};
+use crate::store::{FetchError, Fetched, Source, Store};
 
 /// How many uploads, and how many deletions, are under way at once at most. They share nothing: one kind that hangs
 /// holds up nothing of the other.
@@ -436,8 +436,13 @@ impl Worker {
                 return Ok(Rescue::Impossible);
             }
             let (api, wanted) = (Arc::clone(&self.api), id.clone());
-            let download = move || api.download(&wanted);
-            match self.store.fetch(id, size, download, &|| false) {
+            let source = Source::new(move |from| api.download(&wanted, from));
+            let fetched = self.store.fetch(id, size, &source);
+            let whole = fetched.and_then(|fetched| match fetched {
+                Fetched::Here(file) => Ok(file),
+                Fetched::Arriving(reading) => reading.whole(&|| false),
+            });
+            match whole {
                 Ok(_) => rescue = Rescue::Here,
                 Err(FetchError::Api(error)) if error.kind == ErrorKind::NotFound => {}
                 Err(FetchError::Api(error)) if error.is_transient() => return Err(error.into()),

@@ -239,11 +239,13 @@ fn reading_from_a_server_that_stays_silent_ends_with_an_error() {
             name: Some("a".to_owned()),
             ..stall(LoggedCall::Content)
         },
-        // In the middle of the bytes, too.
+        // In the middle of the bytes, too. The kernel asks once more for what it had asked for ahead.
         FaultRule {
             call: Some(LoggedCall::Content),
+            times: Some(1),
             ..FaultRule::new(FaultAction::StallAfterBytes(300_000))
         },
+        stall(LoggedCall::Content),
     ]);
     for name in ["a", "b"] {
         let path = mount.at(name);

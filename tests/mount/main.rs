@@ -15,6 +15,7 @@ mod dropping;
 mod editors;
 mod ending;
 mod failing;
+mod fetching;
 mod files;
 mod harness;
 mod hostile;

@@ -91,8 +91,8 @@ impl FilesApi for Odd {
         self.api.metadata(id)
     }
 
-    fn download(&self, id: &FileId) -> Result<Download, ApiError> {
-        self.api.download(id)
+    fn download(&self, id: &FileId, from: u64) -> Result<Download, ApiError> {
+        self.api.download(id, from)
     }
 
     fn delete(&self, id: &FileId) -> Result<(), ApiError> {

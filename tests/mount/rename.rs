@@ -1,7 +1,7 @@
 //! rename(2): local for what is only here, an upload and a deletion for what the service has, refused for outputs.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use afs::emulator::LoggedCall;
 use afs::state::{Class, Digest, Sealed, SealedBytes, State, When};
@@ -393,6 +393,7 @@ fn a_rename_whose_content_was_replaced_before_it_was_sent_holds_nothing_up() {
         trash: true,
         min_free: Some(0),
         kept: None,
+        no_progress: Duration::from_secs(60),
     };
     let store = Arc::new(Store::open(dir.path(), &dir.path().join("cache"), limits).unwrap());
     let conduct = Setup::default().conduct;

@@ -46,6 +46,7 @@ held_by!(
     page_limits_are_the_services,
     files_of_sessions_are_listed_on_demand,
     outputs_are_read_exactly,
+    the_rest_of_an_output_is_read_exactly,
     uploads_are_never_given_back,
     what_is_not_there_is_not_found,
     ids_are_opaque,
@@ -75,7 +76,7 @@ fn pattern(length: usize) -> Vec<u8> {
 }
 
 fn fetched(api: &dyn FilesApi, id: &FileId) -> Vec<u8> {
-    let mut download = api.download(id).unwrap();
+    let mut download = api.download(id, 0).unwrap();
     let mut bytes = Vec::new();
     download.body.read_to_end(&mut bytes).unwrap();
     assert!(
@@ -298,14 +299,53 @@ fn outputs_are_read_exactly(api: &dyn FilesApi, emulator: &Emulator) {
         assert!(file.downloadable);
         assert_eq!(file.filename, "a/b.bin", "tools name files as they like");
         assert_eq!(file.size_bytes, length as u64);
-        assert!(api.download(&id).unwrap().request_id.is_some());
+        assert!(api.download(&id, 0).unwrap().request_id.is_some());
         assert_eq!(fetched(api, &id), content);
+    }
+}
+
+fn the_rest_of_an_output_is_read_exactly(api: &dyn FilesApi, emulator: &Emulator) {
+    let content = pattern(300_001);
+    let planted = emulator.plant(PlantedFile::output("f", content.clone()));
+    let id = id(&planted.unwrap().id);
+    assert!(api.download(&id, 0).unwrap().honours_ranges, "it says so");
+    for from in [0, 1, 65_536, 300_000] {
+        let mut download = api.download(&id, from).unwrap();
+        assert_eq!((download.start, download.honours_ranges), (from, true));
+        assert!(
+            download
+                .length
+                .is_none_or(|length| length == 300_001 - from)
+        );
+        let mut bytes = Vec::new();
+        download.body.read_to_end(&mut bytes).unwrap();
+        assert!(bytes == content[from as usize..], "from {from}");
+    }
+    let error = api.download(&id, 300_001).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Refused, "{error}");
+}
+
+#[test]
+fn a_service_without_ranges_sends_the_whole_file_and_says_where_it_begins() {
+    let mut config = Config::default();
+    config.switches.ranges = false;
+    let emulator = Emulator::start(config).unwrap();
+    let api = client(&emulator.base_url(), PATIENT);
+    let content = pattern(10_000);
+    let planted = emulator.plant(PlantedFile::output("f", content.clone()));
+    let id = id(&planted.unwrap().id);
+    for from in [0, 5_000] {
+        let mut download = api.download(&id, from).unwrap();
+        assert_eq!((download.start, download.honours_ranges), (0, false));
+        let mut bytes = Vec::new();
+        download.body.read_to_end(&mut bytes).unwrap();
+        assert!(bytes == content);
     }
 }
 
 fn uploads_are_never_given_back(api: &dyn FilesApi, _: &Emulator) {
     let file = put(api, "mine", b"bytes");
-    let error = api.download(&file.id).unwrap_err();
+    let error = api.download(&file.id, 0).unwrap_err();
     assert_eq!(error.kind, ErrorKind::NotDownloadable, "{error}");
     assert!(!error.is_transient());
 }
@@ -322,7 +362,7 @@ fn what_is_not_there_is_not_found(api: &dyn FilesApi, _: &Emulator) {
     ] {
         for error in [
             api.metadata(id).unwrap_err(),
-            api.download(id).unwrap_err(),
+            api.download(id, 0).unwrap_err(),
             api.delete(id).unwrap_err(),
         ] {
             assert_eq!(error.kind, ErrorKind::NotFound, "{id}: {error}");
@@ -365,7 +405,7 @@ fn large_files_go_both_ways_unchanged(api: &dyn FilesApi, emulator: &Emulator) {
     assert!(stored.as_ref() == Some(&content));
 
     let planted = emulator.plant(PlantedFile::output("down", content.clone()));
-    let mut download = api.download(&id(&planted.unwrap().id)).unwrap();
+    let mut download = api.download(&id(&planted.unwrap().id), 0).unwrap();
     // In pieces of an odd size, as a reader may.
     let mut piece = vec![0; 7919];
     let mut rest = content.as_slice();

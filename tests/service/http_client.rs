@@ -341,7 +341,7 @@ fn ids_that_are_no_path_segment_are_refused_here() {
         let id = FileId::new(empty);
         for kind in [
             client.metadata(&id).unwrap_err().kind,
-            client.download(&id).unwrap_err().kind,
+            client.download(&id, 0).unwrap_err().kind,
             client.delete(&id).unwrap_err().kind,
         ] {
             assert_eq!(kind, ErrorKind::Refused);

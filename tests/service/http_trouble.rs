@@ -67,7 +67,7 @@ fn a_download_that_stalls_is_an_error_and_stays_one() {
         false
     });
     let client = client(&server.url(), SHORT);
-    let mut download = client.download(&id("file_1")).unwrap();
+    let mut download = client.download(&id("file_1"), 0).unwrap();
     assert_eq!(download.length, Some(10));
     let begun = Instant::now();
     let mut bytes = Vec::new();
@@ -98,7 +98,7 @@ fn a_cut_download_is_never_a_short_file() {
         for cut in 0..answer.len() {
             let server = RawServer::saying(&answer[..cut]);
             let client = client(&server.url(), PATIENT);
-            let mut download = match client.download(&id("file_1")) {
+            let mut download = match client.download(&id("file_1"), 0) {
                 Ok(download) => download,
                 Err(error) => {
                     assert!(cut < head.len(), "{error}");
@@ -124,7 +124,7 @@ fn a_cut_download_is_never_a_short_file() {
         }
         let server = RawServer::saying(answer);
         let mut download = client(&server.url(), PATIENT)
-            .download(&id("file_1"))
+            .download(&id("file_1"), 0)
             .unwrap();
         let mut bytes = Vec::new();
         download.body.read_to_end(&mut bytes).unwrap();
@@ -155,10 +155,36 @@ fn part_of_a_file_is_not_taken_for_the_file() {
     for status in ["206 Partial Content", "203 Whatever", "204 No Content"] {
         let server = RawServer::saying(format!("HTTP/1.1 {status}\r\ncontent-length: 1\r\n\r\nx"));
         let error = client(&server.url(), PATIENT)
-            .download(&id("file_1"))
+            .download(&id("file_1"), 0)
             .unwrap_err();
         assert_eq!(error.kind, ErrorKind::Nonsense);
     }
+}
+
+#[test]
+fn another_part_of_a_file_is_not_taken_for_the_one_asked_for() {
+    let answer = |lines: &str| format!("HTTP/1.1 206 Partial Content\r\n{lines}\r\n\r\nxyz");
+    for lines in [
+        "content-length: 3",
+        "content-length: 3\r\ncontent-range: bytes 6-8/9",
+        "content-length: 3\r\ncontent-range: bytes 7-9/20",
+        "content-length: 3\r\ncontent-range: bytes 7-10/11",
+        "content-length: 3\r\ncontent-type: multipart/byteranges; boundary=x",
+    ] {
+        let server = RawServer::saying(answer(lines));
+        let error = client(&server.url(), PATIENT)
+            .download(&id("file_1"), 7)
+            .unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Nonsense, "{lines}");
+    }
+    let server = RawServer::saying(answer("content-length: 3\r\ncontent-range: bytes 7-9/10"));
+    let mut download = client(&server.url(), PATIENT)
+        .download(&id("file_1"), 7)
+        .unwrap();
+    let mut bytes = Vec::new();
+    download.body.read_to_end(&mut bytes).unwrap();
+    assert_eq!((download.start, bytes.as_slice()), (7, &b"xyz"[..]));
+    assert!(server.heads()[0].contains("range: bytes=7-\r\n"));
 }
 
 #[test]
@@ -391,7 +417,7 @@ fn transfers_of_forty_five_seconds_succeed() {
     thread::scope(|scope| {
         scope.spawn(|| {
             let mut text = String::new();
-            let mut download = client.download(&id("file_1")).unwrap();
+            let mut download = client.download(&id("file_1"), 0).unwrap();
             download.body.read_to_string(&mut text).unwrap();
             assert_eq!(text, "x".repeat(STEPS as usize));
         });

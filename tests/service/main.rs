@@ -58,7 +58,7 @@ pub(crate) fn newest() -> ListQuery {
 /// Makes each of the five calls and returns its failure, a download's body included.
 pub(crate) fn failures(client: &HttpClient) -> Vec<(Call, Option<ApiError>)> {
     let download = || {
-        let mut download = client.download(&id("file_1"))?;
+        let mut download = client.download(&id("file_1"), 0)?;
         let mut bytes = Vec::new();
         let read = download.body.read_to_end(&mut bytes);
         read.map(drop).map_err(|error| api_error(&error))

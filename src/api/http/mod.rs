@@ -223,14 +223,17 @@ impl FilesApi for HttpClient {
         }
     }
 
-    fn download(&self, id: &FileId) -> Result<Download, ApiError> {
+    fn download(&self, id: &FileId, from: u64) -> Result<Download, ApiError> {
         let url = self.endpoint.file(Call::Download, id, "/content")?;
-        let request = self
+        let mut request = self
             .client
             .get(url)
             .header(header::ACCEPT, "application/binary");
+        if from > 0 {
+            request = request.header(header::RANGE, format!("bytes={from}-"));
+        }
         let (head, response) = self.send(Call::Download, request)?;
-        download::start(&head, response, self.no_progress)
+        download::start(&head, response, from, self.no_progress)
     }
 
     fn delete(&self, id: &FileId) -> Result<(), ApiError> {

@@ -120,8 +120,8 @@ impl FilesApi for Mortal {
         self.call(Call::Metadata, |api| api.metadata(id))
     }
 
-    fn download(&self, id: &FileId) -> Result<Download, ApiError> {
-        self.call(Call::Download, |api| api.download(id))
+    fn download(&self, id: &FileId, from: u64) -> Result<Download, ApiError> {
+        self.call(Call::Download, |api| api.download(id, from))
     }
 
     fn delete(&self, id: &FileId) -> Result<(), ApiError> {

@@ -307,7 +307,7 @@ impl FilesApi for Service {
         })
     }
 
-    fn download(&self, id: &FileId) -> Result<Download, ApiError> {
+    fn download(&self, id: &FileId, _from: u64) -> Result<Download, ApiError> {
         self.answer(Call::Download, |inner| {
             inner.position(Call::Download, id)?;
             let (kind, why) = (ErrorKind::NotDownloadable, "an upload is never given back");

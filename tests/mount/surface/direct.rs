@@ -29,6 +29,7 @@ const NO_MOUNT: u64 = u64::MAX;
 pub(crate) struct Direct {
     fs: WorkspaceFs,
     state: Arc<State>,
+    store: Arc<Store>,
     refresher: Arc<Refresher>,
     inodes: Mutex<HashMap<Fd, Ino>>,
 }
@@ -74,6 +75,7 @@ impl Direct {
             trash: true,
             min_free: setup.min_free,
             kept: setup.keep_limit,
+            no_progress: setup.conduct.patience,
         };
         let store = Arc::new(Store::open_on(&disk, &dir, &cache, limits)?);
         let staged = store.staged()?;
@@ -130,7 +132,7 @@ impl Direct {
         let fs = WorkspaceFs::new(
             api,
             Arc::clone(&state),
-            store,
+            Arc::clone(&store),
             Arc::clone(&refresher),
             settings,
         );
@@ -138,6 +140,7 @@ impl Direct {
         Ok(Self {
             fs,
             state,
+            store,
             refresher,
             inodes: Mutex::new(HashMap::new()),
         })
@@ -203,6 +206,7 @@ impl Direct {
         self.state.hurry();
         let left = self.state.wait_idle(Instant::now() + PATIENCE);
         self.state.stop();
+        self.store.settle(Instant::now() + PATIENCE);
         left
     }
 }
