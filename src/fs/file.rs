@@ -140,7 +140,7 @@ impl WorkspaceFs {
         let is_lent = self.may_lend(row, flags, &content);
         let node = Node::new(row.ino, content, row.size, row.mtime, row.ctime);
         node.lock().is_dirty = is_unsaved;
-        Ok(Arc::new(if is_lent { node.to_lend() } else { node }))
+        Ok(Arc::new(if is_lent { node.lending() } else { node }))
     }
 
     /// Counts a handle in where the inode is open already.

@@ -122,7 +122,7 @@ impl Node {
     }
 
     /// The same, for the kernel to read by itself from the first open to the last close.
-    pub(super) fn to_lend(self) -> Self {
+    pub(super) fn lending(self) -> Self {
         Self {
             is_lent: true,
             ..self

@@ -79,8 +79,9 @@ fn what_arrived_and_was_replaced_is_readable_when_it_is_shown_again() {
         direct.state().retry(None);
         direct.state().pending().len() == 1
     });
+    let chunk = vec![7; 1 << 17];
     for n in 0..20 {
-        fs.pwrite(fd, n << 17, &[7; 1 << 17]).unwrap();
+        fs.pwrite(fd, n << 17, &chunk).unwrap();
     }
     Box::new(direct).kill();
     let fs = On::Direct.start(&world);

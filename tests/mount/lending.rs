@@ -30,10 +30,10 @@ fn with_cached_output(options: &[&str]) -> (World, Mount) {
     (world, mount)
 }
 
-/// Linux 6.9 or later, and CAP_SYS_ADMIN: what the kernel asks for.
+/// Linux 6.9 or later, and `CAP_SYS_ADMIN`: what the kernel asks for.
 fn may_lend() -> bool {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    let mut numbers = release.split(['.', '-']).map(|part| part.parse::<u32>());
+    let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);
     let version = (
         numbers.next().unwrap().unwrap(),
         numbers.next().unwrap().unwrap(),
@@ -120,8 +120,8 @@ fn an_own_upload_is_not_lent() {
 /// What changes a lent file, and what it is afterwards.
 #[test]
 fn a_lent_file_can_be_changed_and_its_readers_keep_theirs() {
-    type Change = fn(&Mount);
-    let changes: [(&str, Change, fn() -> Vec<u8>); 5] = [
+    type Change = (&'static str, fn(&Mount), fn() -> Vec<u8>);
+    let changes: [Change; 5] = [
         (
             "replaced",
             |mount| fs::write(mount.at("chart.png"), "new").unwrap(),

@@ -77,6 +77,7 @@ mod tests {
         intervals
     }
 
+    #[expect(clippy::single_range_in_vec_init, reason = "lists of ranges are meant")]
     #[test]
     fn ranges_are_joined() {
         for (inserted, expected) in [
@@ -116,7 +117,7 @@ mod tests {
                 }
             }
             for at in 0..=SIZE {
-                let missing = (at..).find(|at| !is_there(*at)).unwrap();
+                let missing = (at..=SIZE).find(|at| !is_there(*at)).unwrap();
                 assert_eq!(intervals.first_missing(at), missing, "{bits:b} {at}");
                 let there = (at..SIZE).find(|at| is_there(*at));
                 assert_eq!(intervals.first_there(at), there, "{bits:b} {at}");
