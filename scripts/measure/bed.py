@@ -9,7 +9,6 @@ import select
 import shutil
 import subprocess
 import time
-import urllib.parse
 import urllib.request
 
 MB = 1000 * 1000
@@ -42,14 +41,12 @@ class Emulator:
         )
         self.url = said(self.process, r"listening on (\S+)")
 
-    def door(self, method, path, **query):
-        data = json.dumps(query.pop("body")).encode() if "body" in query else None
-        words = f"?{urllib.parse.urlencode(query)}" if query else ""
-        headers = {"content-type": "application/json"} if data else {}
-        return request(f"{self.url}/_emulator/{path}{words}", method, data, headers)
+    def door(self, method, path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        return request(f"{self.url}/_emulator/{path}", method, data)
 
     def outputs(self, count, prefix, size):
-        self.door("POST", "bulk", count=count, prefix=prefix, size=size, downloadable="true")
+        self.door("POST", "bulk", {"count": count, "prefix": prefix, "size": size})
 
     def id_of(self, name):
         for file in self.files():
@@ -63,10 +60,12 @@ class Emulator:
     def delay(self, milliseconds):
         """Every answer comes so much later; 0: at once."""
         rules = [{"do": {"delay_ms": milliseconds}}] if milliseconds else []
-        self.door("PUT", "faults", body=rules)
+        self.door("PUT", "faults", rules)
 
-    def stall(self, prefix):
-        self.door("PUT", "faults", body=[{"call": "download", "name": f"{prefix}*", "do": {"stall": True}}])
+    def stall(self, names):
+        """Fetches of these hang from now on."""
+        rules = [{"call": "content", "id": self.id_of(name), "do": {"stall": True}} for name in names]
+        self.door("PUT", "faults", rules)
 
     def behave(self):
         self.door("DELETE", "faults")

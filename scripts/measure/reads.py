@@ -113,10 +113,10 @@ def hanging(bed, table):
     figure = "cached reads while 4 fetches hang"
     for _ in table.rounds():
         calm = min(bed.io("files", mount.path, "small-") for _ in range(3))
-        emulator.stall("hung-")
+        emulator.stall(hung)
         emulator.forget()
         readers = [subprocess.Popen(["cat", mount.path / name], stdout=subprocess.DEVNULL) for name in hung]
-        while emulator.calls().get("download", 0) < len(hung):
+        while emulator.calls().get("content", 0) < len(hung):
             time.sleep(0.01)
         held = min(bed.io("files", mount.path, "small-") for _ in range(3))
         emulator.behave()

@@ -17,6 +17,10 @@ use super::content::Content;
 use super::node::Node;
 use super::{Fh, FsError, OpenFlags, WorkspaceFs, lock};
 
+/// Lending takes two calls to the kernel, which is more than reading a small file: opening, reading and closing files of
+/// 1 KB got a fifth slower by it.
+const LENT_FROM: u64 = 128 * 1024;
+
 /// What may be lent.
 #[derive(Debug, Default)]
 pub(super) struct Lending {
@@ -46,6 +50,7 @@ impl WorkspaceFs {
             || row.downloadable && row.id.as_ref().is_some_and(|id| !self.store.is_kept(id));
         self.lending.is_possible.load(Ordering::Relaxed)
             && is_final
+            && row.size >= LENT_FROM
             && !flags.changes()
             && matches!(content, Content::Copy(_))
             && !self.state.is_pending(row.ino)

@@ -308,6 +308,7 @@ fn a_version_that_arrived_under_a_name_that_had_been_left_is_deleted_with_the_ne
     world.hang(&[LoggedCall::Upload]);
     fs.put("f~", b"one").unwrap();
     fs.rename("f~", "f", 0).unwrap();
+    eventually("it is on its way", || world.calls().upload == 1);
     let fd = fs.open("f", libc::O_RDWR).unwrap();
     fs.pwrite(fd, 0, b"two").unwrap();
     fs.rename("f", "c.txt", 0).unwrap();
