@@ -48,10 +48,11 @@ def main():
             rclone.compared(bed, table)
     finally:
         bed.end()
+        # What was measured until then is worth the time it took.
+        print(table.text())
     typed.results.mkdir(parents=True, exist_ok=True)
     (typed.results / "table.md").write_text(table.markdown())
     (typed.results / "chart.svg").write_text(table.chart())
-    print(table.text())
     load = os.getloadavg()[1]
     print(f"bench: load average {load:.1f} on {os.cpu_count()} cores; ratios stand noise better than the rest")
 

@@ -11,9 +11,9 @@ LARGE = 500 * MB
 
 def small(bed, table):
     """Files of 1 KB."""
-    emulator = bed.emulator("small-writes")
     count = 2_000
     for turn in table.rounds():
+        emulator = bed.emulator(f"small-writes-{turn}")
         mount = bed.mount(emulator, f"created-{turn}")
         native = bed.native / f"created-{turn}"
         native.mkdir()
