@@ -167,7 +167,7 @@ fn inode_numbers_are_never_used_again(on: On) {
 /// The rest through a real mount only: these calls end at the adapter or in the kernel.
 mod mounted {
     use super::*;
-    use crate::harness::{Calls, errno};
+    use crate::harness::{Calls, errno, eventually};
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
@@ -321,7 +321,10 @@ mod mounted {
         assert_eq!(get("user.other"), Err(rustix::io::Errno::NODATA));
         assert!(mount.sh("getfattr a.csv").contains("user.afs.id"));
         mount.sh("cat a.csv");
-        assert_eq!(get("user.afs.state"), Ok("cached".into()));
+        // A reader has its bytes before they are safe on the disk.
+        eventually("it is cached", || {
+            get("user.afs.state") == Ok("cached".into())
+        });
         let flags = rustix::fs::XattrFlags::empty();
         let set = rustix::fs::setxattr(mount.at("a.csv"), "user.x", b"1", flags);
         assert_eq!(set, Err(rustix::io::Errno::OPNOTSUPP));
