@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, HttpBody};
 use axum::extract::{Query, Request};
@@ -17,6 +17,7 @@ use axum::http::{StatusCode, Uri, request};
 use axum::response::Response;
 use bytes::Bytes;
 use http_body_util::BodyExt;
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::answer::Answer;
@@ -136,6 +137,9 @@ impl Exchange {
     ) -> Result<Answer, End> {
         let config = &self.service.config;
         rules::admit(&parts.headers, &config.keys, &config.switches)?;
+        if let Some(rate) = &self.service.rate {
+            rate.take(Instant::now()).map_err(Refusal::rate_limited)?;
+        }
         let (LoggedCall::Metadata | LoggedCall::Content | LoggedCall::Delete, Some(id)) =
             (self.call, id)
         else {
@@ -215,7 +219,31 @@ impl Exchange {
             }
             answer = shape::shaped(answer, &fault, &self.wire).await;
         }
+        self.say_what_is_left(&mut answer.headers);
         answer.into_response(self.trace)
+    }
+
+    fn say_what_is_left(&self, headers: &mut HeaderMap) {
+        let config = &self.service.config;
+        let (Some(rate), Some(limit)) = (&self.service.rate, config.rate) else {
+            return;
+        };
+        if config.switches.rate_limits_said {
+            let (left, full_in) = rate.left(Instant::now());
+            let full_at = Timestamp::now()
+                .checked_add(full_in)
+                .unwrap_or(Timestamp::MAX);
+            for (what, value) in [
+                ("limit", limit.to_string()),
+                ("remaining", left.to_string()),
+                ("reset", format!("{full_at:.0}")),
+            ] {
+                let name = format!("anthropic-ratelimit-requests-{what}");
+                if let Ok(name) = name.parse() {
+                    set(headers, name, &value);
+                }
+            }
+        }
     }
 
     fn list(&self, uri: &Uri, headers: &HeaderMap) -> Result<Answer, Refusal> {

@@ -8,7 +8,7 @@
 //! - `server`: connections; `guard`: who may talk at all
 //! - `http`: routes; `exchange`: a call from head to answer; `upload` and `multipart`: the one that is long; `answer`
 //!   and `objects`: what goes out
-//! - `rules`: what the service refuses and in which words
+//! - `rules`: what the service refuses and in which words; `rate`: how often it may be asked
 //! - `workspace`: the files, made of `catalogue` (which, in what order), `content` (their bytes), `database` (what
 //!   survives) and `ids`
 //! - `side_door`: what the service does not let its users do; `faults`: trouble to order, and `shape`: what it makes of
@@ -30,6 +30,7 @@ mod import;
 mod log;
 mod multipart;
 mod objects;
+mod rate;
 mod rules;
 mod samples;
 mod server;

@@ -1,6 +1,7 @@
 //! The service's rules: what it refuses, and in which words. Pure functions and plain values.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
 use serde_json::{Value, json};
@@ -16,6 +17,8 @@ pub(super) struct Refusal {
     pub(super) message: String,
     /// `error.details.error_code`, where the service has one.
     pub(super) code: Option<&'static str>,
+    /// `retry-after`, in seconds.
+    pub(super) retry_after: Option<u64>,
 }
 
 impl Refusal {
@@ -39,6 +42,7 @@ impl Refusal {
             kind,
             message: message.to_owned(),
             code: None,
+            retry_after: None,
         }
     }
 
@@ -61,6 +65,15 @@ impl Refusal {
                 switches.malformed_id_status,
                 format!("Invalid file id: {id}"),
             )
+        }
+    }
+
+    /// Too many calls.
+    pub(super) fn rate_limited(wait: Duration) -> Self {
+        Self {
+            // Whole seconds, and enough of them.
+            retry_after: Some(wait.as_secs_f64().ceil().max(1.0) as u64),
+            ..Self::of_status(429)
         }
     }
 
