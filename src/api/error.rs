@@ -80,6 +80,19 @@ pub struct ApiError {
     pub request_id: Option<String>,
     /// How long the service asks to wait before trying again.
     pub retry_after: Option<Duration>,
+    /// What the service says of trying again (`x-should-retry`); it knows better than its status does.
+    pub should_retry: Option<bool>,
+    /// How the request had stood in line, where requests are paced.
+    pub line: Option<InLine>,
+}
+
+/// How a request stood in line for its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InLine {
+    /// How long it had waited there.
+    pub waited: Duration,
+    /// How long no request of the workspace had got through when it failed.
+    pub quiet: Duration,
 }
 
 impl ApiError {
@@ -93,12 +106,17 @@ impl ApiError {
             message: message.into(),
             request_id: None,
             retry_after: None,
+            should_retry: None,
+            line: None,
         }
     }
 
     /// Whether trying the same again later can succeed without anybody changing anything.
     #[must_use]
     pub fn is_transient(&self) -> bool {
+        if let Some(should_retry) = self.should_retry {
+            return should_retry;
+        }
         match self.kind {
             ErrorKind::RateLimited
             | ErrorKind::Unavailable

@@ -75,6 +75,9 @@ pub struct MountArguments {
     /// Give a transfer up when nothing has moved for this long [default: 60s]
     #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = WORKSPACE)]
     timeout: Option<Duration>,
+    /// Send no more than N requests a minute [default: as many as the service lets through]
+    #[arg(long, value_name = "N", help_heading = WORKSPACE)]
+    rate: Option<u32>,
 
     /// Refuse every change
     #[arg(long, help_heading = FILES)]
@@ -167,6 +170,7 @@ impl MountArguments {
             base_url: self.base_url,
             betas: self.betas,
             no_progress: self.timeout,
+            rate: self.rate,
             state_dir: self.state_dir,
             cache_dir: self.cache_dir,
             cache_size: self.cache_size,

@@ -63,6 +63,8 @@ pub struct MountSettings {
     pub betas: Vec<String>,
     /// How long a transfer may stand still.
     pub no_progress: Duration,
+    /// How many requests a minute are sent at most; `None`: as many as the service lets through.
+    pub rate: Option<u32>,
     /// Absolute; workspaces live below it.
     pub state_root: PathBuf,
     /// Absolute; re-downloadable content lives below it.
@@ -128,6 +130,8 @@ pub struct MountRequest {
     pub betas: Vec<String>,
     /// How long a transfer may stand still.
     pub no_progress: Option<Duration>,
+    /// How many requests a minute are sent at most.
+    pub rate: Option<u32>,
     /// Where state lives.
     pub state_dir: Option<PathBuf>,
     /// Where re-downloadable content lives.
@@ -248,6 +252,12 @@ impl MountRequest {
                 "--timeout must be longer than nothing: the default is 60s".into(),
             ));
         }
+        if self.rate == Some(0) {
+            return Err(ConfigError::Usage(
+                "--rate must be 1 or more: leave it out to send as much as the service lets through"
+                    .into(),
+            ));
+        }
         // Last, so that whoever has no key yet hears about mistakes in the command line first.
         let source = self.source(around)?;
         Ok(MountSettings {
@@ -256,6 +266,7 @@ impl MountRequest {
             base_url,
             betas: self.betas,
             no_progress,
+            rate: self.rate,
             state_root,
             cache_root,
             cache_size: self.cache_size.unwrap_or(DEFAULT_CACHE_SIZE),

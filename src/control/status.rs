@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use crate::api::{Budget, Traffic};
 use crate::state::{Pending, State, StateError};
 use crate::store::Store;
 use crate::sync::Refresher;
 
-use super::protocol::Status;
+use super::protocol::{Limiter, Requests, Status};
 use super::server::{About, has_failed};
 use super::waiting::Waiting;
 
@@ -17,6 +18,7 @@ pub struct Reporter {
     pub(super) state: Arc<State>,
     pub(super) store: Arc<Store>,
     pub(super) refresher: Arc<Refresher>,
+    pub(super) budget: Arc<Budget>,
 }
 
 impl Reporter {
@@ -47,6 +49,7 @@ impl Reporter {
             scratch: scratch.len(),
             kept_bytes: self.store.kept_bytes(),
             cached_bytes: self.store.cached_bytes(),
+            requests: requests(&self.budget.traffic()),
             waiting: self.elsewhere(),
         })
     }
@@ -55,5 +58,20 @@ impl Reporter {
     fn elsewhere(&self) -> Vec<Waiting> {
         let root = self.about.state_dir.parent();
         root.map(Waiting::below).unwrap_or_default()
+    }
+}
+
+fn requests(traffic: &Traffic) -> Requests {
+    let limiter = if traffic.is_own_limit {
+        Limiter::Rate
+    } else {
+        Limiter::Service
+    };
+    Requests {
+        last_minute: traffic.spent,
+        left: traffic.left,
+        waiting: traffic.waiting,
+        longest_wait_seconds: traffic.longest_wait.as_secs_f64().ceil() as u64,
+        limited_by: (traffic.waiting > 0).then_some(limiter),
     }
 }

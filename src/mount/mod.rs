@@ -15,6 +15,7 @@ pub mod preflight;
 pub mod prepare;
 pub mod registration;
 mod serve;
+mod service;
 pub mod sys;
 pub mod table;
 pub mod unmount;

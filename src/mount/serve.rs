@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 
-use crate::api::{ApiKey, FilesApi, HttpClient, HttpConfig};
-use crate::config::{MountSettings, Source, WRITE_BACK_PACE};
+use crate::config::{MountSettings, WRITE_BACK_PACE};
 use crate::control;
 use crate::fs::{FsError, FsSettings, WorkspaceFs};
 use crate::fuse::FuseAdapter;
@@ -20,10 +19,10 @@ use crate::uploader::{self, Conduct};
 
 use super::MountError;
 use super::background::Ready;
-use super::demo::Demo;
 use super::kernel;
 use super::prepare;
 use super::registration::Registration;
+use super::service::Service;
 use super::sys::{self, Signals};
 use super::table::MountTable;
 use super::unmount;
@@ -53,16 +52,6 @@ enum End {
     Signal(&'static str),
 }
 
-/// The service a mount talks to.
-struct Service {
-    api: Arc<dyn FilesApi>,
-    key: ApiKey,
-    base_url: String,
-    /// What stands for the host in the index of workspaces.
-    host: String,
-    demo: Option<Demo>,
-}
-
 /// Serves the mount until it is unmounted or told to end. Call it before the process has other threads: they inherit
 /// which signals are blocked.
 pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError> {
@@ -85,9 +74,10 @@ pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError
         base_url: &service.host,
         key: &service.key,
     }
-    .open(&*service.api)?;
+    .open(&*service.first)?;
     let refresher = Refresher::new(
-        Arc::clone(&service.api),
+        Arc::clone(&service.listings),
+        Arc::clone(&service.background),
         Arc::clone(&workspace.state),
         Arc::clone(&workspace.store),
         settings.refresh,
@@ -96,7 +86,7 @@ pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError
     let waiting = control::Waiting::below(&settings.state_root);
     notices.extend(waiting.iter().map(ToString::to_string));
     let fs = Arc::new(WorkspaceFs::new(
-        Arc::clone(&service.api),
+        Arc::clone(&service.reads),
         Arc::clone(&workspace.state),
         Arc::clone(&workspace.store),
         Arc::clone(&refresher),
@@ -114,6 +104,7 @@ pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError
         store: Arc::clone(&workspace.store),
         refresher: Arc::clone(&refresher),
         fs: Arc::clone(&fs),
+        budget: Arc::clone(&service.budget),
     };
     let reporter = server.reporter();
     fs.set_status(move || status_text(&reporter));
@@ -131,33 +122,6 @@ pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError
         registration.leave_to_the_end();
     }
     Ok(())
-}
-
-impl Service {
-    fn connect(settings: &mut MountSettings) -> Result<Self, MountError> {
-        let (base_url, key, demo) = match settings.source.clone() {
-            Source::Service { key } => (settings.base_url.clone(), key, None),
-            Source::Demo => {
-                let demo = Demo::start(settings)?;
-                (demo.base_url(), Demo::key()?, Some(demo))
-            }
-        };
-        let config = HttpConfig {
-            betas: settings.betas.clone(),
-            no_progress: settings.no_progress,
-            ..HttpConfig::new(&base_url, key.clone())
-        };
-        Ok(Self {
-            api: Arc::new(HttpClient::new(&config).map_err(MountError::Client)?),
-            key,
-            host: match &demo {
-                Some(_) => Demo::NAME.to_owned(),
-                None => base_url.clone(),
-            },
-            base_url,
-            demo,
-        })
-    }
 }
 
 /// Lists a workspace that nothing is known of, completely: a part of it is never shown as the whole. What to tell the
@@ -178,7 +142,7 @@ fn first_listing(
         })
         .map_err(|error| MountError::FirstListing {
             base_url: service.base_url.clone(),
-            error,
+            error: Box::new(error),
         })?;
     progress.finish_and_clear();
     Ok(match service.demo {
@@ -207,7 +171,7 @@ fn mount(
     }
     if !settings.read_only {
         uploader::start(
-            &service.api,
+            &service.saves,
             &workspace.state,
             &workspace.store,
             Conduct {

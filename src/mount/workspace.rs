@@ -123,7 +123,7 @@ impl Place<'_> {
             .list(&ListQuery::page(Cursor::Newest))
             .map_err(|error| MountError::FirstListing {
                 base_url: self.base_url.to_owned(),
-                error: RefreshError::Api(error),
+                error: Box::new(RefreshError::Api(error)),
             })?;
         let listed: Vec<_> = page.files.iter().map(|file| file.id.clone()).collect();
         Ok((workspaces.place(self.base_url, &key, &listed)?, Some(page)))

@@ -8,8 +8,9 @@ use rusqlite::params;
 use crate::api::FileId;
 
 use super::catalogue::{nanos, row_where, taken};
+use super::clock::now;
 use super::db::{Durability, Tx};
-use super::queue::{EntriesGuard, now};
+use super::queue::EntriesGuard;
 use super::{Ino, Millis, NewRow, Row, State, StateError};
 
 /// A merge in progress. The outbox does not change under it.

@@ -9,6 +9,7 @@
 //! waits for the network while holding one of them; who waits for a record hangs on its [`Ticket`].
 
 mod catalogue;
+mod clock;
 mod db;
 mod digest;
 mod entry;
@@ -35,13 +36,13 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 pub use catalogue::{KeptAs, NewRow, Row};
+pub use clock::{now, steady};
 pub use db::StateError;
 pub use digest::{Digest, Digester, Verified};
 pub use giving_up::{GiveUpError, GivenUp};
 pub use merge::Merge;
 pub use outbox::{Cleanup, PendingBody, Sealed, SealedBytes, When};
 pub use progress::Confirmed;
-pub use queue::now;
 pub use record::{Body, Class, Doom, Pending, Record, Seq, Ticket, Work};
 pub use renaming::{Held, Renaming};
 pub use transfer::Transfer;
@@ -63,7 +64,7 @@ pub struct Ino(pub u64);
 /// Nanoseconds since 1970, as file times are kept (years 1678 to 2262; other times are clamped).
 pub type Nanos = i64;
 
-/// Milliseconds since 1970, as schedules are kept.
+/// Milliseconds: since 1970 ([`now`]), or by the steady clock ([`steady`]) where somebody waits for them.
 pub type Millis = i64;
 
 /// The database of one workspace, open.

@@ -19,7 +19,7 @@ use crate::api::{
 use crate::names;
 use crate::state::{
     Body, Class, Confirmed, Digest, Doom, Ino, Millis, Record, Row, State, StateError, Verified,
-    Work, lock, now,
+    Work, lock, steady,
 };
 use crate::store::{FetchError, Fetched, Source, Store};
 
@@ -466,10 +466,13 @@ impl Worker {
     }
 
     fn failed(&self, record: &Record, error: &ApiError) {
-        let now = now();
         // Since the first try: what waited for its turn or its handle has not failed for so long.
-        let waited = now - record.tried_at.unwrap_or(now);
-        let waited = Duration::from_millis(waited.max(0) as u64);
+        let waited = record.tried_at.map_or(0, |tried_at| steady() - tried_at);
+        let in_line = error.line.map_or(Duration::ZERO, |line| line.waited);
+        let waited = match error.kind {
+            ErrorKind::RateLimited => milliseconds(waited),
+            _ => milliseconds(waited).saturating_sub(in_line),
+        };
         let next = pause::after(
             error,
             record.tries,
@@ -477,16 +480,20 @@ impl Worker {
             self.conduct.patience,
             (self.conduct.jitter)(),
         );
-        let pause = next.pause.as_millis() as Millis;
         log::warn!(
-            "{}: {error}; it stays in the outbox and is tried again in {pause} ms",
-            record.name
+            "{}: {error}; it stays in the outbox and is tried again in {} ms",
+            record.name,
+            next.pause.as_millis()
         );
         if let Err(error) = self
             .state
-            .postpone(record.seq, error, now + pause, next.is_told)
+            .postpone(record.seq, error, next.pause, next.is_told)
         {
             log::error!("{}: {error}", record.name);
         }
     }
+}
+
+fn milliseconds(count: Millis) -> Duration {
+    Duration::from_millis(count.max(0) as u64)
 }

@@ -1,10 +1,12 @@
 //! What the HTTP client sends, to the letter, and what it makes of every kind of answer.
 
 use std::io::{self, Cursor as Bytes};
+use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
-use afs::api::{Cursor, ErrorKind, FileId, FilesApi, ListQuery, Scope};
-use afs::emulator::{Config, Emulator};
+use afs::api::{Budget, Cursor, ErrorKind, FileId, FilesApi, ListQuery, Scope};
+use afs::emulator::{Config, Emulator, Switches};
 
 use crate::raw_server::{RawServer, json};
 use crate::{FILE, PATIENT, client, failures, id, newest, upload};
@@ -396,4 +398,31 @@ fn keys_quotas_and_sizes_are_refused_by_their_kinds() {
             .unwrap_err();
         assert_eq!(error.kind, ErrorKind::TooLarge, "{error}");
     }
+}
+
+/// Whether answers about files say so is unknown of the service; where they do, it is heard, of uploads too.
+#[test]
+fn what_answers_say_of_limits_is_told_to_the_budget() {
+    let emulator = Emulator::start(Config {
+        rate: NonZeroU32::new(3),
+        switches: Switches {
+            rate_limits_said: true,
+            ..Switches::default()
+        },
+        ..Config::default()
+    })
+    .unwrap();
+    let budget = Arc::new(Budget::new(None));
+    let client = client(&emulator.base_url(), PATIENT).telling(Arc::clone(&budget));
+    assert_eq!(budget.traffic().left, None);
+    client.list(&newest()).unwrap();
+    assert_eq!(budget.traffic().left, Some(2));
+    client
+        .upload(upload("a.txt", 3, Bytes::new("abc")))
+        .unwrap();
+    client.metadata(&id("file_none")).unwrap_err();
+    assert_eq!(budget.traffic().left, Some(0));
+    let refused = client.list(&newest()).unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::RateLimited);
+    assert!(refused.retry_after.is_some_and(|wait| wait <= PATIENT));
 }

@@ -12,6 +12,7 @@ mod multipart;
 mod upload;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::blocking::{Client, RequestBuilder, Response};
@@ -22,8 +23,8 @@ use self::answer::Head;
 use self::endpoint::Endpoint;
 use self::upload::Uploader;
 use super::{
-    ApiError, ApiKey, Call, Cursor, Download, ErrorKind, FileId, FileMetadata, FilePage, FilesApi,
-    ListQuery, Upload,
+    ApiError, ApiKey, Budget, Call, Cursor, Download, ErrorKind, FileId, FileMetadata, FilePage,
+    FilesApi, ListQuery, Upload,
 };
 
 const BETAS: &str = "anthropic-beta";
@@ -114,6 +115,8 @@ pub struct HttpClient {
     no_progress: Duration,
     /// The betas of a list of a session's files.
     session_betas: HeaderValue,
+    /// Told what answers say of limits.
+    budget: Option<Arc<Budget>>,
 }
 
 /// The settings both of reqwest's client builders share.
@@ -160,7 +163,23 @@ impl HttpClient {
             uploader,
             no_progress: config.no_progress,
             session_betas: betas(config, Some(SESSIONS_BETA))?,
+            budget: None,
         })
+    }
+
+    /// Tells the budget from now on what answers say of limits.
+    #[must_use]
+    pub fn telling(self, budget: Arc<Budget>) -> Self {
+        Self {
+            budget: Some(budget),
+            ..self
+        }
+    }
+
+    fn hear(&self, head: &Head) {
+        if let (Some(budget), Some(limits)) = (&self.budget, head.limits()) {
+            budget.heard(limits);
+        }
     }
 
     /// Sends a request without a body; what comes back is a success of some kind.
@@ -169,6 +188,7 @@ impl HttpClient {
             .send()
             .map_err(|error| answer::broken(call, &error, self.no_progress))?;
         let head = Head::of(response.status(), response.headers());
+        self.hear(&head);
         if head.is_success() {
             head.check_encoding(call)?;
             return Ok((head, response));
@@ -198,7 +218,8 @@ impl HttpClient {
 
 impl FilesApi for HttpClient {
     fn upload(&self, upload: Upload) -> Result<FileMetadata, ApiError> {
-        self.uploader.upload(self.endpoint.files(), upload)
+        let hear = |head: &Head| self.hear(head);
+        self.uploader.upload(self.endpoint.files(), upload, &hear)
     }
 
     fn list(&self, query: &ListQuery) -> Result<FilePage, ApiError> {

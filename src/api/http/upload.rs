@@ -63,8 +63,14 @@ impl Uploader {
         })
     }
 
-    /// Sends one file. Exactly one request; none at all when the file's first bytes can't be read.
-    pub(super) fn upload(&self, url: Url, upload: Upload) -> Result<FileMetadata, ApiError> {
+    /// Sends one file. Exactly one request; none at all when the file's first bytes can't be read. `told` gets the
+    /// answer's head.
+    pub(super) fn upload(
+        &self,
+        url: Url,
+        upload: Upload,
+        told: &dyn Fn(&Head),
+    ) -> Result<FileMetadata, ApiError> {
         let form = Form::new(&upload.filename, &upload.mime_type, &multipart::boundary()?)?;
         let total = (form.head.len() + form.tail.len()) as u64 + upload.size;
         let content_type = form.content_type.clone();
@@ -102,6 +108,7 @@ impl Uploader {
             no_progress: self.no_progress,
         };
         let (head, body) = self.drive(&mut transfer, first, &mut pieces)?;
+        told(&head);
         if !head.is_success() {
             return Err(head.refusal(Call::Upload, &body));
         }

@@ -85,6 +85,7 @@ impl Direct {
         store.evict_kept(&state)?;
         let refresher = Refresher::new(
             Arc::clone(&api),
+            Arc::clone(&api),
             Arc::clone(&state),
             Arc::clone(&store),
             setup.refresh,
