@@ -2,6 +2,7 @@
 //! lie, cut and stall, and the emulator's rules.
 
 mod contract;
+mod cuts;
 mod emulator_content;
 mod emulator_faults;
 mod emulator_lies;
