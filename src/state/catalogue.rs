@@ -195,8 +195,21 @@ impl State {
         })
     }
 
-    /// How many files the directory shows, and their bytes.
+    /// How many files the directory shows, and their bytes. Counted anew only when something has changed: `df` and file
+    /// managers ask often.
     pub fn totals(&self) -> Result<(u64, u64), StateError> {
+        let commits = self.db.commits();
+        if let Some((at, totals)) = *lock(&self.totals)
+            && at == commits
+        {
+            return Ok(totals);
+        }
+        let totals = self.count()?;
+        *lock(&self.totals) = Some((commits, totals));
+        Ok(totals)
+    }
+
+    fn count(&self) -> Result<(u64, u64), StateError> {
         self.db.read(|sql| {
             sql.prepare_cached(
                 "SELECT count(*), CAST(total(size) AS INTEGER) FROM files WHERE name IS NOT NULL",
@@ -367,7 +380,7 @@ struct Cached {
 }
 
 impl RowCache {
-    const ROWS: NonZeroUsize = NonZeroUsize::new(8192).expect("not zero");
+    const ROWS: NonZeroUsize = NonZeroUsize::new(32_768).expect("not zero");
 
     pub(super) fn new() -> Self {
         Self(Mutex::new(Cached {

@@ -73,6 +73,8 @@ pub struct State {
     cache: RowCache,
     queue: Queue,
     transfers: Transfers,
+    /// What [`State::totals`] has counted last, and after how many commits.
+    totals: Mutex<Option<(u64, (u64, u64))>>,
 }
 
 impl State {
@@ -90,6 +92,7 @@ impl State {
             cache: RowCache::new(),
             queue,
             transfers: Transfers::default(),
+            totals: Mutex::default(),
         })
     }
 }
