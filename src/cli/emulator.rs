@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -40,6 +41,9 @@ pub struct EmulatorArguments {
     /// Be full at this size, such as 100M
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     quota: Option<u64>,
+    /// Answer so many calls a minute, and the rest with 429 and `retry-after`
+    #[arg(long, value_name = "N")]
+    rate: Option<NonZeroU32>,
 }
 
 /// Serves until told to end.
@@ -81,6 +85,7 @@ impl EmulatorArguments {
             keys: self.keys,
             seed_samples: self.seed_samples,
             quota: self.quota,
+            rate: self.rate,
             ..Config::default()
         }
     }

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use crate::api::MAX_FILE_SIZE;
@@ -28,6 +29,8 @@ pub struct Config {
     pub quota: Option<u64>,
     /// The largest file taken.
     pub max_file_size: u64,
+    /// How many calls a minute are answered before they are refused with 429.
+    pub rate: Option<NonZeroU32>,
     /// Fixes the ids. `None`: other ids at every start, so that two emulators are two workspaces.
     pub seed: Option<u64>,
     /// What is unknown about the real service.
@@ -45,6 +48,7 @@ impl Default for Config {
             seed_demo: false,
             quota: None,
             max_file_size: MAX_FILE_SIZE,
+            rate: None,
             seed: None,
             switches: Switches::default(),
         }
@@ -63,6 +67,7 @@ impl fmt::Debug for Config {
             .field("seed_demo", &self.seed_demo)
             .field("quota", &self.quota)
             .field("max_file_size", &self.max_file_size)
+            .field("rate", &self.rate)
             .field("seed", &self.seed)
             .field("switches", &self.switches)
             .finish()

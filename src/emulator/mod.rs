@@ -1,14 +1,16 @@
 //! The emulator: the Files API served locally over real HTTP/1.1, for tests, for `afs emulator` and for the demo.
 //!
 //! It is the client's independent counterpart and shares no code with it. What is documented about the service is held
-//! to; what is unknown is a field of [`Switches`] and says so. It speaks the dialect of the beta header.
+//! to; what is unknown is a field of [`Switches`] and says so. It speaks both dialects, each
+//! request's own.
 //!
 //! From the socket inwards:
 //!
 //! - `server`: connections; `guard`: who may talk at all
 //! - `http`: routes; `exchange`: a call from head to answer; `upload` and `multipart`: the one that is long; `answer`
 //!   and `objects`: what goes out
-//! - `rules`: what the service refuses and in which words
+//! - `rules`: what the service refuses and in which words; `dialect`: which shapes a request asks for, and what a list
+//!   may ask; `rate`: how often
 //! - `workspace`: the files, made of `catalogue` (which, in what order), `content` (their bytes), `database` (what
 //!   survives) and `ids`
 //! - `side_door`: what the service does not let its users do; `faults`: trouble to order; `log`: what was asked;
@@ -20,6 +22,7 @@ mod catalogue;
 mod config;
 mod content;
 mod database;
+mod dialect;
 mod exchange;
 mod faults;
 mod guard;
@@ -30,6 +33,7 @@ mod import;
 mod log;
 mod multipart;
 mod objects;
+mod rate;
 mod rules;
 mod samples;
 mod server;
@@ -49,6 +53,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 pub use config::{Config, Switches, UnknownCursor};
+pub use dialect::Dialect;
 pub use faults::{FaultAction, FaultAnswer, FaultMoment, FaultRule};
 pub use history::{Change, ChangeKind, Tick};
 pub use log::{LoggedCall, LoggedRequest};
@@ -56,7 +61,7 @@ pub use log::{LoggedCall, LoggedRequest};
 use catalogue::Stored;
 use http::Service;
 use side_door::Plant;
-use workspace::{NewFile, StoreError, Workspace, lock};
+use workspace::{Expiry, NewFile, StoreError, Workspace, lock};
 
 /// Why an emulator did not start, or did not do what it was asked.
 #[derive(Debug)]
@@ -124,6 +129,8 @@ pub struct PlantedFile {
     pub id: Option<String>,
     /// A time of your choice; `None` is now.
     pub created_at: Option<Timestamp>,
+    /// When its bytes are given up; `None`: never.
+    pub expires_at: Option<Timestamp>,
     /// Its bytes.
     pub content: Vec<u8>,
 }
@@ -139,6 +146,7 @@ impl PlantedFile {
             session: None,
             id: None,
             created_at: None,
+            expires_at: None,
             content: content.into(),
         }
     }
@@ -157,6 +165,8 @@ pub struct StoredFile {
     pub size_bytes: u64,
     /// When it was made.
     pub created_at: Timestamp,
+    /// When its bytes are given up.
+    pub expires_at: Option<Timestamp>,
     /// Whether a tool made it.
     pub downloadable: bool,
     /// The session it is scoped to.
@@ -246,6 +256,7 @@ impl Emulator {
             session: file.session,
             id: file.id,
             created_at: file.created_at,
+            expires_at: file.expires_at,
         };
         let new = plant
             .into_file(received)
@@ -308,6 +319,11 @@ impl Emulator {
         self.service.log.reset();
     }
 
+    /// Sets its clock ahead of this machine's.
+    pub fn set_clock_ahead(&self, ahead: Duration) {
+        self.service.workspace.set_ahead(ahead);
+    }
+
     /// Replaces the fault rules, and lets go what the old ones held.
     pub fn set_faults(&self, rules: Vec<FaultRule>) {
         self.service.faults.set(rules);
@@ -325,6 +341,7 @@ impl Emulator {
             mime_type: file.mime_type.clone(),
             size_bytes: file.size,
             created_at: file.created_at(),
+            expires_at: file.expires_at(),
             downloadable: file.downloadable,
             session: file.session.clone(),
             sha256: self.service.workspace.sha256(file)?,
@@ -385,6 +402,7 @@ fn plant_sample(workspace: &Workspace, sample: samples::Sample) -> Result<(), St
         session: None,
         id: None,
         created_us: None,
+        expiry: Expiry::Never,
         received: workspace.shelter().receive_now(sample.content)?,
         quota: None,
         asked: None,

@@ -3,6 +3,7 @@
 
 mod contract;
 mod emulator_content;
+mod emulator_dialects;
 mod emulator_faults;
 mod emulator_lists;
 mod emulator_persistence;
