@@ -87,9 +87,10 @@ fn is_foreign(headers: &HeaderMap, uri: &Uri, listen: IpAddr) -> bool {
         return true;
     };
     let is_own_origin = |origin: &str| {
-        origin
-            .strip_prefix("http://")
-            .is_some_and(|at| at.eq_ignore_ascii_case(host))
+        ["http://", "https://"]
+            .iter()
+            .filter_map(|scheme| origin.strip_prefix(scheme))
+            .any(|at| at.eq_ignore_ascii_case(host))
     };
     let is_foreign_host = listen.is_loopback() && !is_loopback(host);
     is_foreign_host || text(ORIGIN).is_some_and(|origin| !is_own_origin(origin))

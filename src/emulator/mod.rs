@@ -6,7 +6,7 @@
 //!
 //! From the socket inwards:
 //!
-//! - `server`: connections; `guard`: who may talk at all
+//! - `server`: connections; `tls`: encrypted ones; `guard`: who may talk at all
 //! - `http`: routes; `exchange`: a call from head to answer; `upload` and `multipart`: the one that is long; `answer`
 //!   and `objects`: what goes out
 //! - `rules`: what the service refuses and in which words; `dialect`: which shapes a request asks for, and what a list
@@ -38,6 +38,7 @@ mod rules;
 mod samples;
 mod server;
 mod side_door;
+mod tls;
 mod upload;
 mod workspace;
 
@@ -180,6 +181,8 @@ pub struct StoredFile {
 pub struct Emulator {
     service: Arc<Service>,
     address: SocketAddr,
+    /// Of an emulator that speaks TLS, in PEM.
+    certificate: Option<String>,
     runtime: Option<Runtime>,
     stop: watch::Sender<bool>,
     ended: Arc<(Mutex<bool>, Condvar)>,
@@ -191,6 +194,10 @@ impl Emulator {
         if config.keys.is_empty() && !config.listen.ip().is_loopback() {
             return Err(EmulatorError::NeedsKey(config.listen));
         }
+        let tls = match config.tls {
+            true => Some(tls::new().map_err(|error| EmulatorError::Io(io::Error::other(error)))?),
+            false => None,
+        };
         let workspace = open_workspace(&config)?;
         let listener = server::bind(config.listen)
             .map_err(|error| EmulatorError::Listen(config.listen, error))?;
@@ -204,14 +211,19 @@ impl Emulator {
         let (stop, stopped) = watch::channel(false);
         let ended = Arc::new((Mutex::new(false), Condvar::new()));
         let router = http::router(&service);
+        let (acceptor, certificate) = match tls {
+            Some(tls) => (Some(tls.acceptor), Some(tls.pem)),
+            None => (None, None),
+        };
         let end = End(Arc::clone(&ended));
         runtime.spawn(async move {
-            server::serve(listener, router, stopped).await;
+            server::serve(listener, acceptor, router, stopped).await;
             drop(end);
         });
         Ok(Self {
             service,
             address,
+            certificate,
             runtime: Some(runtime),
             stop,
             ended,
@@ -227,7 +239,17 @@ impl Emulator {
     /// What a client takes as its base URL.
     #[must_use]
     pub fn base_url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = match self.certificate {
+            Some(_) => "https",
+            None => "http",
+        };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// The certificate it answers with, in PEM; `None` where it speaks plain http.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&str> {
+        self.certificate.as_deref()
     }
 
     /// Blocks until it ends, which without trouble it never does.

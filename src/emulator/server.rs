@@ -20,13 +20,19 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 use super::answer::WireCutter;
 use super::content::CHUNK;
 use super::http::Hangup;
 
 /// Accepts until `stop` changes or its sender is gone.
-pub(super) async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
+pub(super) async fn serve(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+) {
     let router = TowerToHyperService::new(router);
     loop {
         let accepted = tokio::select! {
@@ -37,7 +43,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, mut stop: watch
             Ok((stream, _)) => {
                 // An answer is written head first; waiting for the client's acknowledgement would cost 40 ms.
                 let _ = stream.set_nodelay(true);
-                tokio::spawn(converse(stream, router.clone()));
+                tokio::spawn(welcome(stream, tls.clone(), router.clone()));
             }
             Err(error) => {
                 // Mostly too many open files, which passes; a loop without a pause would not let it.
@@ -48,7 +54,21 @@ pub(super) async fn serve(listener: TcpListener, router: Router, mut stop: watch
     }
 }
 
-async fn converse(stream: TcpStream, router: TowerToHyperService<Router>) {
+async fn welcome(stream: TcpStream, tls: Option<TlsAcceptor>, router: TowerToHyperService<Router>) {
+    let Some(tls) = tls else {
+        return converse(stream, router).await;
+    };
+    match tls.accept(stream).await {
+        Ok(stream) => converse(stream, router).await,
+        // Mostly somebody who does not trust the certificate.
+        Err(error) => log::info!("emulator: a connection without TLS that holds: {error}"),
+    }
+}
+
+async fn converse<S>(stream: S, router: TowerToHyperService<Router>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let cutter = WireCutter::default();
     let wire = Wire {
         stream,
@@ -75,12 +95,12 @@ async fn converse(stream: TcpStream, router: TowerToHyperService<Router>) {
 }
 
 /// A connection that can be cut once everything written to it has left.
-struct Wire {
-    stream: TcpStream,
+struct Wire<S> {
+    stream: S,
     cutter: WireCutter,
 }
 
-impl AsyncRead for Wire {
+impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -90,7 +110,7 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
