@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
+use super::faults::FaultRule;
 use crate::api::MAX_FILE_SIZE;
 
 /// How to run an emulator. The default listens on a free loopback port, forgets everything at its end and accepts
@@ -35,6 +36,8 @@ pub struct Config {
     pub rate: Option<NonZeroU32>,
     /// Fixes the ids. `None`: other ids at every start, so that two emulators are two workspaces.
     pub seed: Option<u64>,
+    /// The trouble to begin with.
+    pub faults: Vec<FaultRule>,
     /// What is unknown about the real service.
     pub switches: Switches,
 }
@@ -53,6 +56,7 @@ impl Default for Config {
             tls: false,
             rate: None,
             seed: None,
+            faults: Vec::new(),
             switches: Switches::default(),
         }
     }
@@ -73,6 +77,7 @@ impl fmt::Debug for Config {
             .field("tls", &self.tls)
             .field("rate", &self.rate)
             .field("seed", &self.seed)
+            .field("faults", &self.faults)
             .field("switches", &self.switches)
             .finish()
     }

@@ -41,11 +41,13 @@ impl Service {
         let rate = config
             .rate
             .map(|per_minute| Bucket::new(per_minute, Instant::now()));
+        let faults = Faults::new();
+        faults.set(config.faults.clone());
         Self {
             rate,
             config,
             workspace,
-            faults: Faults::new(),
+            faults,
             log: RequestLog::default(),
             request_ids,
             requests: AtomicU64::new(0),

@@ -1,8 +1,7 @@
 //! The emulator: the Files API served locally over real HTTP/1.1, for tests, for `afs emulator` and for the demo.
 //!
-//! It is the client's independent counterpart and shares no code with it. What is documented about the service is held
-//! to; what is unknown is a field of [`Switches`] and says so. It speaks both dialects, each
-//! request's own.
+//! It is the client's independent counterpart and shares no code of the wire with it. What is documented about the
+//! service is held to; what is unknown is a field of [`Switches`] and says so. It speaks both dialects, each request's own.
 //!
 //! From the socket inwards:
 //!
@@ -13,8 +12,8 @@
 //!   may ask; `rate`: how often
 //! - `workspace`: the files, made of `catalogue` (which, in what order), `content` (their bytes), `database` (what
 //!   survives) and `ids`
-//! - `side_door`: what the service does not let its users do; `faults`: trouble to order; `log`: what was asked;
-//!   `history`: what came of it
+//! - `side_door`: what the service does not let its users do; `faults`: trouble to order, and `shape`: what it makes of
+//!   answers; `log`: what was asked; `history`: what came of it
 //! - `import`, `samples`: files that are there from the start
 
 mod answer;
@@ -37,6 +36,7 @@ mod rate;
 mod rules;
 mod samples;
 mod server;
+mod shape;
 mod side_door;
 mod tls;
 mod upload;
@@ -60,6 +60,7 @@ pub use history::{Change, ChangeKind, Tick};
 pub use log::{LoggedCall, LoggedRequest};
 
 use catalogue::Stored;
+use faults::Target;
 use http::Service;
 use side_door::Plant;
 use workspace::{Expiry, NewFile, StoreError, Workspace, lock};
@@ -216,8 +217,10 @@ impl Emulator {
             None => (None, None),
         };
         let end = End(Arc::clone(&ended));
+        let refusing = Arc::clone(&service);
+        let refuses = move || refusing.faults.strike(Target::Connection).is_some();
         runtime.spawn(async move {
-            server::serve(listener, acceptor, router, stopped).await;
+            server::serve(listener, acceptor, router, refuses, stopped).await;
             drop(end);
         });
         Ok(Self {

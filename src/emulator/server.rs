@@ -21,16 +21,18 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
-use super::answer::WireCutter;
 use super::content::CHUNK;
 use super::http::Hangup;
+use super::shape::WireCutter;
 
-/// Accepts until `stop` changes or its sender is gone.
+/// Accepts until `stop` changes or its sender is gone; where `refuses` says so, connections are reset as they come.
 pub(super) async fn serve(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     router: Router,
+    refuses: impl Fn() -> bool,
     mut stop: watch::Receiver<bool>,
 ) {
     let router = TowerToHyperService::new(router);
@@ -40,6 +42,9 @@ pub(super) async fn serve(
             _ = stop.changed() => return,
         };
         match accepted {
+            Ok((stream, _)) if refuses() => {
+                let _ = stream.set_zero_linger();
+            }
             Ok((stream, _)) => {
                 // An answer is written head first; waiting for the client's acknowledgement would cost 40 ms.
                 let _ = stream.set_nodelay(true);
@@ -65,10 +70,7 @@ async fn welcome(stream: TcpStream, tls: Option<TlsAcceptor>, router: TowerToHyp
     }
 }
 
-async fn converse<S>(stream: S, router: TowerToHyperService<Router>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn converse(stream: impl Connection, router: TowerToHyperService<Router>) {
     let cutter = WireCutter::default();
     let wire = Wire {
         stream,
@@ -94,13 +96,31 @@ where
     let _ = connection.await;
 }
 
+/// A connection, encrypted or not.
+trait Connection: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// What it goes through.
+    fn socket(&self) -> &TcpStream;
+}
+
+impl Connection for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Connection for TlsStream<TcpStream> {
+    fn socket(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
 /// A connection that can be cut once everything written to it has left.
-struct Wire<S> {
+struct Wire<S: Connection> {
     stream: S,
     cutter: WireCutter,
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+impl<S: Connection> AsyncRead for Wire<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -110,7 +130,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+impl<S: Connection> AsyncWrite for Wire<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -142,7 +162,18 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.cutter.is_reset() {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl<S: Connection> Drop for Wire<S> {
+    fn drop(&mut self) {
+        if self.cutter.is_reset() {
+            let _ = self.stream.socket().set_zero_linger();
+        }
     }
 }
 

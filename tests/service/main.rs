@@ -5,6 +5,7 @@ mod contract;
 mod emulator_content;
 mod emulator_dialects;
 mod emulator_faults;
+mod emulator_lies;
 mod emulator_lists;
 mod emulator_persistence;
 mod emulator_rules;
