@@ -244,9 +244,9 @@ pub fn run(arguments: MountArguments) -> ExitCode {
         Err(error @ ConfigError::Unusable(_)) => return failed(&error),
     };
     // From here on secrets are in this process's memory only: not in what children inherit, not in a core file.
-    SECRET_VARIABLES
-        .iter()
-        .for_each(|name| sys::forget_variable(name));
+    for name in SECRET_VARIABLES {
+        sys::forget_variable(name);
+    }
     if let Err(error) = sys::forbid_core_dumps() {
         return failed(&format!("core files cannot be switched off: {error}"));
     }

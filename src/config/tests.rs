@@ -220,7 +220,7 @@ fn an_expiry_is_todays_dialect_and_within_the_services_bounds() {
             Some(ga(Some(hours(90 * 24)))),
         ),
         (Some(Dialect::Beta), Some(hours(1)), None),
-        (None, Some(hours(1) - Duration::from_secs(1)), None),
+        (None, Some(Duration::from_secs(3599)), None),
         (None, Some(hours(90 * 24) + Duration::from_secs(1)), None),
     ] {
         let request = MountRequest {

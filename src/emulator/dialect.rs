@@ -126,7 +126,12 @@ pub(super) fn wish(
             asked.page = None;
             asked.ids.clear();
         }
-        Dialect::Ga => check_ga(&asked, spoken)?,
+        Dialect::Ga => {
+            // Each counts once, the client library's documents say.
+            asked.ids.sort_unstable();
+            asked.ids.dedup();
+            check_ga(&asked, spoken)?;
+        }
     }
     if !asked.ids.is_empty() {
         return Ok(Wish::Ids(asked.ids));
@@ -269,7 +274,10 @@ mod tests {
             seq: 7,
         };
         let token = mint.page_token(place);
-        let many: String = (0..101).map(|id| format!("ids[]={id}&")).collect();
+        let ids = |count: u32| {
+            let ids: Vec<_> = (0..count).map(|id| format!("ids[]={id}")).collect();
+            ids.join("&")
+        };
         let (beta, ga, agents) = (
             (Dialect::Beta, false),
             (Dialect::Ga, false),
@@ -287,7 +295,9 @@ mod tests {
             (ga, "ids[]=a&ids%5B%5D=b".to_owned(), true),
             (ga, "ids[]=a&limit=3".to_owned(), false),
             (ga, format!("ids[]=a&page={token}"), false),
-            (ga, many, false),
+            (ga, ids(100), true),
+            (ga, ids(101), false),
+            (ga, "ids[]=a&".repeat(200), true),
             (agents, "after_id=a".to_owned(), true),
             (agents, "after_id=a&before_id=b".to_owned(), false),
             (agents, format!("before_id=a&page={token}"), false),

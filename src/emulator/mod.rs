@@ -195,10 +195,11 @@ impl Emulator {
         if config.keys.is_empty() && !config.listen.ip().is_loopback() {
             return Err(EmulatorError::NeedsKey(config.listen));
         }
-        let tls = match config.tls {
-            true => Some(tls::new().map_err(|error| EmulatorError::Io(io::Error::other(error)))?),
-            false => None,
-        };
+        let tls = config
+            .tls
+            .then(tls::new)
+            .transpose()
+            .map_err(|error| EmulatorError::Io(io::Error::other(error)))?;
         let workspace = open_workspace(&config)?;
         let listener = server::bind(config.listen)
             .map_err(|error| EmulatorError::Listen(config.listen, error))?;

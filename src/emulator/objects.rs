@@ -6,6 +6,10 @@ use super::catalogue::Stored;
 use super::dialect::Dialect;
 
 /// A file as the service describes it.
+#[expect(
+    clippy::option_option,
+    reason = "left out, null and a time are three things"
+)]
 #[derive(Debug, Serialize)]
 pub(super) struct FileObject<'a> {
     r#type: &'static str,
@@ -52,6 +56,10 @@ impl<'a> FileObject<'a> {
 }
 
 /// One page of a list.
+#[expect(
+    clippy::option_option,
+    reason = "left out, null and a token are three things"
+)]
 #[derive(Debug, Serialize)]
 pub(super) struct FileList<'a> {
     pub(super) data: Vec<FileObject<'a>>,

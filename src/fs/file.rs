@@ -234,6 +234,10 @@ impl WorkspaceFs {
                 Local::Data(data) => return Ok(data),
                 Local::Elsewhere(id, size) => self.begin_fetch(node, &id, size, caller)?,
                 Local::Arriving(id, reading) => {
+                    if self.has_expired(node, &id)? {
+                        // What of it is here was asked for already.
+                        return Err(FsError::NotFound);
+                    }
                     let read = reading.read(offset, size, &|| caller.is_dying());
                     return read.map_err(|error| self.unreadable(node.ino, &id, &error, caller));
                 }
@@ -262,9 +266,7 @@ impl WorkspaceFs {
         size: u64,
         caller: Caller,
     ) -> Result<(), FsError> {
-        // The kernel asks again where a read fails; the service need not be.
-        let row = self.state.row(node.ino)?;
-        if row.is_some_and(|row| row.is_expired && row.id.as_ref() == Some(id)) {
+        if self.has_expired(node, id)? {
             return Err(FsError::NotFound);
         }
         let (api, wanted) = (Arc::clone(&self.api), id.clone());
@@ -276,6 +278,13 @@ impl WorkspaceFs {
             }
             Err(error) => Err(self.unreadable(node.ino, id, &error, caller)),
         }
+    }
+
+    /// Whether the service has said that it gave the file's bytes up. The kernel asks again where a read fails; the service
+    /// need not be.
+    fn has_expired(&self, node: &Node, id: &FileId) -> Result<bool, FsError> {
+        let row = self.state.row(node.ino)?;
+        Ok(row.is_some_and(|row| row.is_expired && row.id.as_ref() == Some(id)))
     }
 
     /// Why a read of what only the service has fails.

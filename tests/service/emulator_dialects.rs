@@ -114,7 +114,8 @@ fn today_files_are_asked_for_by_their_ids() {
     for query in ["limit=3", "page=page_x"] {
         assert_eq!(api.get_today(&format!("{path}&{query}")).error().0, 400);
     }
-    let too_many = "ids[]=x&".repeat(101);
+    let too_many: Vec<_> = (0..101).map(|id| format!("ids[]={id}")).collect();
+    let too_many = too_many.join("&");
     assert_eq!(
         api.get_today(&format!("/v1/files?{too_many}")).error().0,
         400

@@ -110,15 +110,15 @@ pub(super) struct Page {
     has_more: bool,
     #[serde(default)]
     last_id: Option<FileId>,
-    #[serde(default)]
-    next_page: Option<String>,
+    #[serde(default, rename = "next_page")]
+    token: Option<String>,
 }
 
 impl Page {
     /// How to go on after this page. An opaque token stands before ids, which a page may carry beside it; `Err` where
     /// there is said to be more and no way to it.
     pub(super) fn next(&self) -> Result<Option<Cursor>, &'static str> {
-        if let Some(token) = &self.next_page {
+        if let Some(token) = &self.token {
             return Ok(Some(Cursor::Page(token.clone())));
         }
         if !self.has_more {
