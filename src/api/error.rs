@@ -39,6 +39,8 @@ pub enum ErrorKind {
     Forbidden,
     /// 404: no such file (or no longer).
     NotFound,
+    /// 404 on content: the file's time is over. What is known of it stays a while.
+    Expired,
     /// 400 on content: an upload, which the service never gives back.
     NotDownloadable,
     /// The organisation's storage is full.
@@ -109,6 +111,7 @@ impl ApiError {
             ErrorKind::Unauthorized
             | ErrorKind::Forbidden
             | ErrorKind::NotFound
+            | ErrorKind::Expired
             | ErrorKind::NotDownloadable
             | ErrorKind::StorageFull
             | ErrorKind::TooLarge
@@ -133,6 +136,7 @@ impl ApiError {
             ErrorKind::Unauthorized
             | ErrorKind::Forbidden
             | ErrorKind::NotFound
+            | ErrorKind::Expired
             | ErrorKind::NotDownloadable
             | ErrorKind::StorageFull
             | ErrorKind::TooLarge
@@ -157,6 +161,7 @@ impl ApiError {
             | ErrorKind::Unauthorized
             | ErrorKind::Forbidden
             | ErrorKind::NotFound
+            | ErrorKind::Expired
             | ErrorKind::NotDownloadable
             | ErrorKind::StorageFull
             | ErrorKind::TooLarge

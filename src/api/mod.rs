@@ -14,7 +14,9 @@ mod types;
 
 pub use error::{ApiError, Call, ErrorKind};
 pub use glob::{BadGlob, Glob};
-pub use http::{ClientError, HttpClient, HttpConfig};
+pub use http::{
+    BadHeaders, ClientError, Credential, CustomHeaders, Dialect, HttpClient, HttpConfig, LIFETIMES,
+};
 pub use key::{ApiKey, KeyError};
 pub use mime::{BadMimeOverride, MimeOverride, mime_type_of};
 pub use retry::{LONGEST_WAIT, Pace, Resuming, SystemPace, backoff, retrying};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::{HumanBytes, HumanDuration};
+use jiff::Timestamp;
 
 use super::talk::{NOTHING_MOUNTED, Reached, printable, reach, unexpected};
 use super::{failed, nothing_matched, typed_wrongly};
@@ -157,6 +158,9 @@ fn print_status(status: &Status) {
     );
     say!("  listing   {}", listing(status));
     say!("  pending   {}", pending(status));
+    if let Some(expiring) = expiring(status) {
+        say!("  expiring  {expiring}");
+    }
     say!(
         "  on disk   {} kept, {} cached",
         HumanBytes(status.kept_bytes),
@@ -174,6 +178,27 @@ fn listing(status: &Status) -> String {
         Some(error) => format!("{age}; the last refresh failed: {}", printable(error)),
         None => age,
     }
+}
+
+/// What the service gives up soon, and what it has given up.
+fn expiring(status: &Status) -> Option<String> {
+    let mut said = Vec::new();
+    if let Some(next) = &status.next_to_expire {
+        let time = Timestamp::from_millisecond(next.at).unwrap_or_default();
+        said.push(format!(
+            "{} within a day; the next is {}, {}",
+            files(status.expiring as usize),
+            printable(&next.name),
+            time.strftime("%Y-%m-%d %H:%M UTC")
+        ));
+    }
+    if status.expired > 0 {
+        said.push(format!(
+            "{} expired and listed still",
+            files(status.expired as usize)
+        ));
+    }
+    Some(said.join("; ")).filter(|said| !said.is_empty())
 }
 
 fn pending(status: &Status) -> String {

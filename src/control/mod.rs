@@ -16,7 +16,9 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 pub use client::{Client, ControlError};
-pub use protocol::{Change, ChangeKind, Copies, DroppedChange, Progress, Reply, Request, Status};
+pub use protocol::{
+    Change, ChangeKind, Copies, DroppedChange, Expires, Progress, Reply, Request, Status,
+};
 pub use server::{About, Server, serve};
 pub use status::Reporter;
 pub use waiting::Waiting;

@@ -14,6 +14,7 @@ mod kernel;
 pub mod preflight;
 pub mod prepare;
 pub mod registration;
+mod rotation;
 mod serve;
 pub mod sys;
 pub mod table;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 
-use crate::api::{ApiKey, FilesApi, HttpClient, HttpConfig};
+use crate::api::{Credential, Dialect, FilesApi, HttpClient, HttpConfig};
 use crate::config::{MountSettings, Source, WRITE_BACK_PACE};
 use crate::control;
 use crate::fs::{FsError, FsSettings, WorkspaceFs};
@@ -24,10 +24,11 @@ use super::demo::Demo;
 use super::kernel;
 use super::prepare;
 use super::registration::Registration;
+use super::rotation::{Home, Rotating};
 use super::sys::{self, Signals};
 use super::table::MountTable;
 use super::unmount;
-use super::workspace::{Place, Workspace};
+use super::workspace::{Identity, Place, Workspace};
 
 /// What the kernel's table shows as the mount's source.
 const NAME: &str = "afs";
@@ -42,8 +43,17 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 const LAST_HANDLES: Duration = Duration::from_secs(3);
 
 /// What nobody who copies a file should have to find out later.
-const FIRST_MOUNT: &str = "Everything copied here is uploaded to this key's workspace, listed for everyone with a key \
-                           of it, and stays until deleted.";
+fn first_mount(dialect: Dialect) -> String {
+    let stays = match dialect {
+        Dialect::Beta | Dialect::Ga { expires: None } => "stays until deleted",
+        Dialect::Ga { expires: Some(_) } => {
+            "stays until it is deleted or its time (--expires) is over"
+        }
+    };
+    format!(
+        "Everything copied here is uploaded to this key's workspace, listed for everyone with a key of it, and {stays}."
+    )
+}
 
 /// Why a mount ends.
 enum End {
@@ -56,7 +66,9 @@ enum End {
 /// The service a mount talks to.
 struct Service {
     api: Arc<dyn FilesApi>,
-    key: ApiKey,
+    /// The same, where its key may change.
+    rotating: Option<Arc<Rotating>>,
+    identity: Identity,
     base_url: String,
     /// What stands for the host in the index of workspaces.
     host: String,
@@ -83,16 +95,23 @@ pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError
             no_progress: settings.no_progress,
         },
         base_url: &service.host,
-        key: &service.key,
+        identity: &service.identity,
     }
     .open(&*service.api)?;
+    if let Some(rotating) = &service.rotating {
+        rotating.settle(Home {
+            state: Arc::clone(&workspace.state),
+            state_root: settings.state_root.clone(),
+            host: service.host.clone(),
+        });
+    }
     let refresher = Refresher::new(
         Arc::clone(&service.api),
         Arc::clone(&workspace.state),
         Arc::clone(&workspace.store),
         settings.refresh,
     );
-    let mut notices = first_listing(&service, &mut workspace, &refresher)?;
+    let mut notices = first_listing(&service, &mut workspace, &refresher, settings.dialect)?;
     let waiting = control::Waiting::below(&settings.state_root);
     notices.extend(waiting.iter().map(ToString::to_string));
     let fs = Arc::new(WorkspaceFs::new(
@@ -135,21 +154,43 @@ pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError
 
 impl Service {
     fn connect(settings: &mut MountSettings) -> Result<Self, MountError> {
-        let (base_url, key, demo) = match settings.source.clone() {
-            Source::Service { key } => (settings.base_url.clone(), key, None),
+        let (base_url, credential, key_file, demo) = match settings.source.clone() {
+            Source::Service {
+                credential,
+                key_file,
+            } => (settings.base_url.clone(), credential, key_file, None),
             Source::Demo => {
                 let demo = Demo::start(settings)?;
-                (demo.base_url(), Demo::key()?, Some(demo))
+                let key = Credential::Key(Demo::key()?);
+                (demo.base_url(), key, None, Some(demo))
             }
         };
         let config = HttpConfig {
+            credential: credential.clone(),
+            dialect: settings.dialect,
             betas: settings.betas.clone(),
+            workspace_id: settings.workspace_id.clone(),
+            headers: settings.headers.clone(),
+            allow_http: settings.allow_http,
             no_progress: settings.no_progress,
-            ..HttpConfig::new(&base_url, key.clone())
+            ..HttpConfig::new(&base_url, credential.secret().clone())
+        };
+        let client = HttpClient::new(&config).map_err(MountError::Client)?;
+        let (api, rotating): (Arc<dyn FilesApi>, _) = match key_file {
+            None => (Arc::new(client), None),
+            Some(path) => {
+                let rotating = Arc::new(Rotating::new(path, config, client));
+                (Arc::clone(&rotating) as Arc<dyn FilesApi>, Some(rotating))
+            }
         };
         Ok(Self {
-            api: Arc::new(HttpClient::new(&config).map_err(MountError::Client)?),
-            key,
+            api,
+            rotating,
+            identity: Identity {
+                key: credential.secret().clone(),
+                workspace_id: settings.workspace_id.clone(),
+                headers: settings.headers.clone(),
+            },
             host: match &demo {
                 Some(_) => Demo::NAME.to_owned(),
                 None => base_url.clone(),
@@ -166,6 +207,7 @@ fn first_listing(
     service: &Service,
     workspace: &mut Workspace,
     refresher: &Refresher,
+    dialect: Dialect,
 ) -> Result<Vec<String>, MountError> {
     if refresher.is_known()? {
         return Ok(Vec::new());
@@ -183,7 +225,7 @@ fn first_listing(
     progress.finish_and_clear();
     Ok(match service.demo {
         Some(_) => Vec::new(),
-        None => vec![FIRST_MOUNT.to_owned()],
+        None => vec![first_mount(dialect)],
     })
 }
 
