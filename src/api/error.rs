@@ -39,6 +39,8 @@ pub enum ErrorKind {
     Forbidden,
     /// 404: no such file (or no longer).
     NotFound,
+    /// 404 on content: the file's time is over. What is known of it stays a while.
+    Expired,
     /// 400 on content: an upload, which the service never gives back.
     NotDownloadable,
     /// The organisation's storage is full.
@@ -127,6 +129,7 @@ impl ApiError {
             ErrorKind::Unauthorized
             | ErrorKind::Forbidden
             | ErrorKind::NotFound
+            | ErrorKind::Expired
             | ErrorKind::NotDownloadable
             | ErrorKind::StorageFull
             | ErrorKind::TooLarge
@@ -151,6 +154,7 @@ impl ApiError {
             ErrorKind::Unauthorized
             | ErrorKind::Forbidden
             | ErrorKind::NotFound
+            | ErrorKind::Expired
             | ErrorKind::NotDownloadable
             | ErrorKind::StorageFull
             | ErrorKind::TooLarge
@@ -175,6 +179,7 @@ impl ApiError {
             | ErrorKind::Unauthorized
             | ErrorKind::Forbidden
             | ErrorKind::NotFound
+            | ErrorKind::Expired
             | ErrorKind::NotDownloadable
             | ErrorKind::StorageFull
             | ErrorKind::TooLarge

@@ -18,7 +18,9 @@ mod types;
 pub use budget::{Budget, Class, RateLimits, Traffic, Turn};
 pub use error::{ApiError, Call, ErrorKind, InLine};
 pub use glob::{BadGlob, Glob};
-pub use http::{ClientError, HttpClient, HttpConfig};
+pub use http::{
+    BadHeaders, ClientError, Credential, CustomHeaders, Dialect, HttpClient, HttpConfig, LIFETIMES,
+};
 pub use key::{ApiKey, KeyError};
 pub use mime::{BadMimeOverride, MimeOverride, mime_type_of};
 pub use paced::{Paced, Repeats};

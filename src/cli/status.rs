@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::{HumanBytes, HumanDuration};
+use jiff::Timestamp;
 
 use super::talk::{NOTHING_MOUNTED, Reached, printable, reach, unexpected};
 use super::{failed, nothing_matched, typed_wrongly};
@@ -159,6 +160,9 @@ fn print_status(status: &Status) {
     say!("  listing   {}", listing(status));
     say!("  pending   {}", pending(status));
     say!("  requests  {}", requests(&status.requests));
+    if let Some(expiring) = expiring(status) {
+        say!("  expiring  {expiring}");
+    }
     say!(
         "  on disk   {} kept, {} cached",
         HumanBytes(status.kept_bytes),
@@ -194,6 +198,27 @@ fn requests(requests: &Requests) -> String {
     };
     let seconds = requests.longest_wait_seconds;
     said + &format!("; {by}: {wait}, about {seconds} s")
+}
+
+/// What the service gives up soon, and what it has given up.
+fn expiring(status: &Status) -> Option<String> {
+    let mut said = Vec::new();
+    if let Some(next) = &status.next_to_expire {
+        let time = Timestamp::from_millisecond(next.at).unwrap_or_default();
+        said.push(format!(
+            "{} within a day; the next is {}, {}",
+            files(status.expiring as usize),
+            printable(&next.name),
+            time.strftime("%Y-%m-%d %H:%M UTC")
+        ));
+    }
+    if status.expired > 0 {
+        said.push(format!(
+            "{} expired and listed still",
+            files(status.expired as usize)
+        ));
+    }
+    Some(said.join("; ")).filter(|said| !said.is_empty())
 }
 
 fn pending(status: &Status) -> String {

@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 
 pub use client::{Client, ControlError};
 pub use protocol::{
-    Change, ChangeKind, Copies, DroppedChange, Limiter, Progress, Reply, Request, Requests, Status,
+    Change, ChangeKind, Copies, DroppedChange, Expires, Limiter, Progress, Reply, Request,
+    Requests, Status,
 };
 pub use server::{About, Server, serve};
 pub use status::Reporter;

@@ -103,6 +103,15 @@ pub struct Status {
     /// Files that stay on this machine by their names; they are not among the changes.
     #[serde(default)]
     pub scratch: usize,
+    /// Files that the service gives up within a day.
+    #[serde(default)]
+    pub expiring: u64,
+    /// The next of them.
+    #[serde(default)]
+    pub next_to_expire: Option<Expires>,
+    /// Files that it has given up and lists still.
+    #[serde(default)]
+    pub expired: u64,
     /// Bytes of own uploads kept on this machine.
     pub kept_bytes: u64,
     /// Bytes of outputs cached on this machine.
@@ -138,6 +147,15 @@ pub enum Limiter {
     Service,
     /// `--rate`.
     Rate,
+}
+
+/// A file that the service gives up at a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expires {
+    /// The file's name.
+    pub name: String,
+    /// When, milliseconds since 1970.
+    pub at: i64,
 }
 
 /// What a change does.

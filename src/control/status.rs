@@ -1,15 +1,21 @@
 //! How a mount is: what `afs status` prints, and what a file in the mount says.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
 
 use crate::api::{Budget, Traffic};
 use crate::state::{Pending, State, StateError};
 use crate::store::Store;
 use crate::sync::Refresher;
 
-use super::protocol::{Limiter, Requests, Status};
+use super::protocol::{Expires, Limiter, Requests, Status};
 use super::server::{About, has_failed};
 use super::waiting::Waiting;
+
+/// How long before a file expires that is said.
+const SOON: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Looks at the parts of a mount.
 #[derive(Debug, Clone)]
@@ -33,6 +39,10 @@ impl Reporter {
             .partition(|change| change.is_scratch);
         let failed = pending.iter().filter(|change| has_failed(change));
         let listing = self.refresher.health();
+        let now = Timestamp::now();
+        let expiring = self
+            .state
+            .expiring(now, now.checked_add(SOON).unwrap_or(Timestamp::MAX))?;
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             mountpoint: self.about.mountpoint.display().to_string(),
@@ -47,6 +57,12 @@ impl Reporter {
             failed: failed.count(),
             unfinished,
             scratch: scratch.len(),
+            expiring: expiring.soon,
+            next_to_expire: expiring.next.map(|(name, time)| Expires {
+                name,
+                at: time.as_millisecond(),
+            }),
+            expired: expiring.expired,
             kept_bytes: self.store.kept_bytes(),
             cached_bytes: self.store.cached_bytes(),
             requests: requests(&self.budget.traffic()),

@@ -30,6 +30,8 @@ pub struct Config {
     pub quota: Option<u64>,
     /// The largest file taken.
     pub max_file_size: u64,
+    /// Speak TLS, with a certificate made for this run ([`super::Emulator::certificate`]).
+    pub tls: bool,
     /// How many calls a minute are answered before they are refused with 429.
     pub rate: Option<NonZeroU32>,
     /// Fixes the ids. `None`: other ids at every start, so that two emulators are two workspaces.
@@ -51,6 +53,7 @@ impl Default for Config {
             seed_demo: false,
             quota: None,
             max_file_size: MAX_FILE_SIZE,
+            tls: false,
             rate: None,
             seed: None,
             faults: Vec::new(),
@@ -71,6 +74,7 @@ impl fmt::Debug for Config {
             .field("seed_demo", &self.seed_demo)
             .field("quota", &self.quota)
             .field("max_file_size", &self.max_file_size)
+            .field("tls", &self.tls)
             .field("rate", &self.rate)
             .field("seed", &self.seed)
             .field("faults", &self.faults)

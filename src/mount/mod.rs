@@ -14,6 +14,7 @@ mod kernel;
 pub mod preflight;
 pub mod prepare;
 pub mod registration;
+mod rotation;
 mod serve;
 mod service;
 pub mod sys;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 
+use crate::api::Dialect;
 use crate::config::{MountSettings, WRITE_BACK_PACE};
 use crate::control;
 use crate::fs::{FsError, FsSettings, WorkspaceFs};
@@ -22,6 +23,7 @@ use super::background::Ready;
 use super::kernel;
 use super::prepare;
 use super::registration::Registration;
+use super::rotation::Home;
 use super::service::Service;
 use super::sys::{self, Signals};
 use super::table::MountTable;
@@ -41,8 +43,17 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 const LAST_HANDLES: Duration = Duration::from_secs(3);
 
 /// What nobody who copies a file should have to find out later.
-const FIRST_MOUNT: &str = "Everything copied here is uploaded to this key's workspace, listed for everyone with a key \
-                           of it, and stays until deleted.";
+fn first_mount(dialect: Dialect) -> String {
+    let stays = match dialect {
+        Dialect::Beta | Dialect::Ga { expires: None } => "stays until deleted",
+        Dialect::Ga { expires: Some(_) } => {
+            "stays until it is deleted or its time (--expires) is over"
+        }
+    };
+    format!(
+        "Everything copied here is uploaded to this key's workspace, listed for everyone with a key of it, and {stays}."
+    )
+}
 
 /// Why a mount ends.
 enum End {
@@ -72,9 +83,16 @@ pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError
             no_progress: settings.no_progress,
         },
         base_url: &service.host,
-        key: &service.key,
+        identity: &service.identity,
     }
     .open(&*service.first)?;
+    if let Some(rotating) = &service.rotating {
+        rotating.settle(Home {
+            state: Arc::clone(&workspace.state),
+            state_root: settings.state_root.clone(),
+            host: service.host.clone(),
+        });
+    }
     let refresher = Refresher::new(
         Arc::clone(&service.listings),
         Arc::clone(&service.background),
@@ -82,7 +100,7 @@ pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError
         Arc::clone(&workspace.store),
         settings.refresh,
     );
-    let mut notices = first_listing(&service, &mut workspace, &refresher)?;
+    let mut notices = first_listing(&service, &mut workspace, &refresher, settings.dialect)?;
     let waiting = control::Waiting::below(&settings.state_root);
     notices.extend(waiting.iter().map(ToString::to_string));
     let fs = Arc::new(WorkspaceFs::new(
@@ -130,6 +148,7 @@ fn first_listing(
     service: &Service,
     workspace: &mut Workspace,
     refresher: &Refresher,
+    dialect: Dialect,
 ) -> Result<Vec<String>, MountError> {
     if refresher.is_known()? {
         return Ok(Vec::new());
@@ -147,7 +166,7 @@ fn first_listing(
     progress.finish_and_clear();
     Ok(match service.demo {
         Some(_) => Vec::new(),
-        None => vec![FIRST_MOUNT.to_owned()],
+        None => vec![first_mount(dialect)],
     })
 }
 

@@ -13,6 +13,7 @@ mod clock;
 mod db;
 mod digest;
 mod entry;
+mod expiry;
 mod former;
 mod giving_up;
 mod merge;
@@ -39,6 +40,7 @@ pub use catalogue::{KeptAs, NewRow, Row};
 pub use clock::{now, steady};
 pub use db::StateError;
 pub use digest::{Digest, Digester, Verified};
+pub use expiry::Expiring;
 pub use giving_up::{GiveUpError, GivenUp};
 pub use merge::Merge;
 pub use outbox::{Cleanup, PendingBody, Sealed, SealedBytes, When};
@@ -74,6 +76,8 @@ pub struct State {
     cache: RowCache,
     queue: Queue,
     transfers: Transfers,
+    /// What [`State::totals`] has counted last, and after how many commits.
+    totals: Mutex<Option<(u64, (u64, u64))>>,
 }
 
 impl State {
@@ -91,6 +95,7 @@ impl State {
             cache: RowCache::new(),
             queue,
             transfers: Transfers::default(),
+            totals: Mutex::default(),
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Records as rows: how the outbox and what hangs on it stand in the database.
 
+use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use crate::api::{FileId, FileMetadata};
@@ -216,7 +217,7 @@ pub(super) fn adopt(
     tx.sql
         .prepare_cached(
             "UPDATE files SET id = ?2, created_at = ?3, downloadable = ?4, own = 1, learned_at = ?5, spared = ?6, \
-             sha256 = ?7, kept_size = ?8, kept_mtime = ?9 WHERE ino = ?1",
+             sha256 = ?7, kept_size = ?8, kept_mtime = ?9, expires_at = ?10, expired = 0 WHERE ino = ?1",
         )?
         .execute(params![
             row.ino.0 as i64,
@@ -227,7 +228,8 @@ pub(super) fn adopt(
             confirmed.spared,
             digest.as_ref().map(Digest::as_bytes),
             confirmed.kept.map(|kept| kept.size as i64),
-            confirmed.kept.map(|kept| kept.mtime)
+            confirmed.kept.map(|kept| kept.mtime),
+            file.expires_at.map(Timestamp::as_microsecond)
         ])?;
     tx.touched.push(row.ino);
     Ok(deletable_id(row)

@@ -13,6 +13,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::api::{
     ApiError, Call, ErrorKind, FileId, FileMetadata, FilesApi, Pace, SystemPace, Upload,
 };
@@ -290,14 +292,16 @@ impl Worker {
         };
         let is_same =
             save.digest.is_some() && save.digest == row.digest && *save.body != Body::Held;
-        if !is_same || self.store.open_kept(id, &row.into()).is_err() {
+        let may_have_expired = row.may_have_expired(Timestamp::now());
+        if !is_same || may_have_expired || self.store.open_kept(id, &row.into()).is_err() {
             return Ok(None);
         }
         match self.api.metadata(id) {
             Ok(file) => {
                 let is_same = file.filename == save.record.name
                     && file.mime_type == save.mime_type
-                    && file.size_bytes == save.size;
+                    && file.size_bytes == save.size
+                    && file.expires_at.is_none_or(|time| time > Timestamp::now());
                 Ok(Some(file).filter(|_| is_same))
             }
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
@@ -444,7 +448,8 @@ impl Worker {
             });
             match whole {
                 Ok(_) => rescue = Rescue::Here,
-                Err(FetchError::Api(error)) if error.kind == ErrorKind::NotFound => {}
+                Err(FetchError::Api(error))
+                    if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Expired) => {}
                 Err(FetchError::Api(error)) if error.is_transient() => return Err(error.into()),
                 Err(error @ (FetchError::Cut(_) | FetchError::Disk(_))) => {
                     let why = error.to_string();

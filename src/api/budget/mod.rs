@@ -234,6 +234,7 @@ impl Turn<'_> {
                 ErrorKind::Unauthorized
                 | ErrorKind::Forbidden
                 | ErrorKind::NotFound
+                | ErrorKind::Expired
                 | ErrorKind::NotDownloadable
                 | ErrorKind::StorageFull
                 | ErrorKind::TooLarge

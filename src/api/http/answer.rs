@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::super::budget::RateLimits;
 use super::super::classify::{Refusal, classify};
 use super::super::retry::{http_date, retry_after};
-use super::super::types::Page;
+use super::dialect::Page;
 use super::{ApiError, Call, ErrorKind, FileId, FileMetadata, FilePage};
 
 /// The longest listing that is read: 1000 files of 16 KB each, fifty times what is usual.
@@ -188,11 +188,10 @@ impl Head {
     /// A page of a listing.
     pub(super) fn page(&self, body: &[u8]) -> Result<FilePage, ApiError> {
         let page: Page = self.json(Call::List, body)?;
+        let next = page.next().map_err(|why| self.nonsense(Call::List, why))?;
         Ok(FilePage {
             files: page.data.0,
-            has_more: page.has_more,
-            first_id: page.first_id,
-            last_id: page.last_id,
+            next,
             date: self.date,
         })
     }
@@ -310,6 +309,9 @@ pub(super) fn chain(error: &reqwest::Error) -> String {
     }
     let mut text = String::new();
     while let Some(error) = source {
+        if let Some(why) = untrusted(error) {
+            return why;
+        }
         if !text.is_empty() {
             text.push_str(": ");
         }
@@ -318,6 +320,25 @@ pub(super) fn chain(error: &reqwest::Error) -> String {
         source = error.source();
     }
     tidy(&text)
+}
+
+/// What is wrong with the server's certificate, if it is that.
+fn untrusted(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    // An `io::Error` hides what it carries from the chain of sources, and may carry another one.
+    let mut error = error;
+    while let Some(carried) = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref)
+    {
+        error = carried;
+    }
+    let Some(rustls::Error::InvalidCertificate(why)) = error.downcast_ref() else {
+        return None;
+    };
+    Some(tidy(&format!(
+        "the server's certificate is not trusted on this machine: {why} (the certificates of your own server, or of a \
+         proxy that looks into what goes through it, can be named in SSL_CERT_FILE)"
+    )))
 }
 
 /// A stranger's words, fit for a log line: bounded, and without control characters.
