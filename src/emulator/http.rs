@@ -38,7 +38,6 @@ impl Service {
     pub(super) fn new(config: Config, workspace: Workspace) -> Self {
         // Request ids go on being new after a restart.
         let request_ids = Mint::new(config.seed.unwrap_or_else(ids::random) ^ workspace.salt());
-        let burst = config.switches.rate_burst;
         let faults = Faults::new();
         faults.set(config.faults.clone());
         let burst = config.switches.rate_burst;
