@@ -285,7 +285,11 @@ mod tests {
                 credential,
                 headers: headers.clone(),
             };
-            let notices = launch(shell("echo notice $(cat); echo ready"), Some(&secrets)).unwrap();
+            let notices = launch(
+                shell(r#"printf 'notice %s\n' "$(cat)"; echo ready"#),
+                Some(&secrets),
+            )
+            .unwrap();
             let handover: Handover = serde_json::from_str(&notices[0]).unwrap();
             assert_eq!(handover.secrets(), Some(secrets));
         }

@@ -63,7 +63,7 @@ fn pass_on(
         let _ = to_client.shutdown(Shutdown::Both);
     });
     let mut service = service;
-    let mut buffer = [0; 64 * 1024];
+    let mut buffer = vec![0; 64 * 1024];
     loop {
         let length = client.read(&mut buffer)?;
         if length == 0 {
@@ -76,14 +76,14 @@ fn pass_on(
 
 /// Does what `CONNECT host:port` asks for.
 fn connect(client: &mut TcpStream, heard: &Mutex<Vec<u8>>) -> io::Result<TcpStream> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
+    let mut asked = Vec::new();
+    while !asked.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
         client.read_exact(&mut byte)?;
-        head.push(byte[0]);
+        asked.push(byte[0]);
     }
-    heard.lock().unwrap().extend_from_slice(&head);
-    let text = String::from_utf8_lossy(&head);
+    heard.lock().unwrap().extend_from_slice(&asked);
+    let text = String::from_utf8_lossy(&asked);
     let mut words = text.split(' ');
     let (Some("CONNECT"), Some(wanted)) = (words.next(), words.next()) else {
         client.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")?;

@@ -63,8 +63,8 @@ fn the_beta_header_chooses_the_shapes() {
     let all = ["data", "first_id", "has_more", "last_id", "next_page"];
     assert_eq!(fields(&page), all);
     let spoken: Vec<_> = emulator.requests().iter().map(|r| r.dialect).collect();
-    use Dialect::{Beta, Ga};
-    assert_eq!(spoken, [Beta, Ga, Beta, Beta, Ga, Ga]);
+    let (beta, ga) = (Dialect::Beta, Dialect::Ga);
+    assert_eq!(spoken, [beta, ga, beta, beta, ga, ga]);
 }
 
 #[test]

@@ -433,10 +433,10 @@ fn todays_dialect_names_no_beta_of_the_files_and_may_say_how_long() {
         let body = String::from_utf8_lossy(&exchange.read_body()).into_owned();
         let expiry = "name=\"expires_in_seconds\"\r\n\r\n604800\r\n";
         let is_first = body.find(expiry) < body.find("name=\"file\"");
-        let expires =
+        let is_as_asked =
             exchange.header("content-type").is_none() || body.contains(expiry) && is_first;
         let expired = FILE.replace('}', r#","expires_at":"2026-11-28T00:00:00Z"}"#);
-        exchange.json(if expires { "200 OK" } else { "418 Not It" }, &expired);
+        exchange.json(if is_as_asked { "200 OK" } else { "418 Not It" }, &expired);
         true
     });
     let config = HttpConfig {
