@@ -2,9 +2,11 @@
 //! open, one JSON value a line.
 //!
 //! A client sends one [`Request`] and reads [`Reply`] lines until one that ends it. What is asked for by name is asked of
-//! the outbox and the catalogue; nothing here waits for the network but [`Request::Flush`].
+//! the outbox and the catalogue; nothing here waits for the network but [`Request::Flush`]
+//! and [`Request::Pin`].
 
 mod client;
+mod downloads;
 mod protocol;
 mod server;
 mod status;
@@ -16,7 +18,11 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 pub use client::{Client, ControlError};
-pub use protocol::{Change, ChangeKind, Copies, DroppedChange, Progress, Reply, Request, Status};
+pub use downloads::Holdings;
+pub use protocol::{
+    Change, ChangeKind, Copies, Download, Downloads, DroppedChange, Progress, Reply, Request,
+    Status,
+};
 pub use server::{About, Server, serve};
 pub use status::Reporter;
 pub use waiting::Waiting;

@@ -129,6 +129,10 @@ pub(super) const MIGRATIONS: &[&str] = &[
     CREATE INDEX files_outputs ON files (ino) WHERE downloadable = 1 AND name IS NOT NULL;
     ALTER TABLE hidden ADD COLUMN scope TEXT;        -- which listing may still show it; NULL: the workspace's
     ",
+    // 5: downloaded copies that stay
+    "
+    CREATE TABLE pinned (id TEXT PRIMARY KEY) WITHOUT ROWID;
+    ",
 ];
 
 #[cfg(test)]
@@ -168,6 +172,7 @@ mod tests {
         let scoped = state.row_of_id(&FileId::new("file_s")).unwrap().unwrap();
         assert_eq!(scoped.scope.as_deref(), Some("sesn_1"));
         assert!(!scoped.is_shown());
+        assert_eq!(state.pinned().unwrap(), []);
         let body = state.pending_body(row.ino).unwrap();
         assert_eq!(body, Some(PendingBody::Inline(b"text".to_vec())));
         let pending = state.pending();
