@@ -2,14 +2,14 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::{failed, logging};
 use crate::config::parse_size;
-use crate::emulator::{Config, Emulator};
+use crate::emulator::{Config, Emulator, FaultRule};
 use crate::mount::sys::Signals;
 
 /// What can be typed after `afs emulator`.
@@ -20,7 +20,21 @@ Examples:
   afs emulator --listen 127.0.0.1:8080 --data ~/emulated --key secret
   ANTHROPIC_API_KEY=any afs mount --base-url http://127.0.0.1:8080 /tmp/files
 
-Prints `listening on http://127.0.0.1:PORT` when it is ready and runs until Ctrl-C.")]
+Prints `listening on http://127.0.0.1:PORT` when it is ready and runs until Ctrl-C.
+
+Trouble to order (--faults FILE, or PUT /_emulator/faults; GET shows it, DELETE ends it): a JSON list of rules. For every
+call the first rule is carried out that matches and is due.
+  matches: call (upload list metadata content delete), name, id (`*` and `?` as in a shell)
+  due:     nth (from this call on, once), every (each so many-th), times (so often), from_s, to_s (seconds since the
+           rules were set), probability (0 to 1) with seed
+  when:    before_effect (unless said) or after_effect
+  do:      status with headers and body; delay_ms; stall (until the rules change); drop_answer, reset_answer;
+           cut_after_bytes, reset_after_bytes, stall_after_bytes, slow_bytes_per_second, corrupt_byte, says_length
+           (of the answer's body); drop_field, set_fields (of JSON answers); cut_request_after_bytes (of the
+           request's body; without name and id); refuse (connections; without call, name and id)
+  [{\"call\": \"upload\", \"every\": 2, \"when\": \"after_effect\", \"do\": {\"drop_answer\": true}},
+   {\"call\": \"list\", \"times\": 3, \"do\": {\"status\": 429, \"headers\": {\"retry-after\": \"2\"}}},
+   {\"call\": \"content\", \"name\": \"*.csv\", \"do\": {\"corrupt_byte\": 7, \"cut_after_bytes\": 1000}}]")]
 pub struct EmulatorArguments {
     /// Where to listen; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
@@ -40,6 +54,9 @@ pub struct EmulatorArguments {
     /// Be full at this size, such as 100M
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     quota: Option<u64>,
+    /// Begin with this trouble; see below
+    #[arg(long, value_name = "FILE")]
+    faults: Option<PathBuf>,
 }
 
 /// Serves until told to end.
@@ -53,7 +70,11 @@ pub fn run(arguments: EmulatorArguments) -> ExitCode {
     if let Err(error) = logging::start(0, None) {
         return failed(&error);
     }
-    let emulator = match Emulator::start(arguments.config()) {
+    let config = match arguments.config() {
+        Ok(config) => config,
+        Err(error) => return failed(&error),
+    };
+    let emulator = match Emulator::start(config) {
         Ok(emulator) => emulator,
         Err(error) => return failed(&format!("the emulator cannot start: {error}")),
     };
@@ -73,15 +94,24 @@ fn announce(base_url: &str) -> io::Result<()> {
 }
 
 impl EmulatorArguments {
-    fn config(self) -> Config {
-        Config {
+    fn config(self) -> Result<Config, String> {
+        let faults = self.faults.as_deref().map(read_faults).transpose()?;
+        Ok(Config {
             listen: self.listen,
             data: self.data,
             import: self.import,
             keys: self.keys,
             seed_samples: self.seed_samples,
             quota: self.quota,
+            faults: faults.unwrap_or_default(),
             ..Config::default()
-        }
+        })
     }
+}
+
+fn read_faults(path: &Path) -> Result<Vec<FaultRule>, String> {
+    let text = std::fs::read(path)
+        .map_err(|error| format!("the rules {} can't be read: {error}", path.display()))?;
+    serde_json::from_slice(&text)
+        .map_err(|error| format!("the rules {} make no sense: {error}", path.display()))
 }

@@ -1,26 +1,22 @@
 //! Answers: what a call gives back, before and while it goes out.
 //!
-//! Every answer's length is known. Its body counts what leaves into the request log, and takes the shape a fault asks
-//! for: slow, held or cut.
+//! Every answer's length is known. Its body counts what leaves into the request log.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
-use axum::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream;
 use hyper::body::{Frame, SizeHint};
 use serde::Serialize;
 
 use super::content::Chunks;
-use super::faults::{FaultAction, FaultAnswer, Hold};
+use super::faults::FaultAnswer;
 use super::log::Trace;
 use super::rules::Refusal;
 
@@ -28,10 +24,12 @@ use super::rules::Refusal;
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    body: Chunks,
-    length: u64,
+    pub(super) body: Chunks,
+    pub(super) length: u64,
     /// Whether the length is said in advance; else the body goes out in chunks.
     pub(super) length_sent: bool,
+    /// A length that is said in its place.
+    pub(super) said_length: Option<u64>,
 }
 
 impl Answer {
@@ -57,6 +55,7 @@ impl Answer {
             body,
             length,
             length_sent: true,
+            said_length: None,
         }
     }
 
@@ -103,30 +102,14 @@ impl Answer {
         answer
     }
 
-    /// Gives the body the shape a fault asks for.
-    pub(super) fn shaped(self, action: &FaultAction, hold: &Hold, wire: &WireCutter) -> Self {
-        let body = match *action {
-            FaultAction::SlowBytesPerSecond(rate) => slow(self.body, rate),
-            FaultAction::CutAfterBytes(bytes) if bytes < self.length => {
-                let wire = wire.clone();
-                split(self.body, bytes, Box::pin(async move { wire.cut().await }))
-            }
-            FaultAction::StallAfterBytes(bytes) => {
-                let mut hold = hold.clone();
-                split(
-                    self.body,
-                    bytes,
-                    Box::pin(async move { hold.released().await }),
-                )
-            }
-            _ => self.body,
-        };
-        Self { body, ..self }
-    }
-
     /// Ready to go, with its request's line in the log.
-    pub(super) fn into_response(self, trace: Trace) -> Response {
+    pub(super) fn into_response(mut self, trace: Trace) -> Response {
         trace.answered(self.status.as_u16());
+        if let Some(said) = self.said_length {
+            // hyper believes the header where the body does not say a length of its own.
+            self.length_sent = false;
+            self.headers.insert(CONTENT_LENGTH, said.into());
+        }
         let mut response = Response::new(Body::new(LoggedBody {
             chunks: self.body,
             left: self.length,
@@ -186,78 +169,4 @@ impl HttpBody for LoggedBody {
             SizeHint::default()
         }
     }
-}
-
-/// Cuts a connection from the inside, once what was written to it has left.
-#[derive(Debug, Clone, Default)]
-pub(super) struct WireCutter(Arc<AtomicBool>);
-
-impl WireCutter {
-    pub(super) fn is_due(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-
-    /// Never returns: waiting here makes the connection flush, and having flushed it finds that it is to end.
-    async fn cut(self) {
-        self.0.store(true, Ordering::Release);
-        std::future::pending::<()>().await;
-    }
-}
-
-type Pause = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// Passes so many bytes, waits for `pause`, and passes the rest.
-fn split(chunks: Chunks, bytes: u64, pause: Pause) -> Chunks {
-    struct Split {
-        chunks: Chunks,
-        left: u64,
-        rest: Option<Bytes>,
-        pause: Option<Pause>,
-    }
-    let state = Split {
-        chunks,
-        left: bytes,
-        rest: None,
-        pause: Some(pause),
-    };
-    Box::pin(stream::unfold(state, |mut state| async move {
-        if state.left == 0
-            && let Some(pause) = state.pause.take()
-        {
-            pause.await;
-        }
-        let chunk = match state.rest.take() {
-            Some(rest) => Ok(rest),
-            None => state.chunks.next().await?,
-        };
-        let chunk = chunk.map(|mut chunk| {
-            if state.pause.is_some() {
-                let now = (chunk.len() as u64).min(state.left) as usize;
-                state.rest = Some(chunk.split_off(now)).filter(|rest| !rest.is_empty());
-                state.left -= now as u64;
-            }
-            chunk
-        });
-        Some((chunk, state))
-    }))
-}
-
-/// Passes a body at this speed, in up to twenty steps a second.
-fn slow(chunks: Chunks, bytes_per_second: u64) -> Chunks {
-    let step = (bytes_per_second / 20).max(1);
-    let wait = Duration::from_micros(1_000_000 / (bytes_per_second / step));
-    Box::pin(stream::unfold(
-        (chunks, Bytes::new()),
-        move |(mut chunks, mut rest)| async move {
-            if rest.is_empty() {
-                match chunks.next().await? {
-                    Ok(chunk) => rest = chunk,
-                    Err(error) => return Some((Err(error), (chunks, rest))),
-                }
-            }
-            tokio::time::sleep(wait).await;
-            let now = rest.split_to((step as usize).min(rest.len()));
-            Some((Ok(now), (chunks, rest)))
-        },
-    ))
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use super::faults::FaultRule;
 use crate::api::MAX_FILE_SIZE;
 
 /// How to run an emulator. The default listens on a free loopback port, forgets everything at its end and accepts
@@ -30,6 +31,8 @@ pub struct Config {
     pub max_file_size: u64,
     /// Fixes the ids. `None`: other ids at every start, so that two emulators are two workspaces.
     pub seed: Option<u64>,
+    /// The trouble to begin with.
+    pub faults: Vec<FaultRule>,
     /// What is unknown about the real service.
     pub switches: Switches,
 }
@@ -46,6 +49,7 @@ impl Default for Config {
             quota: None,
             max_file_size: MAX_FILE_SIZE,
             seed: None,
+            faults: Vec::new(),
             switches: Switches::default(),
         }
     }
@@ -64,6 +68,7 @@ impl fmt::Debug for Config {
             .field("quota", &self.quota)
             .field("max_file_size", &self.max_file_size)
             .field("seed", &self.seed)
+            .field("faults", &self.faults)
             .field("switches", &self.switches)
             .finish()
     }

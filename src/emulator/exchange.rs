@@ -19,7 +19,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde_json::json;
 
-use super::answer::{Answer, WireCutter};
+use super::answer::Answer;
 use super::catalogue::Stored;
 use super::content;
 use super::faults::{Fault, FaultAction, FaultMoment, Target};
@@ -28,6 +28,7 @@ use super::http::{Hangup, RequestId, Service, internal};
 use super::log::{LoggedCall, Trace};
 use super::objects::{FileList, FileObject};
 use super::rules::{self, Refusal, Wanted};
+use super::shape::{self, WireCutter};
 use super::upload;
 
 /// The way of every call.
@@ -57,6 +58,7 @@ pub(super) async fn call(
     let mut body = RequestBody {
         body,
         is_lost: false,
+        left: exchange.cut_in_request(),
     };
     let outcome = exchange.run(id.as_deref(), &parts, &mut body).await;
     // To its end, see above.
@@ -84,17 +86,27 @@ impl From<Refusal> for End {
 pub(super) struct RequestBody {
     body: Body,
     is_lost: bool,
+    /// How many bytes a fault lets through.
+    left: Option<u64>,
 }
 
 impl RequestBody {
     /// The next piece; `None` at the end, `Some(Err)` when the client has gone before it.
     pub(super) async fn next(&mut self, trace: &Trace) -> Option<Result<Bytes, End>> {
-        while !self.is_lost && !self.body.is_end_stream() {
-            let Ok(frame) = self.body.frame().await? else {
+        while !self.is_lost && (self.left == Some(0) || !self.body.is_end_stream()) {
+            let frame = match self.left {
+                Some(0) => None,
+                _ => self.body.frame().await?.ok(),
+            };
+            let Some(frame) = frame else {
                 self.is_lost = true;
                 return Some(Err(End::Hangup));
             };
-            if let Ok(data) = frame.into_data() {
+            if let Ok(mut data) = frame.into_data() {
+                if let Some(left) = &mut self.left {
+                    data.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+                    *left -= data.len() as u64;
+                }
                 trace.received(data.len());
                 return Some(Ok(data));
             }
@@ -161,7 +173,7 @@ impl Exchange {
         id: Option<&str>,
         name: Option<&str>,
     ) -> Result<(), End> {
-        let target = Target {
+        let target = Target::Call {
             call: self.call,
             id,
             name,
@@ -169,10 +181,19 @@ impl Exchange {
         self.fault = self.service.faults.strike(target);
         match &mut self.fault {
             Some(fault) if fault.when == FaultMoment::BeforeEffect => {
-                strike(fault, &self.request_id).await
+                strike(fault, &self.request_id, &self.wire).await
             }
             _ => Ok(()),
         }
+    }
+
+    /// How many bytes of the request's body a fault lets through.
+    fn cut_in_request(&self) -> Option<u64> {
+        let fault = self.service.faults.strike(Target::Request(self.call))?;
+        fault.action.parts().iter().find_map(|part| match part {
+            FaultAction::CutRequestAfterBytes(bytes) => Some(*bytes),
+            _ => None,
+        })
     }
 
     async fn answer(mut self, outcome: Result<Answer, End>, is_lost: bool) -> Response {
@@ -186,13 +207,13 @@ impl Exchange {
         }
         if let Some(mut fault) = self.fault.take() {
             if fault.when == FaultMoment::AfterEffect {
-                match strike(&mut fault, &self.request_id).await {
+                match strike(&mut fault, &self.request_id, &self.wire).await {
                     Ok(()) => {}
                     Err(End::Answered(other)) => answer = other,
                     Err(End::Refused(_) | End::Hangup) => return hangup(),
                 }
             }
-            answer = answer.shaped(&fault.action, &fault.hold, &self.wire);
+            answer = shape::shaped(answer, &fault, &self.wire).await;
         }
         answer.into_response(self.trace)
     }
@@ -347,18 +368,35 @@ fn set(headers: &mut HeaderMap, name: axum::http::HeaderName, value: &str) {
     }
 }
 
-/// Carries out what a fault does to the call itself; what it does to the answer's body comes later.
-async fn strike(fault: &mut Fault, request_id: &str) -> Result<(), End> {
-    match &fault.action {
-        FaultAction::Stall => fault.hold.released().await,
-        FaultAction::DelayMs(millis) => tokio::time::sleep(Duration::from_millis(*millis)).await,
-        FaultAction::Status(answer) => {
-            return Err(End::Answered(Answer::of_fault(answer, request_id)));
+/// Carries out what a fault does to the call itself; what it does to the answer comes later.
+async fn strike(fault: &mut Fault, request_id: &str, wire: &WireCutter) -> Result<(), End> {
+    let Fault { action, hold, .. } = fault;
+    for part in action.parts() {
+        match part {
+            FaultAction::Stall => hold.released().await,
+            FaultAction::DelayMs(millis) => {
+                tokio::time::sleep(Duration::from_millis(*millis)).await;
+            }
+            FaultAction::Status(answer) => {
+                return Err(End::Answered(Answer::of_fault(answer, request_id)));
+            }
+            FaultAction::DropAnswer => return Err(End::Hangup),
+            FaultAction::ResetAnswer => {
+                wire.reset();
+                return Err(End::Hangup);
+            }
+            FaultAction::StallAfterBytes(_)
+            | FaultAction::SlowBytesPerSecond(_)
+            | FaultAction::CutAfterBytes(_)
+            | FaultAction::ResetAfterBytes(_)
+            | FaultAction::CutRequestAfterBytes(_)
+            | FaultAction::SaysLength(_)
+            | FaultAction::CorruptByte(_)
+            | FaultAction::DropField(_)
+            | FaultAction::SetFields(_)
+            | FaultAction::Refuse
+            | FaultAction::All(_) => {}
         }
-        FaultAction::DropAnswer => return Err(End::Hangup),
-        FaultAction::StallAfterBytes(_)
-        | FaultAction::SlowBytesPerSecond(_)
-        | FaultAction::CutAfterBytes(_) => {}
     }
     Ok(())
 }

@@ -35,10 +35,12 @@ impl Service {
     pub(super) fn new(config: Config, workspace: Workspace) -> Self {
         // Request ids go on being new after a restart.
         let request_ids = Mint::new(config.seed.unwrap_or_else(ids::random) ^ workspace.salt());
+        let faults = Faults::new();
+        faults.set(config.faults.clone());
         Self {
             config,
             workspace,
-            faults: Faults::new(),
+            faults,
             log: RequestLog::default(),
             request_ids,
             requests: AtomicU64::new(0),

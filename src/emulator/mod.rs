@@ -1,6 +1,6 @@
 //! The emulator: the Files API served locally over real HTTP/1.1, for tests, for `afs emulator` and for the demo.
 //!
-//! It is the client's independent counterpart and shares no code with it. What is documented about the service is held
+//! It is the client's independent counterpart and shares no code of the wire with it. What is documented about the service is held
 //! to; what is unknown is a field of [`Switches`] and says so. It speaks the dialect of the beta header.
 //!
 //! From the socket inwards:
@@ -11,8 +11,8 @@
 //! - `rules`: what the service refuses and in which words
 //! - `workspace`: the files, made of `catalogue` (which, in what order), `content` (their bytes), `database` (what
 //!   survives) and `ids`
-//! - `side_door`: what the service does not let its users do; `faults`: trouble to order; `log`: what was asked;
-//!   `history`: what came of it
+//! - `side_door`: what the service does not let its users do; `faults`: trouble to order, and `shape`: what it makes of
+//!   answers; `log`: what was asked; `history`: what came of it
 //! - `import`, `samples`: files that are there from the start
 
 mod answer;
@@ -33,6 +33,7 @@ mod objects;
 mod rules;
 mod samples;
 mod server;
+mod shape;
 mod side_door;
 mod upload;
 mod workspace;
@@ -54,6 +55,7 @@ pub use history::{Change, ChangeKind, Tick};
 pub use log::{LoggedCall, LoggedRequest};
 
 use catalogue::Stored;
+use faults::Target;
 use http::Service;
 use side_door::Plant;
 use workspace::{NewFile, StoreError, Workspace, lock};
@@ -195,8 +197,10 @@ impl Emulator {
         let ended = Arc::new((Mutex::new(false), Condvar::new()));
         let router = http::router(&service);
         let end = End(Arc::clone(&ended));
+        let refusing = Arc::clone(&service);
+        let refuses = move || refusing.faults.strike(Target::Connection).is_some();
         runtime.spawn(async move {
-            server::serve(listener, router, stopped).await;
+            server::serve(listener, router, refuses, stopped).await;
             drop(end);
         });
         Ok(Self {

@@ -21,12 +21,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::answer::WireCutter;
 use super::content::CHUNK;
 use super::http::Hangup;
+use super::shape::WireCutter;
 
-/// Accepts until `stop` changes or its sender is gone.
-pub(super) async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
+/// Accepts until `stop` changes or its sender is gone; where `refuses` says so, connections are reset as they come.
+pub(super) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    refuses: impl Fn() -> bool,
+    mut stop: watch::Receiver<bool>,
+) {
     let router = TowerToHyperService::new(router);
     loop {
         let accepted = tokio::select! {
@@ -34,6 +39,9 @@ pub(super) async fn serve(listener: TcpListener, router: Router, mut stop: watch
             _ = stop.changed() => return,
         };
         match accepted {
+            Ok((stream, _)) if refuses() => {
+                let _ = stream.set_zero_linger();
+            }
             Ok((stream, _)) => {
                 // An answer is written head first; waiting for the client's acknowledgement would cost 40 ms.
                 let _ = stream.set_nodelay(true);
@@ -122,7 +130,18 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.cutter.is_reset() {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        if self.cutter.is_reset() {
+            let _ = self.stream.set_zero_linger();
+        }
     }
 }
 

@@ -105,8 +105,21 @@ fn its_flags_reach_it() {
 }
 
 #[test]
+fn it_begins_with_the_trouble_that_a_file_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = dir.path().join("rules.json");
+    let text = r#"[{"call": "list", "every": 2, "do": {"status": 503}}]"#;
+    std::fs::write(&rules, text).unwrap();
+    let emulator = Running::start(&["--faults", rules.to_str().unwrap()]);
+    let statuses = [(); 4].map(|()| emulator.list("any").0);
+    assert_eq!(statuses, [503, 200, 503, 200]);
+}
+
+#[test]
 fn what_it_cannot_do_is_one_sentence() {
     let home = tempfile::tempdir().unwrap();
+    let rules = home.path().join("rules.json");
+    std::fs::write(&rules, r#"[{"do": {"stal": true}}]"#).unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     for (arguments, says) in [
@@ -116,6 +129,11 @@ fn what_it_cannot_do_is_one_sentence() {
         (
             ["--data", "/proc/nonexistent"],
             "can't keep data in /proc/nonexistent",
+        ),
+        (["--faults", "/nonexistent"], "/nonexistent can't be read"),
+        (
+            ["--faults", rules.to_str().unwrap()],
+            "unknown field `stal`",
         ),
     ] {
         let ran = run(afs(home.path()).arg("emulator").args(arguments));

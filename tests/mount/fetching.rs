@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use afs::emulator::{
     Config, FaultAction, FaultAnswer, FaultRule, LoggedCall, LoggedRequest, StoredFile,
 };
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -91,6 +92,11 @@ fn read_at(file: &File, offset: u64, size: usize) -> Vec<u8> {
     let mut bytes = vec![0; size];
     file.read_exact_at(&mut bytes, offset).unwrap();
     bytes
+}
+
+/// What the kernel reads ahead it waits for, also with the close.
+fn without_reading_ahead(file: &File) {
+    posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_RANDOM).unwrap();
 }
 
 fn read_all(mount: &Mount, name: &str) -> std::io::Result<Vec<u8>> {
@@ -195,6 +201,31 @@ fn a_download_that_is_nearly_done_goes_on_without_readers() {
     world.hang(&[LoggedCall::Content]);
     assert!(read_all(&mount, "f").unwrap() == content);
     assert_eq!(statuses(&world), [200]);
+}
+
+#[test]
+fn of_a_large_file_nearly_done_is_a_twentieth() {
+    let world = World::new();
+    world.emulator.bulk(2, "large-", 100 << 20, true).unwrap();
+    let [far, near] = world.emulator.files().unwrap().try_into().unwrap();
+    let mount = world.mount();
+    let read_up_to = |output: &StoredFile, end: u64| {
+        let content = world.emulator.content(&output.id).unwrap().unwrap();
+        let hold = FaultAction::StallAfterBytes(end + 4096);
+        world.emulator.set_faults(vec![at_each(hold)]);
+        let file = File::open(mount.at(&output.filename)).unwrap();
+        without_reading_ahead(&file);
+        for at in (0..end).step_by(1 << 20) {
+            let bytes = read_at(&file, at, 1 << 20);
+            assert!(bytes == content[at as usize..][..1 << 20], "{at}");
+        }
+    };
+    read_up_to(&far, 94 << 20);
+    eventually("nothing is left of it", || cached(&world).is_empty());
+    read_up_to(&near, 96 << 20);
+    world.emulator.clear_faults();
+    eventually("it is cached", || cached(&world) == [near.id.as_str()]);
+    assert_eq!(statuses(&world), [200, 200]);
 }
 
 #[test]
@@ -348,6 +379,36 @@ fn other_bytes_after_a_cut_are_an_error_and_nothing_is_mixed() {
     drop(file);
     // The kernel tells of a close when it is over.
     eventually("a new open reads what is there now", || {
+        fs::read(mount.at("f")).is_ok_and(|bytes| bytes == content)
+    });
+}
+
+/// The kernel has kept a page that it was given before the lie came out.
+#[test]
+fn pages_that_turned_out_to_be_in_doubt_are_read_again() {
+    const CUT: u64 = 1_000_000;
+    const PAGE: u64 = 995_328;
+    let world = World::new();
+    let content = pattern(SOME);
+    world.output("f", &content);
+    let mount = world.mount();
+    let lie = FaultAction::All(vec![
+        FaultAction::CorruptByte(PAGE + 4000),
+        FaultAction::CutAfterBytes(CUT),
+    ]);
+    world
+        .emulator
+        .set_faults(vec![at_the_first(lie), at_each(FaultAction::Stall)]);
+    let file = File::open(mount.at("f")).unwrap();
+    without_reading_ahead(&file);
+    let page = read_at(&file, PAGE, 4096);
+    assert!(page[..4000] == content[PAGE as usize..][..4000]);
+    assert_ne!(page[4000], content[PAGE as usize + 4000]);
+    world.emulator.clear_faults();
+    let after = file.read_at(&mut [0; 4096], PAGE + 8192);
+    assert_eq!(errno(after), libc::EIO);
+    drop(file);
+    eventually("a new open reads what is there", || {
         fs::read(mount.at("f")).is_ok_and(|bytes| bytes == content)
     });
 }

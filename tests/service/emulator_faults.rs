@@ -318,10 +318,6 @@ fn a_rule_that_is_not_understood_is_refused_by_its_name_and_changes_nothing() {
         (json!([{"do": {"stal": true}}]), "`stal`"),
         (json!([{"do": {}}]), "no action"),
         (json!([{"call": "list"}]), "`do`"),
-        (
-            json!([{"do": {"stall": true, "drop_answer": true}}]),
-            "more than one",
-        ),
         (json!([{"do": {"delay_ms": 1, "body": "x"}}]), "`status`"),
         (json!([{"do": {"status": 99}}]), "99"),
         (

@@ -4,6 +4,7 @@
 mod contract;
 mod emulator_content;
 mod emulator_faults;
+mod emulator_lies;
 mod emulator_lists;
 mod emulator_persistence;
 mod emulator_rules;
