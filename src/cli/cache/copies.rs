@@ -43,7 +43,9 @@ pub(super) struct ListArguments {
 
 /// What can be typed after `afs cache evict`.
 #[derive(Debug, Args)]
-#[command(after_long_help = "\
+#[command(
+    override_usage = "afs cache evict [MOUNTPOINT] NAME|ID...\n       afs cache evict [MOUNTPOINT] --all",
+    after_long_help = "\
 Examples:
   afs cache evict chart.png       the next read downloads it again
   afs cache evict ~/claude-files/*.png
@@ -53,10 +55,11 @@ Examples:
 The first word may say where it is or was mounted; the others are names, ids,
 or paths of files. Copies of your own uploads stay: they are the only ones.
 Exit code 1 where a copy had to stay, 3 where nothing is downloaded under a
-name.")]
+name."
+)]
 pub(super) struct EvictArguments {
-    /// Which files, after the mount point where several are mounted
-    #[arg(value_name = "[MOUNTPOINT] NAME|ID", required_unless_present = "all")]
+    /// Names in the mount, ids, or paths of files; before them the mount point, where several are mounted
+    #[arg(value_name = "NAME|ID", required_unless_present = "all")]
     names: Vec<PathBuf>,
     /// All downloaded copies but those that are pinned or open
     #[arg(long)]
@@ -68,7 +71,9 @@ pub(super) struct EvictArguments {
 
 /// What can be typed after `afs cache pin`.
 #[derive(Debug, Args)]
-#[command(after_long_help = "\
+#[command(
+    override_usage = "afs cache pin [MOUNTPOINT] NAME|ID...",
+    after_long_help = "\
 Examples:
   afs cache pin chart.png         downloads it, where that is not done yet
   afs cache pin ~/claude-files/.afs/outputs/*
@@ -76,10 +81,11 @@ Examples:
 
 The first word may say where it is or was mounted; the others are names, ids,
 or paths of files. A pinned copy stays, whatever --cache-size says, until it is
-unpinned or the file is deleted. A newer file of the same name is another one.")]
+unpinned or the file is deleted. A newer file of the same name is another one."
+)]
 pub(super) struct PinArguments {
-    /// Which files, after the mount point where several are mounted
-    #[arg(value_name = "[MOUNTPOINT] NAME|ID", required = true)]
+    /// Names in the mount, ids, or paths of files; before them the mount point, where several are mounted
+    #[arg(value_name = "NAME|ID", required = true)]
     names: Vec<PathBuf>,
     /// Where state is, for what is not mounted [default: ~/.local/state/afs]
     #[arg(long, value_name = "DIR")]
@@ -88,15 +94,18 @@ pub(super) struct PinArguments {
 
 /// What can be typed after `afs cache unpin`.
 #[derive(Debug, Args)]
-#[command(after_long_help = "\
+#[command(
+    override_usage = "afs cache unpin [MOUNTPOINT] NAME|ID...",
+    after_long_help = "\
 Examples:
   afs cache unpin chart.png       its copy goes again when others need the room
 
 The first word may say where it is or was mounted; the others are names, ids,
-or paths of files. Exit code 3 where nothing is pinned under a name.")]
+or paths of files. Exit code 3 where nothing is pinned under a name."
+)]
 pub(super) struct UnpinArguments {
-    /// Which files, after the mount point where several are mounted
-    #[arg(value_name = "[MOUNTPOINT] NAME|ID", required = true)]
+    /// Names in the mount, ids, or paths of files; before them the mount point, where several are mounted
+    #[arg(value_name = "NAME|ID", required = true)]
     names: Vec<PathBuf>,
     /// Where state is, for what is not mounted [default: ~/.local/state/afs]
     #[arg(long, value_name = "DIR")]
