@@ -108,8 +108,24 @@ class Mount:
 
     def peak(self):
         """The most memory it has had, MB."""
+        return self._memory("VmHWM")
+
+    def resident(self):
+        """The memory it has, MB."""
+        return self._memory("VmRSS")
+
+    def _memory(self, what):
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmHWM:\s+(\d+)", status).group(1)) / 1000
+        return int(re.search(rf"{what}:\s+(\d+)", status).group(1)) / 1000
+
+    def processor_time(self):
+        """Seconds that its threads have run, in itself and in the kernel."""
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def files(self):
+        """How many files it knows of."""
+        return json.loads((self.path / ".afs" / "status.json").read_text())["files"]
 
     def end(self):
         if self.process.poll() is None:

@@ -135,7 +135,7 @@ static double whole_files(void)
 }
 
 /* Creates and fills `count` files of 1 KB; what is left open at the end is removed and closed outside of the time. */
-static double creates(const char *path, long count, int closes)
+static double creates(const char *path, long count, int syncs, int closes)
 {
 	static char content[1024];
 	struct rlimit limit;
@@ -153,6 +153,8 @@ static double creates(const char *path, long count, int closes)
 		files[i] = open(name, O_WRONLY | O_CREAT | O_EXCL, 0600);
 		if (files[i] < 0 || write(files[i], content, sizeof content) != sizeof content)
 			err(1, "%s", name);
+		if (syncs && fsync(files[i]))
+			err(1, "fsync of %s", name);
 		if (closes && close(files[i]))
 			err(1, "close of %s", name);
 	}
@@ -168,7 +170,7 @@ int main(int argc, char **argv)
 {
 	double took;
 	if (argc < 4)
-		errx(2, "usage: io seq|mmap|random|stat|files|create|close PATH NUMBER|PREFIX");
+		errx(2, "usage: io seq|mmap|random|stat|files|create|close|synced PATH NUMBER|PREFIX");
 	const char *what = argv[1], *path = argv[2], *rest = argv[3];
 	if (!strcmp(what, "seq")) {
 		took = sequential(path, atol(rest));
@@ -179,8 +181,8 @@ int main(int argc, char **argv)
 	} else if (!strcmp(what, "stat") || !strcmp(what, "files")) {
 		list(path, rest);
 		took = what[0] == 's' ? stats() : whole_files();
-	} else if (!strcmp(what, "create") || !strcmp(what, "close")) {
-		took = creates(path, atol(rest), what[1] == 'l');
+	} else if (!strcmp(what, "create") || !strcmp(what, "close") || !strcmp(what, "synced")) {
+		took = creates(path, atol(rest), what[0] == 's', what[0] != 'c' || what[1] == 'l');
 	} else {
 		errx(2, "%s?", what);
 	}

@@ -1,6 +1,7 @@
 """Names and attributes: warm, cold, and of a mount that has just begun."""
 
 import json
+import os
 import time
 
 from bed import HEADERS, drop_names, request
@@ -81,6 +82,42 @@ def begun(bed, table):
         table.beside(first, emulator, mount)
         mount.end()
     emulator.behave()
+
+
+def million(bed, table):
+    """A workspace of a million files: memory, the time until it is there, and what new files cost."""
+    count, new = 1_000_000, 100_000
+    emulator = bed.emulator("million")
+    emulator.outputs(count, "file-", 1024)
+    mount = bed.mount(emulator, "million")
+    bed.time("ls", "-f", mount.path)
+    table.most("1,000,000 files, unknown: memory after ls -f", mount.resident(), 130, "MB")
+    table.beside("1,000,000 files, unknown: memory after ls -f", emulator, mount)
+    mount.end()
+    for turn in table.rounds():
+        emulator.forget()
+        mount = bed.mount(emulator, "million")
+        figure = "1,000,000 known files: mount ready"
+        table.most(figure, mount.ready_after * 1000, 1000, "ms")
+        table.beside(figure, emulator, mount)
+        took = bed.time("ls", "-f", mount.path)
+        figure = "its memory after ls -f"
+        table.most(figure, mount.resident(), 130, "MB", f"ls -f {took:.2f} s")
+        table.beside(figure, emulator, mount)
+        mount.end()
+
+        emulator.outputs(new, f"new-{turn}-", 1024)
+        count += new
+        emulator.forget()
+        mount = bed.mount(emulator, "million")
+        # Opening the directory asks for a listing; reading it would be measured too.
+        os.close(os.open(mount.path, os.O_RDONLY | os.O_DIRECTORY))
+        while emulator.calls().get("list", 0) < new / 1000 or mount.files() < count:
+            time.sleep(0.05)
+        figure = "100,000 new files merged: own processor time"
+        table.most(figure, mount.processor_time() * 1000, 3000, "ms")
+        table.beside(figure, emulator, mount)
+        mount.end()
 
 
 def pages(emulator):

@@ -20,6 +20,7 @@ FIGURES = {
     "hanging": reads.hanging,
     "names": lambda bed, table: listings.directory(bed, table, 10_000),
     "many-names": lambda bed, table: listings.directory(bed, table, 100_000),
+    "million": listings.million,
     "begun": listings.begun,
     "writes": writes.small,
     "large": writes.large,

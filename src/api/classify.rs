@@ -43,7 +43,7 @@ fn by_code(code: &str) -> Option<ErrorKind> {
     Some(match code {
         "file_not_downloadable" => ErrorKind::NotDownloadable,
         "storage_quota_exceeded" => ErrorKind::StorageFull,
-        "file_expired" => ErrorKind::NotFound,
+        "file_expired" => ErrorKind::Expired,
         "organization_on_hold"
         | "claude_code_key_creator_not_member"
         | "cmek_key_disabled"
@@ -96,7 +96,7 @@ mod tests {
             (Metadata, 404, INVALID, "", "File not found: file_1", NotFound),
             (Delete, 400, INVALID, "", "File not found: file_1", NotFound),
             (Delete, 404, "", "", "", NotFound),
-            (Download, 404, "not_found_error", "file_expired", "This file has expired.", NotFound),
+            (Download, 404, "not_found_error", "file_expired", "This file has expired.", Expired),
             (Download, 400, INVALID, "file_not_downloadable", "?", NotDownloadable),
             (Download, 400, INVALID, "", "File is not downloadable", NotDownloadable),
             (Download, 403, DENIED, "", "File is not downloadable", NotDownloadable),

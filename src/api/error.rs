@@ -39,6 +39,8 @@ pub enum ErrorKind {
     Forbidden,
     /// 404: no such file (or no longer).
     NotFound,
+    /// 404 on content: the file's time is over. What is known of it stays a while.
+    Expired,
     /// 400 on content: an upload, which the service never gives back.
     NotDownloadable,
     /// The organisation's storage is full.
@@ -80,6 +82,19 @@ pub struct ApiError {
     pub request_id: Option<String>,
     /// How long the service asks to wait before trying again.
     pub retry_after: Option<Duration>,
+    /// What the service says of trying again (`x-should-retry`); it knows better than its status does.
+    pub should_retry: Option<bool>,
+    /// How the request had stood in line, where requests are paced.
+    pub line: Option<InLine>,
+}
+
+/// How a request stood in line for its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InLine {
+    /// How long it had waited there.
+    pub waited: Duration,
+    /// How long no request of the workspace had got through when it failed.
+    pub quiet: Duration,
 }
 
 impl ApiError {
@@ -93,12 +108,17 @@ impl ApiError {
             message: message.into(),
             request_id: None,
             retry_after: None,
+            should_retry: None,
+            line: None,
         }
     }
 
     /// Whether trying the same again later can succeed without anybody changing anything.
     #[must_use]
     pub fn is_transient(&self) -> bool {
+        if let Some(should_retry) = self.should_retry {
+            return should_retry;
+        }
         match self.kind {
             ErrorKind::RateLimited
             | ErrorKind::Unavailable
@@ -109,6 +129,7 @@ impl ApiError {
             ErrorKind::Unauthorized
             | ErrorKind::Forbidden
             | ErrorKind::NotFound
+            | ErrorKind::Expired
             | ErrorKind::NotDownloadable
             | ErrorKind::StorageFull
             | ErrorKind::TooLarge
@@ -133,6 +154,7 @@ impl ApiError {
             ErrorKind::Unauthorized
             | ErrorKind::Forbidden
             | ErrorKind::NotFound
+            | ErrorKind::Expired
             | ErrorKind::NotDownloadable
             | ErrorKind::StorageFull
             | ErrorKind::TooLarge
@@ -157,6 +179,7 @@ impl ApiError {
             | ErrorKind::Unauthorized
             | ErrorKind::Forbidden
             | ErrorKind::NotFound
+            | ErrorKind::Expired
             | ErrorKind::NotDownloadable
             | ErrorKind::StorageFull
             | ErrorKind::TooLarge

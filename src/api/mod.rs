@@ -3,21 +3,29 @@
 //! *Upload* means the API call and nothing else; what a user's `close(2)` does is a *save* and lives further down the
 //! house. This room names no disk (but for the file a key is read from): bodies come in and go out as readers.
 
+mod budget;
 mod classify;
 mod error;
 mod glob;
 mod http;
 mod key;
 mod mime;
+mod paced;
+mod policy;
 mod retry;
 mod types;
 
-pub use error::{ApiError, Call, ErrorKind};
+pub use budget::{Budget, Class, RateLimits, Traffic, Turn};
+pub use error::{ApiError, Call, ErrorKind, InLine};
 pub use glob::{BadGlob, Glob};
-pub use http::{ClientError, HttpClient, HttpConfig};
+pub use http::{
+    BadHeaders, ClientError, Credential, CustomHeaders, Dialect, HttpClient, HttpConfig, LIFETIMES,
+};
 pub use key::{ApiKey, KeyError};
 pub use mime::{BadMimeOverride, MimeOverride, mime_type_of};
-pub use retry::{LONGEST_WAIT, Pace, Resuming, SystemPace, backoff, retrying};
+pub use paced::{Paced, Repeats};
+pub use policy::Policy;
+pub use retry::{LONGEST_WAIT, Pace, Resuming, SystemPace};
 pub use types::{Cursor, Download, FileId, FileMetadata, FilePage, ListQuery, Scope, Upload};
 
 /// The largest file the service takes: 500 MB (its guide; whether binary or decimal is not said, so the larger).
@@ -34,8 +42,8 @@ pub const MAX_PAGE: u16 = 1000;
 /// - Names are labels. Any number of files may carry one filename.
 /// - Calls block the calling thread. None blocks for ever: each ends when its transfer has made no progress for the
 ///   implementation's deadline.
-/// - No call is retried in here: `POST` is not idempotent, and who may try again is the caller's to know
-///   ([`ApiError::may_have_happened`]).
+/// - An upload is never repeated in here: `POST` is not idempotent, and who may try again is the caller's to know
+///   ([`ApiError::may_have_happened`]). The other calls may be ([`Paced`]).
 pub trait FilesApi: Send + Sync {
     /// Stores a new file and returns what the service says of it. The body must yield exactly `upload.size` bytes.
     fn upload(&self, upload: Upload) -> Result<FileMetadata, ApiError>;

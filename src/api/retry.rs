@@ -1,7 +1,4 @@
-//! When to try again: pure rules, and the loop that obeys them for calls that may be repeated.
-//!
-//! Lists, metadata, downloads and deletes may be repeated at will. An upload may not: its answer can be lost after the
-//! service has stored the file ([`super::ApiError::may_have_happened`]), so that whoever uploads looks first.
+//! How long to wait before the next try, by what the service asks for and by chance; and how a download is taken up again.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -26,7 +23,7 @@ const OWN_LONGEST: Duration = Duration::from_secs(8);
 /// What the server asked for is obeyed; else 0.5 s, doubled each time up to 8 s, times `random` of 0..1 ("full jitter":
 /// clients that failed together must not come back together).
 #[must_use]
-pub fn backoff(attempt: u32, retry_after: Option<Duration>, random: f64) -> Duration {
+pub(super) fn backoff(attempt: u32, retry_after: Option<Duration>, random: f64) -> Duration {
     if let Some(asked) = retry_after {
         return asked.min(LONGEST_WAIT);
     }
@@ -105,31 +102,6 @@ impl Pace for SystemPace {
     }
 }
 
-/// Makes a call that may be repeated, again and again while its failure is passing ([`ApiError::is_transient`]) and
-/// the next attempt would still begin within `patience`. The last failure is the answer then.
-pub fn retrying<T>(
-    patience: Duration,
-    pace: &dyn Pace,
-    mut call: impl FnMut() -> Result<T, ApiError>,
-) -> Result<T, ApiError> {
-    let begun = pace.now();
-    let mut attempt = 0;
-    loop {
-        let error = match call() {
-            Err(error) if error.is_transient() => error,
-            other => return other,
-        };
-        let wait = backoff(attempt, error.retry_after, pace.random());
-        let spent = pace.now().saturating_sub(begun);
-        if spent + wait > patience {
-            return Err(error);
-        }
-        log::debug!("{error}; trying again in {wait:?}");
-        pace.sleep(wait);
-        attempt += 1;
-    }
-}
-
 /// How often a download is taken up again that brings nothing new.
 const FRUITLESS: u32 = 3;
 
@@ -182,8 +154,6 @@ impl Resuming {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::{Cell, RefCell};
-
     use super::super::Call;
     use super::*;
 
@@ -230,26 +200,6 @@ mod tests {
         }
     }
 
-    /// A clock that only moves when somebody sleeps.
-    #[derive(Default)]
-    struct Still {
-        now: Cell<Duration>,
-        waits: RefCell<Vec<Duration>>,
-    }
-
-    impl Pace for Still {
-        fn now(&self) -> Duration {
-            self.now.get()
-        }
-        fn sleep(&self, wait: Duration) {
-            self.now.set(self.now.get() + wait);
-            self.waits.borrow_mut().push(wait);
-        }
-        fn random(&self) -> f64 {
-            1.0
-        }
-    }
-
     #[test]
     fn chance_is_spread_over_zero_to_one() {
         let pace = SystemPace::new();
@@ -261,54 +211,6 @@ mod tests {
 
     fn failure(kind: ErrorKind) -> ApiError {
         ApiError::local(Call::List, kind, "no")
-    }
-
-    #[test]
-    fn passing_trouble_is_outlived() {
-        let pace = Still::default();
-        let mut left = 3;
-        let answer = retrying(60 * SECOND, &pace, || {
-            left -= 1;
-            if left == 0 {
-                Ok(7)
-            } else {
-                Err(failure(ErrorKind::Unavailable))
-            }
-        });
-        assert_eq!(answer, Ok(7));
-        assert_eq!(*pace.waits.borrow(), [SECOND / 2, SECOND]);
-    }
-
-    #[test]
-    fn lasting_trouble_is_not_repeated() {
-        let mut calls = 0;
-        let answer: Result<(), _> = retrying(60 * SECOND, &Still::default(), || {
-            calls += 1;
-            Err(failure(ErrorKind::NotFound))
-        });
-        assert_eq!((answer.unwrap_err().kind, calls), (ErrorKind::NotFound, 1));
-    }
-
-    #[test]
-    fn patience_ends_before_a_wait_that_would_outlast_it() {
-        let pace = Still::default();
-        let answer: Result<(), _> =
-            retrying(10 * SECOND, &pace, || Err(failure(ErrorKind::Unreachable)));
-        assert_eq!(answer.unwrap_err().kind, ErrorKind::Unreachable);
-        assert_eq!(
-            pace.now(),
-            SECOND * 15 / 2,
-            "0.5 + 1 + 2 + 4, then 8 is too long"
-        );
-
-        let pace = Still::default();
-        let limited = ApiError {
-            retry_after: Some(20 * SECOND),
-            ..failure(ErrorKind::RateLimited)
-        };
-        let answer: Result<(), _> = retrying(10 * SECOND, &pace, || Err(limited.clone()));
-        assert_eq!(answer.unwrap_err().kind, ErrorKind::RateLimited);
-        assert_eq!(pace.now(), Duration::ZERO);
     }
 
     #[test]

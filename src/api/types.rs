@@ -64,6 +64,9 @@ pub struct FileMetadata {
     /// The session it is scoped to; absent and `null` both mean none.
     #[serde(default)]
     pub scope: Option<Scope>,
+    /// When the service gives its bytes up. `null` means never, and so does leaving it out, as the beta does always.
+    #[serde(default)]
+    pub expires_at: Option<Timestamp>,
 }
 
 /// A filename as near as possible to what the service says. Half a surrogate pair (a tool's name that was no Unicode)
@@ -113,16 +116,16 @@ impl fmt::Debug for Upload {
     }
 }
 
-/// Where a page starts.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// Where a page starts. All but the newest come from [`FilePage::next`] and mean something to the service that gave them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub enum Cursor {
     /// At the newest file.
     #[default]
     Newest,
-    /// Right after this file: older ones.
+    /// Right after this file: older ones. What the beta has.
     After(FileId),
-    /// Right before this file: newer ones.
-    Before(FileId),
+    /// Where this token says, which nobody but the service can read. What there is today.
+    Page(String),
 }
 
 /// Which page of which files.
@@ -153,26 +156,10 @@ impl ListQuery {
 pub struct FilePage {
     /// The files.
     pub files: Vec<FileMetadata>,
-    /// Whether more follow in the direction of the cursor.
-    pub has_more: bool,
-    /// The first file's id, as the service gave it.
-    pub first_id: Option<FileId>,
-    /// The last file's id: the next page's cursor.
-    pub last_id: Option<FileId>,
+    /// Where the next page starts; `None`: this is the last one.
+    pub next: Option<Cursor>,
     /// The service's clock when it answered (the `date` header, whole seconds).
     pub date: Option<Timestamp>,
-}
-
-/// A page as the service spells it.
-#[derive(Deserialize)]
-pub(super) struct Page {
-    pub(super) data: PageFiles,
-    #[serde(default)]
-    pub(super) has_more: bool,
-    #[serde(default)]
-    pub(super) first_id: Option<FileId>,
-    #[serde(default)]
-    pub(super) last_id: Option<FileId>,
 }
 
 /// The files of a page: no more than a page can hold, so that what an answer takes in memory is bounded.

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -19,8 +20,10 @@ Examples:
   afs emulator --seed-samples
   afs emulator --listen 127.0.0.1:8080 --data ~/emulated --key secret
   ANTHROPIC_API_KEY=any afs mount --base-url http://127.0.0.1:8080 /tmp/files
+  afs emulator --listen 127.0.0.1:8443 --tls /tmp/emulator.pem
+  SSL_CERT_FILE=/tmp/emulator.pem ANTHROPIC_API_KEY=any afs mount --base-url https://127.0.0.1:8443 /tmp/files
 
-Prints `listening on http://127.0.0.1:PORT` when it is ready and runs until Ctrl-C.
+Prints `listening on http://127.0.0.1:PORT` (https with --tls) when it is ready and runs until Ctrl-C.
 
 Trouble to order (--faults FILE, or PUT /_emulator/faults; GET shows it, DELETE ends it): a JSON list of rules. For every
 call the first rule is carried out that matches and is due.
@@ -54,6 +57,12 @@ pub struct EmulatorArguments {
     /// Be full at this size, such as 100M
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     quota: Option<u64>,
+    /// Speak TLS with a certificate made for this run, and write that to this file
+    #[arg(long, value_name = "FILE")]
+    tls: Option<PathBuf>,
+    /// Answer so many calls a minute, and the rest with 429 and `retry-after`
+    #[arg(long, value_name = "N")]
+    rate: Option<NonZeroU32>,
     /// Begin with this trouble; see below
     #[arg(long, value_name = "FILE")]
     faults: Option<PathBuf>,
@@ -70,6 +79,7 @@ pub fn run(arguments: EmulatorArguments) -> ExitCode {
     if let Err(error) = logging::start(0, None) {
         return failed(&error);
     }
+    let certificate = arguments.tls.clone();
     let config = match arguments.config() {
         Ok(config) => config,
         Err(error) => return failed(&error),
@@ -78,6 +88,14 @@ pub fn run(arguments: EmulatorArguments) -> ExitCode {
         Ok(emulator) => emulator,
         Err(error) => return failed(&format!("the emulator cannot start: {error}")),
     };
+    if let (Some(path), Some(pem)) = (certificate, emulator.certificate())
+        && let Err(error) = std::fs::write(&path, pem)
+    {
+        return failed(&format!(
+            "the certificate can't be written to {}: {error}",
+            path.display()
+        ));
+    }
     if let Err(error) = announce(&emulator.base_url()) {
         return failed(&format!("standard output is closed: {error}"));
     }
@@ -103,6 +121,8 @@ impl EmulatorArguments {
             keys: self.keys,
             seed_samples: self.seed_samples,
             quota: self.quota,
+            tls: self.tls.is_some(),
+            rate: self.rate,
             faults: faults.unwrap_or_default(),
             ..Config::default()
         })

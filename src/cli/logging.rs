@@ -21,6 +21,8 @@ pub(super) fn start(verbosity: u8, file: Option<&Path>) -> io::Result<()> {
     builder
         .filter_level(LevelFilter::Warn)
         .filter_module("afs", own)
+        // What it says of certificates is said again with the call that failed.
+        .filter_module("rustls_platform_verifier", LevelFilter::Off)
         .parse_default_env()
         .format_timestamp(Some(TimestampPrecision::Millis));
     if let Some(path) = file {

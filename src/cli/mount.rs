@@ -8,12 +8,12 @@ use std::time::Duration;
 use clap::{ArgAction, Args, ValueEnum};
 
 use super::{failed, logging, typed_wrongly};
-use crate::api::{Glob, MimeOverride};
+use crate::api::{Dialect, Glob, MimeOverride};
 use crate::config::{
-    ConfigError, KEY_VARIABLE, MountRequest, MountSettings, Source, Surroundings, parse_beta,
-    parse_size, parse_time, parse_umask,
+    ConfigError, MountRequest, MountSettings, SECRET_VARIABLES, Secrets, Source, Surroundings,
+    parse_beta, parse_size, parse_time, parse_umask,
 };
-use crate::mount::background::{LaunchError, Ready, launch, myself, receive_key};
+use crate::mount::background::{LaunchError, Ready, launch, myself, receive_secrets};
 use crate::mount::{serve, sys};
 
 /// The flag that this program gives itself; see `mount::background`.
@@ -49,6 +49,15 @@ enum Replaced {
     Keep,
 }
 
+/// Which shapes the service is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum DialectWord {
+    /// As until August 2026, selected by the beta's header [default]
+    Beta,
+    /// As it is generally available since
+    Ga,
+}
+
 /// What can be typed after `afs mount`.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
@@ -64,8 +73,20 @@ pub struct MountArguments {
         help = "The address of the service, instead of ANTHROPIC_BASE_URL [default: https://api.anthropic.com]")]
     base_url: Option<String>,
     /// Mount sample files instead: no key, no network
-    #[arg(long, conflicts_with_all = ["key_file", "base_url"], help_heading = WORKSPACE)]
+    #[arg(long, conflicts_with_all = ["key_file", "base_url", "workspace_id"], help_heading = WORKSPACE)]
     demo: bool,
+    /// The shapes of the service to ask for: those of its beta, or those of today
+    #[arg(long, value_enum, value_name = "DIALECT", help_heading = WORKSPACE)]
+    dialect: Option<DialectWord>,
+    /// Have the service give up what is uploaded after this time, 1h to 90d; implies --dialect ga
+    #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = WORKSPACE)]
+    expires: Option<Duration>,
+    #[arg(long, value_name = "ID", help_heading = WORKSPACE,
+        help = "The workspace to act in, for keys of several, instead of ANTHROPIC_WORKSPACE_ID")]
+    workspace_id: Option<String>,
+    /// Let the key travel over plain http to other machines: only where nobody can listen
+    #[arg(long, help_heading = WORKSPACE)]
+    allow_http: bool,
     /// Add a name to the anthropic-beta header; may be repeated
     #[arg(long = "beta", value_name = "NAME", value_parser = parse_beta, help_heading = WORKSPACE)]
     betas: Vec<String>,
@@ -75,6 +96,9 @@ pub struct MountArguments {
     /// Give a transfer up when nothing has moved for this long [default: 60s]
     #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = WORKSPACE)]
     timeout: Option<Duration>,
+    /// Send no more than N requests a minute [default: as many as the service lets through]
+    #[arg(long, value_name = "N", help_heading = WORKSPACE)]
+    rate: Option<u32>,
 
     /// Refuse every change
     #[arg(long, help_heading = FILES)]
@@ -162,11 +186,19 @@ impl MountArguments {
         MountRequest {
             mountpoint: self.mountpoint,
             demo: self.demo,
-            key: None,
+            secrets: None,
             key_file: self.key_file,
             base_url: self.base_url,
+            dialect: self.dialect.map(|word| match word {
+                DialectWord::Beta => Dialect::Beta,
+                DialectWord::Ga => Dialect::Ga { expires: None },
+            }),
+            expires: self.expires,
+            workspace_id: self.workspace_id,
+            allow_http: self.allow_http,
             betas: self.betas,
             no_progress: self.timeout,
+            rate: self.rate,
             state_dir: self.state_dir,
             cache_dir: self.cache_dir,
             cache_size: self.cache_size,
@@ -200,8 +232,8 @@ pub fn run(arguments: MountArguments) -> ExitCode {
     let (foreground, launched) = (arguments.foreground, arguments.serve_in_background);
     let mut request = arguments.request();
     if launched {
-        match receive_key() {
-            Ok(key) => request.key = key,
+        match receive_secrets() {
+            Ok(secrets) => request.secrets = secrets,
             Err(error) => return failed(&format!("the key could not be handed over: {error}")),
         }
     }
@@ -215,8 +247,10 @@ pub fn run(arguments: MountArguments) -> ExitCode {
         Err(error @ ConfigError::Usage(_)) => return typed_wrongly(&error),
         Err(error @ ConfigError::Unusable(_)) => return failed(&error),
     };
-    // From here on the key is in this process's memory only: not in what children inherit, not in a core file.
-    sys::forget_variable(KEY_VARIABLE);
+    // From here on secrets are in this process's memory only: not in what children inherit, not in a core file.
+    for name in SECRET_VARIABLES {
+        sys::forget_variable(name);
+    }
     if let Err(error) = sys::forbid_core_dumps() {
         return failed(&format!("core files cannot be switched off: {error}"));
     }
@@ -251,11 +285,17 @@ fn start(settings: &MountSettings) -> ExitCode {
     // The first word is `mount`, by whatever means it was typed: there are no options before it.
     let typed = std::env::args_os().skip(2);
     let words = [OsString::from("mount"), OsString::from(SERVE_FLAG)];
-    let key = match &settings.source {
-        Source::Service { key } => Some(key),
+    let secrets = match &settings.source {
+        Source::Service { credential, .. } => Some(Secrets {
+            credential: credential.clone(),
+            headers: settings.headers.clone(),
+        }),
         Source::Demo => None,
     };
-    match launch(myself(words.into_iter().chain(typed).collect()), key) {
+    match launch(
+        myself(words.into_iter().chain(typed).collect()),
+        secrets.as_ref(),
+    ) {
         Ok(notices) => {
             for notice in notices {
                 eprintln!("{notice}");

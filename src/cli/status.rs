@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::{HumanBytes, HumanDuration};
+use jiff::Timestamp;
 
 use super::talk::{NOTHING_MOUNTED, Reached, printable, reach, unexpected};
 use super::{failed, nothing_matched, typed_wrongly};
 use crate::config::Surroundings;
 use crate::control::{
-    Change, ChangeKind, Client, ControlError, DroppedChange, Reply, Request, Status, Waiting,
+    Change, ChangeKind, Client, ControlError, DroppedChange, Limiter, Reply, Request, Requests,
+    Status, Waiting,
 };
 use crate::mount::sys;
 
@@ -157,6 +159,10 @@ fn print_status(status: &Status) {
     );
     say!("  listing   {}", listing(status));
     say!("  pending   {}", pending(status));
+    say!("  requests  {}", requests(&status.requests));
+    if let Some(expiring) = expiring(status) {
+        say!("  expiring  {expiring}");
+    }
     say!(
         "  on disk   {} kept, {} cached",
         HumanBytes(status.kept_bytes),
@@ -174,6 +180,45 @@ fn listing(status: &Status) -> String {
         Some(error) => format!("{age}; the last refresh failed: {}", printable(error)),
         None => age,
     }
+}
+
+fn requests(requests: &Requests) -> String {
+    let mut said = format!("{} in the last minute", requests.last_minute);
+    if let Some(left) = requests.left {
+        said = format!("{said}, {left} more at once");
+    }
+    let by = match requests.limited_by {
+        None => return said,
+        Some(Limiter::Service) => "paced by the service",
+        Some(Limiter::Rate) => "paced by --rate",
+    };
+    let wait = match requests.waiting {
+        1 => "1 request waits".to_owned(),
+        count => format!("{count} requests wait"),
+    };
+    let seconds = requests.longest_wait_seconds;
+    said + &format!("; {by}: {wait}, about {seconds} s")
+}
+
+/// What the service gives up soon, and what it has given up.
+fn expiring(status: &Status) -> Option<String> {
+    let mut said = Vec::new();
+    if let Some(next) = &status.next_to_expire {
+        let time = Timestamp::from_millisecond(next.at).unwrap_or_default();
+        said.push(format!(
+            "{} within a day; the next is {}, {}",
+            files(status.expiring as usize),
+            printable(&next.name),
+            time.strftime("%Y-%m-%d %H:%M UTC")
+        ));
+    }
+    if status.expired > 0 {
+        said.push(format!(
+            "{} expired and listed still",
+            files(status.expired as usize)
+        ));
+    }
+    Some(said.join("; ")).filter(|said| !said.is_empty())
 }
 
 fn pending(status: &Status) -> String {
@@ -393,6 +438,41 @@ pub(super) fn print_json(value: &impl serde::Serialize) {
         Ok(text) => say!("{text}"),
         Err(error) => {
             failed(&error);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_requests_go_is_said_in_words() {
+        let row = |last_minute, left, waiting, longest_wait_seconds, limited_by| {
+            requests(&Requests {
+                last_minute,
+                left,
+                waiting,
+                longest_wait_seconds,
+                limited_by,
+            })
+        };
+        for (said, expected) in [
+            (row(0, None, 0, 0, None), "0 in the last minute"),
+            (
+                row(12, Some(88), 0, 0, None),
+                "12 in the last minute, 88 more at once",
+            ),
+            (
+                row(100, None, 99, 60, Some(Limiter::Service)),
+                "100 in the last minute; paced by the service: 99 requests wait, about 60 s",
+            ),
+            (
+                row(9, Some(0), 1, 6, Some(Limiter::Rate)),
+                "9 in the last minute, 0 more at once; paced by --rate: 1 request waits, about 6 s",
+            ),
+        ] {
+            assert_eq!(said, expected);
         }
     }
 }

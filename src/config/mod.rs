@@ -17,7 +17,7 @@ pub use error::ConfigError;
 pub use units::{parse_size, parse_time};
 pub use words::{MountWords, parse_beta, parse_mount_words, parse_umask};
 
-use crate::api::{ApiKey, Glob, MimeOverride};
+use crate::api::{ApiKey, Credential, CustomHeaders, Dialect, Glob, LIFETIMES, MimeOverride};
 
 /// Where the service is unless somebody says otherwise.
 pub const DEFAULT_BASE_URL: &str = "https://api.anthropic.com";
@@ -35,6 +35,14 @@ pub const WRITE_BACK_PACE: Duration = Duration::from_secs(10);
 pub const DEFAULT_UMASK: u32 = 0o077;
 /// The environment variable that holds the key.
 pub const KEY_VARIABLE: &str = "ANTHROPIC_API_KEY";
+/// The one that holds a token, where there is no key.
+pub const TOKEN_VARIABLE: &str = "ANTHROPIC_AUTH_TOKEN";
+/// The one that holds headers of the user's own, `Name: value` lines.
+pub const HEADERS_VARIABLE: &str = "ANTHROPIC_CUSTOM_HEADERS";
+/// The one that says in which workspace a credential of several acts.
+pub const WORKSPACE_VARIABLE: &str = "ANTHROPIC_WORKSPACE_ID";
+/// Those that hold secrets: no child gets them.
+pub const SECRET_VARIABLES: [&str; 3] = [KEY_VARIABLE, TOKEN_VARIABLE, HEADERS_VARIABLE];
 /// The environment variable that holds the service's address.
 pub const BASE_URL_VARIABLE: &str = "ANTHROPIC_BASE_URL";
 
@@ -43,8 +51,10 @@ pub const BASE_URL_VARIABLE: &str = "ANTHROPIC_BASE_URL";
 pub enum Source {
     /// A workspace of the service: the one the key belongs to.
     Service {
-        /// The key.
-        key: ApiKey,
+        /// The key, or a token.
+        credential: Credential,
+        /// The file it was read from; absolute. It may hold another one later.
+        key_file: Option<PathBuf>,
     },
     /// An emulator of our own with sample files; no key, no network.
     Demo,
@@ -59,10 +69,20 @@ pub struct MountSettings {
     pub source: Source,
     /// The service's address, without a slash at the end.
     pub base_url: String,
+    /// Which shapes the service is asked for.
+    pub dialect: Dialect,
     /// Further names for the `anthropic-beta` header.
     pub betas: Vec<String>,
+    /// In which workspace a credential of several acts.
+    pub workspace_id: Option<String>,
+    /// Headers of the user's own.
+    pub headers: CustomHeaders,
+    /// Whether plain http may go elsewhere than to this machine.
+    pub allow_http: bool,
     /// How long a transfer may stand still.
     pub no_progress: Duration,
+    /// How many requests a minute are sent at most; `None`: as many as the service lets through.
+    pub rate: Option<u32>,
     /// Absolute; workspaces live below it.
     pub state_root: PathBuf,
     /// Absolute; re-downloadable content lives below it.
@@ -111,6 +131,15 @@ pub struct MountSettings {
     pub mount_options: Vec<String>,
 }
 
+/// What must not be seen: it travels neither in arguments nor in a child's environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secrets {
+    /// The key, or a token.
+    pub credential: Credential,
+    /// Headers of the user's own; their values may be secrets.
+    pub headers: CustomHeaders,
+}
+
 /// A mount as it was asked for. `None` and empty mean: not said.
 #[derive(Debug, Clone, Default)]
 pub struct MountRequest {
@@ -118,16 +147,26 @@ pub struct MountRequest {
     pub mountpoint: PathBuf,
     /// Whether to mount the demo.
     pub demo: bool,
-    /// A key that came by another way than file or environment; see `mount::background`.
-    pub key: Option<ApiKey>,
+    /// Secrets that came by another way than file or environment; see `mount::background`.
+    pub secrets: Option<Secrets>,
     /// The file that holds the key.
     pub key_file: Option<PathBuf>,
     /// The service's address.
     pub base_url: Option<String>,
+    /// Which shapes the service is asked for, without how long uploads are to last.
+    pub dialect: Option<Dialect>,
+    /// How long uploads are to last.
+    pub expires: Option<Duration>,
     /// Further beta names.
     pub betas: Vec<String>,
+    /// In which workspace a credential of several acts.
+    pub workspace_id: Option<String>,
+    /// Whether plain http may go elsewhere than to this machine.
+    pub allow_http: bool,
     /// How long a transfer may stand still.
     pub no_progress: Option<Duration>,
+    /// How many requests a minute are sent at most.
+    pub rate: Option<u32>,
     /// Where state lives.
     pub state_dir: Option<PathBuf>,
     /// Where re-downloadable content lives.
@@ -248,14 +287,31 @@ impl MountRequest {
                 "--timeout must be longer than nothing: the default is 60s".into(),
             ));
         }
+        if self.rate == Some(0) {
+            return Err(ConfigError::Usage(
+                "--rate must be 1 or more: leave it out to send as much as the service lets through"
+                    .into(),
+            ));
+        }
+        let dialect = self.dialect()?;
         // Last, so that whoever has no key yet hears about mistakes in the command line first.
+        let headers = self.headers(around)?;
         let source = self.source(around)?;
+        let workspace_id = self.workspace_id.or_else(|| {
+            let id = around.variable(WORKSPACE_VARIABLE)?;
+            Some(id.to_string_lossy().into_owned())
+        });
         Ok(MountSettings {
             mountpoint: self.mountpoint,
             source,
             base_url,
+            dialect,
             betas: self.betas,
+            workspace_id,
+            headers,
+            allow_http: self.allow_http,
             no_progress,
+            rate: self.rate,
             state_root,
             cache_root,
             cache_size: self.cache_size.unwrap_or(DEFAULT_CACHE_SIZE),
@@ -298,25 +354,70 @@ impl MountRequest {
         url.trim_end_matches('/').to_owned()
     }
 
+    /// An expiry is something that only today's dialect has.
+    fn dialect(&self) -> Result<Dialect, ConfigError> {
+        let Some(expires) = self.expires else {
+            return Ok(self.dialect.unwrap_or_default());
+        };
+        if !LIFETIMES.contains(&expires) {
+            return Err(ConfigError::Usage(
+                "--expires must be between 1h and 90d: the service takes nothing else".into(),
+            ));
+        }
+        match self.dialect {
+            Some(Dialect::Beta) => Err(ConfigError::Usage(
+                "--expires needs --dialect ga: in the beta nothing expires".into(),
+            )),
+            Some(Dialect::Ga { .. }) | None => Ok(Dialect::Ga {
+                expires: Some(expires),
+            }),
+        }
+    }
+
+    fn headers(&self, around: &Surroundings<'_>) -> Result<CustomHeaders, ConfigError> {
+        if let Some(secrets) = &self.secrets {
+            return Ok(secrets.headers.clone());
+        }
+        let Some(text) = around.variable(HEADERS_VARIABLE).filter(|_| !self.demo) else {
+            return Ok(CustomHeaders::default());
+        };
+        CustomHeaders::parse(&text.to_string_lossy()).map_err(|error| {
+            ConfigError::Unusable(format!("{HEADERS_VARIABLE} can't be used: {error}"))
+        })
+    }
+
     fn source(&self, around: &Surroundings<'_>) -> Result<Source, ConfigError> {
         if self.demo {
             return Ok(Source::Demo);
         }
         let unusable = |why: String| ConfigError::Unusable(why);
-        let key = if let Some(path) = &self.key_file {
-            ApiKey::from_file(path).map_err(|error| unusable(error.to_string()))?
-        } else if let Some(key) = self.key.clone() {
-            key
-        } else if let Some(value) = around.variable(KEY_VARIABLE) {
-            ApiKey::new(value.to_string_lossy())
-                .map_err(|error| unusable(format!("{KEY_VARIABLE} can't be used: {error}")))?
+        let by_variable = |name: &'static str| {
+            around.variable(name).map(|value| {
+                ApiKey::new(value.to_string_lossy())
+                    .map_err(|error| unusable(format!("{name} can't be used: {error}")))
+            })
+        };
+        let mut key_file = None;
+        let credential = if let Some(path) = &self.key_file {
+            let key = ApiKey::from_file(path).map_err(|error| unusable(error.to_string()))?;
+            key_file = Some(absolute(path)?);
+            Credential::Key(key)
+        } else if let Some(secrets) = &self.secrets {
+            secrets.credential.clone()
+        } else if let Some(key) = by_variable(KEY_VARIABLE) {
+            Credential::Key(key?)
+        } else if let Some(token) = by_variable(TOKEN_VARIABLE) {
+            Credential::Token(token?)
         } else {
             return Err(unusable(format!(
-                "there is no API key: set {KEY_VARIABLE}, or name a file that holds the key with --key-file; \
-                 to look around without one, use --demo"
+                "there is no API key: set {KEY_VARIABLE} (or {TOKEN_VARIABLE}, for a token), or name a file that holds \
+                 the key with --key-file; to look around without one, use --demo"
             )));
         };
-        Ok(Source::Service { key })
+        Ok(Source::Service {
+            credential,
+            key_file,
+        })
     }
 }
 

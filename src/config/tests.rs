@@ -99,7 +99,13 @@ fn no_key_is_one_sentence_that_says_what_to_do() {
         let error = resolve(MountRequest::default(), &variables).unwrap_err();
         assert!(matches!(error, ConfigError::Unusable(_)));
         let sentence = error.to_string();
-        for hint in ["no API key", "ANTHROPIC_API_KEY", "--key-file", "--demo"] {
+        for hint in [
+            "no API key",
+            "ANTHROPIC_API_KEY",
+            "ANTHROPIC_AUTH_TOKEN",
+            "--key-file",
+            "--demo",
+        ] {
             assert!(sentence.contains(hint), "{sentence}");
         }
     }
@@ -179,4 +185,80 @@ fn a_key_file_stands_before_the_environment() {
         ..MountRequest::default()
     };
     assert!(resolve(request, &USUAL).is_err());
+}
+
+#[test]
+fn a_token_is_for_those_without_a_key() {
+    let credential = |variables: &[(&str, &str)]| {
+        let mut all = vec![("HOME", "/h")];
+        all.extend(variables);
+        match resolve(MountRequest::default(), &all).unwrap().source {
+            Source::Service { credential, .. } => credential,
+            Source::Demo => panic!("no demo was asked for"),
+        }
+    };
+    let secret = |text: &str| ApiKey::new(text).unwrap();
+    let token = (TOKEN_VARIABLE, "token");
+    assert_eq!(credential(&[token]), Credential::Token(secret("token")));
+    let both = credential(&[token, (KEY_VARIABLE, "key")]);
+    assert_eq!(both, Credential::Key(secret("key")));
+    let empty = credential(&[token, (KEY_VARIABLE, "")]);
+    assert_eq!(empty, Credential::Token(secret("token")));
+}
+
+#[test]
+fn an_expiry_is_todays_dialect_and_within_the_services_bounds() {
+    let hours = |hours: u64| Duration::from_secs(hours * 3600);
+    let ga = |expires| Dialect::Ga { expires };
+    for (dialect, expires, expected) in [
+        (None, None, Some(Dialect::Beta)),
+        (Some(ga(None)), None, Some(ga(None))),
+        (None, Some(hours(1)), Some(ga(Some(hours(1))))),
+        (
+            Some(ga(None)),
+            Some(hours(90 * 24)),
+            Some(ga(Some(hours(90 * 24)))),
+        ),
+        (Some(Dialect::Beta), Some(hours(1)), None),
+        (None, Some(Duration::from_secs(3599)), None),
+        (None, Some(hours(90 * 24) + Duration::from_secs(1)), None),
+    ] {
+        let request = MountRequest {
+            dialect,
+            expires,
+            ..MountRequest::default()
+        };
+        match (resolve(request, &USUAL), expected) {
+            (Ok(got), Some(expected)) => assert_eq!(got.dialect, expected),
+            (Err(ConfigError::Usage(why)), None) => assert!(why.starts_with("--expires"), "{why}"),
+            (got, _) => panic!("{dialect:?} {expires:?}: {got:?}"),
+        }
+    }
+}
+
+#[test]
+fn headers_of_the_users_own_are_read_and_never_shown() {
+    let mut variables = USUAL.to_vec();
+    variables.push((HEADERS_VARIABLE, "X-Gateway: canary"));
+    variables.push((WORKSPACE_VARIABLE, "wrkspc_variable"));
+    let got = resolve(MountRequest::default(), &variables).unwrap();
+    assert!(!format!("{got:?}").contains("canary"), "{got:?}");
+    assert_eq!(
+        got.headers,
+        CustomHeaders::parse("x-gateway: canary").unwrap()
+    );
+    assert_eq!(got.workspace_id.as_deref(), Some("wrkspc_variable"));
+    let request = MountRequest {
+        workspace_id: Some("wrkspc_flag".to_owned()),
+        ..MountRequest::default()
+    };
+    let got = resolve(request, &variables).unwrap();
+    assert_eq!(got.workspace_id.as_deref(), Some("wrkspc_flag"));
+    variables[2].1 = "canary";
+    let error = resolve(MountRequest::default(), &variables).unwrap_err();
+    let said = error.to_string();
+    assert!(
+        said.starts_with(HEADERS_VARIABLE) && !said.contains("canary"),
+        "{said}"
+    );
 }

@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 pub use client::{Client, ControlError};
 pub use downloads::Holdings;
 pub use protocol::{
-    Change, ChangeKind, Copies, Download, Downloads, DroppedChange, Progress, Reply, Request,
-    Status,
+    Change, ChangeKind, Copies, Download, Downloads, DroppedChange, Expires, Limiter, Progress,
+    Reply, Request, Requests, Status,
 };
 pub use server::{About, Server, serve};
 pub use status::Reporter;

@@ -168,13 +168,59 @@ pub struct Status {
     /// Files that stay on this machine by their names; they are not among the changes.
     #[serde(default)]
     pub scratch: usize,
+    /// Files that the service gives up within a day.
+    #[serde(default)]
+    pub expiring: u64,
+    /// The next of them.
+    #[serde(default)]
+    pub next_to_expire: Option<Expires>,
+    /// Files that it has given up and lists still.
+    #[serde(default)]
+    pub expired: u64,
     /// Bytes of own uploads kept on this machine.
     pub kept_bytes: u64,
     /// Bytes of outputs cached on this machine.
     pub cached_bytes: u64,
+    /// Requests to the service.
+    #[serde(default)]
+    pub requests: Requests,
     /// Other workspaces whose changes wait here, for this mount sends its own only.
     #[serde(default)]
     pub waiting: Vec<Waiting>,
+}
+
+/// How requests to the service go.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requests {
+    /// Those of the last minute.
+    pub last_minute: usize,
+    /// How many more may be sent at once; absent where neither the service nor `--rate` says.
+    pub left: Option<u32>,
+    /// Those that wait for their turn.
+    pub waiting: usize,
+    /// About how long the last of them waits.
+    pub longest_wait_seconds: u64,
+    /// What they wait for; absent where none waits.
+    pub limited_by: Option<Limiter>,
+}
+
+/// Who limits requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limiter {
+    /// The service.
+    Service,
+    /// `--rate`.
+    Rate,
+}
+
+/// A file that the service gives up at a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expires {
+    /// The file's name.
+    pub name: String,
+    /// When, milliseconds since 1970.
+    pub at: i64,
 }
 
 /// What a change does.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::api::Budget;
 use crate::fs::{Dropped, DroppedKind, WorkspaceFs};
 use crate::state::{GiveUpError, Pending, Seq, State, Unfinished, Work};
 use crate::store::{Findings, Store};
@@ -55,6 +56,8 @@ pub struct Server {
     pub refresher: Arc<Refresher>,
     /// Its files.
     pub fs: Arc<WorkspaceFs>,
+    /// Its requests.
+    pub budget: Arc<Budget>,
 }
 
 /// Answers from now on, in threads of its own, for as long as the process lives.
@@ -204,6 +207,7 @@ impl Server {
             state: Arc::clone(&self.state),
             store: Arc::clone(&self.store),
             refresher: Arc::clone(&self.refresher),
+            budget: Arc::clone(&self.budget),
         }
     }
 

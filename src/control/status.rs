@@ -1,14 +1,21 @@
 //! How a mount is: what `afs status` prints, and what a file in the mount says.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::Timestamp;
+
+use crate::api::{Budget, Traffic};
 use crate::state::{Pending, State, StateError};
 use crate::store::Store;
 use crate::sync::Refresher;
 
-use super::protocol::Status;
+use super::protocol::{Expires, Limiter, Requests, Status};
 use super::server::{About, has_failed};
 use super::waiting::Waiting;
+
+/// How long before a file expires that is said.
+const SOON: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Looks at the parts of a mount.
 #[derive(Debug, Clone)]
@@ -17,6 +24,7 @@ pub struct Reporter {
     pub(super) state: Arc<State>,
     pub(super) store: Arc<Store>,
     pub(super) refresher: Arc<Refresher>,
+    pub(super) budget: Arc<Budget>,
 }
 
 impl Reporter {
@@ -31,6 +39,10 @@ impl Reporter {
             .partition(|change| change.is_scratch);
         let failed = pending.iter().filter(|change| has_failed(change));
         let listing = self.refresher.health();
+        let now = Timestamp::now();
+        let expiring = self
+            .state
+            .expiring(now, now.checked_add(SOON).unwrap_or(Timestamp::MAX))?;
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             mountpoint: self.about.mountpoint.display().to_string(),
@@ -45,8 +57,15 @@ impl Reporter {
             failed: failed.count(),
             unfinished,
             scratch: scratch.len(),
+            expiring: expiring.soon,
+            next_to_expire: expiring.next.map(|(name, time)| Expires {
+                name,
+                at: time.as_millisecond(),
+            }),
+            expired: expiring.expired,
             kept_bytes: self.store.kept_bytes(),
             cached_bytes: self.store.cached_bytes(),
+            requests: requests(&self.budget.traffic()),
             waiting: self.elsewhere(),
         })
     }
@@ -55,5 +74,20 @@ impl Reporter {
     fn elsewhere(&self) -> Vec<Waiting> {
         let root = self.about.state_dir.parent();
         root.map(Waiting::below).unwrap_or_default()
+    }
+}
+
+fn requests(traffic: &Traffic) -> Requests {
+    let limiter = if traffic.is_own_limit {
+        Limiter::Rate
+    } else {
+        Limiter::Service
+    };
+    Requests {
+        last_minute: traffic.spent,
+        left: traffic.left,
+        waiting: traffic.waiting,
+        longest_wait_seconds: traffic.longest_wait.as_secs_f64().ceil() as u64,
+        limited_by: (traffic.waiting > 0).then_some(limiter),
     }
 }

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, HttpBody};
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
@@ -78,7 +78,11 @@ impl Answer {
     pub(super) fn refusal(refusal: &Refusal, request_id: &str) -> Self {
         let status =
             StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self::json(status, &refusal.body(request_id))
+        let mut answer = Self::json(status, &refusal.body(request_id));
+        if let Some(seconds) = refusal.retry_after {
+            answer.headers.insert(RETRY_AFTER, seconds.into());
+        }
+        answer
     }
 
     /// The answer a fault has in store.

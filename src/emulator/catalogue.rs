@@ -31,6 +31,8 @@ pub(super) struct Stored {
     pub(super) size: u64,
     pub(super) downloadable: bool,
     pub(super) session: Option<String>,
+    /// When its bytes are given up; `None`: never.
+    pub(super) expires_us: Option<i64>,
     pub(super) content: Content,
     /// Computed when somebody asks: hashing would cost an upload half of its speed.
     pub(super) sha256: OnceLock<String>,
@@ -40,6 +42,17 @@ impl Stored {
     /// When it was made. A time outside of what can be written is the epoch; none is ever taken in.
     pub(super) fn created_at(&self) -> Timestamp {
         Timestamp::from_microsecond(self.place.created_us).unwrap_or_default()
+    }
+
+    /// When its bytes are given up.
+    pub(super) fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_us
+            .map(|us| Timestamp::from_microsecond(us).unwrap_or_default())
+    }
+
+    /// Whether its bytes are given up.
+    pub(super) fn is_expired(&self, now_us: i64) -> bool {
+        self.expires_us.is_some_and(|us| us <= now_us)
     }
 }
 
@@ -72,6 +85,7 @@ impl Range {
             size: self.size,
             downloadable: self.downloadable,
             session: None,
+            expires_us: None,
             content: Content::Synthetic(seq),
             sha256: OnceLock::new(),
         })
@@ -97,6 +111,8 @@ pub(super) struct PageQuery {
 pub(super) enum Cursor {
     After(String),
     Before(String),
+    /// The files below a place, whether there is one in it or not.
+    Below(Place),
 }
 
 /// What a list gets, newest first.
@@ -105,6 +121,8 @@ pub(super) struct Page {
     pub(super) files: Vec<Arc<Stored>>,
     /// Whether there are more in the direction of the cursor.
     pub(super) has_more: bool,
+    /// Whether that direction is towards older ones.
+    pub(super) goes_down: bool,
 }
 
 /// The files of the workspace.
@@ -117,6 +135,8 @@ pub(super) struct Catalogue {
     next_seq: u64,
     newest_us: i64,
     used: u64,
+    /// The sizes, within `used`, of what expires, by its time and number.
+    expiring: BTreeMap<(i64, u64), u64>,
 }
 
 impl Catalogue {
@@ -129,6 +149,7 @@ impl Catalogue {
             next_seq: 1,
             newest_us: 0,
             used: 0,
+            expiring: BTreeMap::new(),
         }
     }
 
@@ -145,13 +166,19 @@ impl Catalogue {
         self.next_place(now_us.saturating_sub_unsigned(count))
     }
 
+    /// What makes ids and page tokens.
+    pub(super) fn mint(&self) -> Mint {
+        self.mint
+    }
+
     pub(super) fn file_id(&self, seq: u64) -> String {
         self.mint.file_id(seq)
     }
 
-    /// How many bytes count against the quota: those of files without a session.
-    pub(super) fn used(&self) -> u64 {
-        self.used
+    /// How many bytes count against the quota: those of files without a session that have not expired.
+    pub(super) fn used(&self, now_us: i64) -> u64 {
+        let expired = self.expiring.range(..=(now_us, u64::MAX));
+        self.used - expired.map(|(_, size)| size).sum::<u64>()
     }
 
     /// Whatever comes now is to stand above this place, also where its file is gone.
@@ -166,6 +193,10 @@ impl Catalogue {
         self.next_seq = self.next_seq.max(file.place.seq + 1);
         if file.session.is_none() {
             self.used += file.size;
+            if let Some(expires_us) = file.expires_us {
+                self.expiring
+                    .insert((expires_us, file.place.seq), file.size);
+            }
         }
         self.by_id.insert(file.id.clone(), Arc::clone(&file));
         self.shelves
@@ -211,6 +242,9 @@ impl Catalogue {
         };
         if entries.remove(&file.place).is_some() && file.session.is_none() {
             self.used -= file.size;
+            if let Some(expires_us) = file.expires_us {
+                self.expiring.remove(&(expires_us, file.place.seq));
+            }
         }
     }
 
@@ -220,6 +254,7 @@ impl Catalogue {
             None => return Some(self.older(query, Bound::Unbounded)),
             Some(Cursor::After(id)) => (false, id),
             Some(Cursor::Before(id)) => (true, id),
+            Some(Cursor::Below(place)) => return Some(self.older(query, Bound::Excluded(*place))),
         };
         match (self.get(id), unknown) {
             (Some(file), _) if before => Some(self.newer(query, file.place)),
@@ -227,6 +262,19 @@ impl Catalogue {
             (None, UnknownCursor::Refused) => None,
             (None, UnknownCursor::EmptyPage) => Some(Page::default()),
             (None, UnknownCursor::Ignored) => Some(self.older(query, Bound::Unbounded)),
+        }
+    }
+
+    /// Those of these files that are there, newest first, each once.
+    pub(super) fn these(&self, ids: &[String]) -> Page {
+        let found: BTreeMap<_, _> = ids
+            .iter()
+            .filter_map(|id| self.get(id))
+            .map(|file| (file.place, file))
+            .collect();
+        Page {
+            files: found.into_values().rev().collect(),
+            ..Page::default()
         }
     }
 
@@ -253,7 +301,11 @@ impl Catalogue {
         let mut found = entries.range((Bound::Unbounded, from)).rev();
         let files = self.take(&mut found, query.limit);
         let has_more = found.next().is_some();
-        Page { files, has_more }
+        Page {
+            files,
+            has_more,
+            goes_down: true,
+        }
     }
 
     fn newer(&self, query: &PageQuery, than: Place) -> Page {
@@ -264,7 +316,11 @@ impl Catalogue {
         let mut files = self.take(&mut found, query.limit);
         let has_more = found.next().is_some();
         files.reverse();
-        Page { files, has_more }
+        Page {
+            files,
+            has_more,
+            goes_down: false,
+        }
     }
 
     fn take<'a>(

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use super::faults::FaultRule;
@@ -29,6 +30,10 @@ pub struct Config {
     pub quota: Option<u64>,
     /// The largest file taken.
     pub max_file_size: u64,
+    /// Speak TLS, with a certificate made for this run ([`super::Emulator::certificate`]).
+    pub tls: bool,
+    /// How many calls a minute are answered before they are refused with 429.
+    pub rate: Option<NonZeroU32>,
     /// Fixes the ids. `None`: other ids at every start, so that two emulators are two workspaces.
     pub seed: Option<u64>,
     /// The trouble to begin with.
@@ -48,6 +53,8 @@ impl Default for Config {
             seed_demo: false,
             quota: None,
             max_file_size: MAX_FILE_SIZE,
+            tls: false,
+            rate: None,
             seed: None,
             faults: Vec::new(),
             switches: Switches::default(),
@@ -67,6 +74,8 @@ impl fmt::Debug for Config {
             .field("seed_demo", &self.seed_demo)
             .field("quota", &self.quota)
             .field("max_file_size", &self.max_file_size)
+            .field("tls", &self.tls)
+            .field("rate", &self.rate)
             .field("seed", &self.seed)
             .field("faults", &self.faults)
             .field("switches", &self.switches)
@@ -110,6 +119,11 @@ pub struct Switches {
     pub content_type_of_file: bool,
     /// Content is sent with a `content-disposition` that names the file. Unknown.
     pub content_disposition_sent: bool,
+    /// How many calls of a limited rate may come at once; a minute's where nothing is said. Unknown.
+    pub rate_burst: Option<NonZeroU32>,
+    /// Answers say what is left of a limited rate, in `anthropic-ratelimit-requests-*`, as those of the Messages API do.
+    /// Unknown for files.
+    pub rate_limits_said: bool,
 }
 
 impl Default for Switches {
@@ -129,6 +143,8 @@ impl Default for Switches {
             content_length_sent: true,
             content_type_of_file: false,
             content_disposition_sent: false,
+            rate_burst: None,
+            rate_limits_said: false,
         }
     }
 }

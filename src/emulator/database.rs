@@ -12,14 +12,17 @@ use super::catalogue::{Catalogue, Place, Range, Stored};
 use super::content::Content;
 
 /// Raised with every change of the tables; a database of another number is refused.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
+
+/// From a database of the number before: files that expire.
+const FROM_1: &str = "ALTER TABLE files ADD COLUMN expires_us INTEGER";
 
 const TABLES: &str = "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
     CREATE TABLE files (
         seq INTEGER PRIMARY KEY, created_us INTEGER NOT NULL, id TEXT NOT NULL UNIQUE, filename TEXT NOT NULL,
         mime_type TEXT NOT NULL, size INTEGER NOT NULL, downloadable INTEGER NOT NULL, session TEXT,
-        body BLOB, content_file TEXT) STRICT;
+        body BLOB, content_file TEXT, expires_us INTEGER) STRICT;
     CREATE TABLE ranges (
         seq INTEGER PRIMARY KEY, created_us INTEGER NOT NULL, count INTEGER NOT NULL, prefix TEXT NOT NULL,
         size INTEGER NOT NULL, downloadable INTEGER NOT NULL) STRICT;
@@ -77,6 +80,10 @@ impl Database {
                 transaction.execute_batch(TABLES)?;
                 transaction.pragma_update(None, "user_version", SCHEMA)?;
             }
+            1 => {
+                transaction.execute_batch(FROM_1)?;
+                transaction.pragma_update(None, "user_version", SCHEMA)?;
+            }
             SCHEMA => {}
             _ => return Err(rusqlite::Error::InvalidQuery),
         }
@@ -107,7 +114,8 @@ impl Database {
         content_path: impl Fn(&str) -> PathBuf,
     ) -> rusqlite::Result<()> {
         let mut statement = self.connection.prepare(
-            "SELECT seq, created_us, id, filename, mime_type, size, downloadable, session, content_file FROM files",
+            "SELECT seq, created_us, id, filename, mime_type, size, downloadable, session, content_file, expires_us \
+             FROM files",
         )?;
         let files = statement.query_map([], |row| stored(row, &content_path))?;
         for file in files {
@@ -154,7 +162,9 @@ impl Database {
         };
         let transaction = self.connection.transaction()?;
         transaction
-            .prepare_cached("INSERT INTO files VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?
+            .prepare_cached(
+                "INSERT INTO files VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            )?
             .execute(params![
                 file.place.seq as i64,
                 file.place.created_us,
@@ -166,6 +176,7 @@ impl Database {
                 file.session,
                 inline,
                 content_file,
+                file.expires_us,
             ])?;
         remember_place(&transaction, newest)?;
         transaction.commit()
@@ -265,6 +276,7 @@ fn stored(row: &Row<'_>, content_path: impl Fn(&str) -> PathBuf) -> rusqlite::Re
         size: row.get::<_, i64>(5)? as u64,
         downloadable: row.get(6)?,
         session: row.get(7)?,
+        expires_us: row.get(9)?,
         content: content_file.map_or(Content::Row, |name| Content::File(content_path(&name))),
         sha256: OnceLock::new(),
     })

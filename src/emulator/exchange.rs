@@ -4,12 +4,11 @@
 //! chance, the answer. A refused upload is still read to its end, since an answer to a client that is writing would
 //! be lost in the connection's reset.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, HttpBody};
-use axum::extract::{Query, Request};
+use axum::extract::Request;
 use axum::http::header::{
     ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_RANGE, HeaderMap, HeaderValue, IF_RANGE, RANGE,
 };
@@ -17,16 +16,18 @@ use axum::http::{StatusCode, Uri, request};
 use axum::response::Response;
 use bytes::Bytes;
 use http_body_util::BodyExt;
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::answer::Answer;
 use super::catalogue::Stored;
 use super::content;
+use super::dialect::{self, Spoken, Wish};
 use super::faults::{Fault, FaultAction, FaultMoment, Target};
 use super::history::Tick;
 use super::http::{Hangup, RequestId, Service, internal};
 use super::log::{LoggedCall, Trace};
-use super::objects::{FileList, FileObject};
+use super::objects::{Ends, FileList, FileObject};
 use super::rules::{self, Refusal, Wanted};
 use super::shape::{self, WireCutter};
 use super::upload;
@@ -39,8 +40,11 @@ pub(super) async fn call(
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
+    let spoken = Spoken::of(&parts.headers);
     let mut exchange = Exchange {
-        trace: service.log.begin(parts.method.as_str(), call, id.clone()),
+        trace: service
+            .log
+            .begin(parts.method.as_str(), call, id.clone(), spoken.dialect),
         request_id: parts
             .extensions
             .get::<RequestId>()
@@ -51,6 +55,7 @@ pub(super) async fn call(
             .cloned()
             .unwrap_or_default(),
         asked: service.workspace.tick(),
+        spoken,
         service,
         call,
         fault: None,
@@ -122,6 +127,8 @@ pub(super) struct Exchange {
     pub(super) request_id: String,
     /// When it arrived.
     pub(super) asked: Tick,
+    /// How it wants to be answered.
+    pub(super) spoken: Spoken,
     call: LoggedCall,
     fault: Option<Fault>,
     wire: WireCutter,
@@ -136,6 +143,9 @@ impl Exchange {
     ) -> Result<Answer, End> {
         let config = &self.service.config;
         rules::admit(&parts.headers, &config.keys, &config.switches)?;
+        if let Some(rate) = &self.service.rate {
+            rate.take(Instant::now()).map_err(Refusal::rate_limited)?;
+        }
         let (LoggedCall::Metadata | LoggedCall::Content | LoggedCall::Delete, Some(id)) =
             (self.call, id)
         else {
@@ -143,7 +153,7 @@ impl Exchange {
                 return upload::receive(self, &parts.headers, body).await;
             }
             self.meet_fault(None, None).await?;
-            return Ok(self.list(&parts.uri, &parts.headers)?);
+            return Ok(self.list(&parts.uri)?);
         };
         let file = self.service.workspace.get(id);
         let name = file.as_ref().map(|file| file.filename.as_str());
@@ -160,10 +170,9 @@ impl Exchange {
         Ok(match self.call {
             LoggedCall::Content => self.content(file, &parts.headers).await?,
             LoggedCall::Delete => self.delete(&file).await?,
-            LoggedCall::Metadata | LoggedCall::Upload | LoggedCall::List => Answer::json(
-                StatusCode::OK,
-                &FileObject::of(&file, self.is_downloadable(&file)),
-            ),
+            LoggedCall::Metadata | LoggedCall::Upload | LoggedCall::List => {
+                Answer::json(StatusCode::OK, &self.object(&file))
+            }
         })
     }
 
@@ -215,32 +224,59 @@ impl Exchange {
             }
             answer = shape::shaped(answer, &fault, &self.wire).await;
         }
+        self.say_what_is_left(&mut answer.headers);
         answer.into_response(self.trace)
     }
 
-    fn list(&self, uri: &Uri, headers: &HeaderMap) -> Result<Answer, Refusal> {
-        let Query(query) = Query::<HashMap<String, String>>::try_from_uri(uri)
-            .map_err(|_| Refusal::invalid("The query string is malformed"))?;
-        let query = rules::page_query(&query, headers, &self.service.config.switches)?;
-        let page = self
-            .service
-            .workspace
-            .page(&query, self.service.config.switches.unknown_cursor)
-            .ok_or_else(|| rules::unknown_cursor(&query))?;
-        let data: Vec<_> = page
-            .files
-            .iter()
-            .map(|file| FileObject::of(file, self.is_downloadable(file)))
-            .collect();
-        Ok(Answer::json(
-            StatusCode::OK,
-            &FileList {
+    fn say_what_is_left(&self, headers: &mut HeaderMap) {
+        let config = &self.service.config;
+        let (Some(rate), Some(limit)) = (&self.service.rate, config.rate) else {
+            return;
+        };
+        if config.switches.rate_limits_said {
+            let (left, full_in) = rate.left(Instant::now());
+            let full_at = Timestamp::now()
+                .checked_add(full_in)
+                .unwrap_or(Timestamp::MAX);
+            for (what, value) in [
+                ("limit", limit.to_string()),
+                ("remaining", left.to_string()),
+                ("reset", format!("{full_at:.0}")),
+            ] {
+                let name = format!("anthropic-ratelimit-requests-{what}");
+                if let Ok(name) = name.parse() {
+                    set(headers, name, &value);
+                }
+            }
+        }
+    }
+
+    fn list(&self, uri: &Uri) -> Result<Answer, Refusal> {
+        let switches = &self.service.config.switches;
+        let workspace = &self.service.workspace;
+        let mint = workspace.mint();
+        let page = match dialect::wish(uri, self.spoken, mint, switches)? {
+            Wish::Page(query) => workspace
+                .page(&query, switches.unknown_cursor)
+                .ok_or_else(|| dialect::unknown_cursor(&query))?,
+            Wish::Ids(ids) => workspace.these(&ids),
+        };
+        let data: Vec<_> = page.files.iter().map(|file| self.object(file)).collect();
+        let goes_on = page.goes_down && page.has_more;
+        let next = page.files.last().filter(|_| goes_on);
+        let answer = FileList {
+            ends: self.spoken.tells_ids().then(|| Ends {
+                has_more: page.has_more,
                 first_id: data.first().map(|file| file.id),
                 last_id: data.last().map(|file| file.id),
-                has_more: page.has_more,
-                data,
-            },
-        ))
+            }),
+            next_page: self
+                .spoken
+                .tells_next()
+                .then(|| next.map(|file| mint.page_token(file.place))),
+            data,
+        };
+        Ok(Answer::json(StatusCode::OK, &answer))
     }
 
     async fn delete(&self, file: &Stored) -> Result<Answer, Refusal> {
@@ -265,6 +301,9 @@ impl Exchange {
     async fn content(&self, file: Arc<Stored>, headers: &HeaderMap) -> Result<Answer, Refusal> {
         if !self.is_downloadable(&file) {
             return Err(Refusal::not_downloadable());
+        }
+        if file.is_expired(self.service.workspace.now_us()) {
+            return Err(Refusal::expired(&file.id));
         }
         let switches = &self.service.config.switches;
         // Without a validator of ours an `If-Range` can't match (RFC 9110, 13.1.5).
@@ -306,7 +345,12 @@ impl Exchange {
         Ok(answer)
     }
 
-    pub(super) fn is_downloadable(&self, file: &Stored) -> bool {
+    /// A file as this request wants it described.
+    pub(super) fn object<'a>(&self, file: &'a Stored) -> FileObject<'a> {
+        FileObject::of(file, self.is_downloadable(file), self.spoken.dialect)
+    }
+
+    fn is_downloadable(&self, file: &Stored) -> bool {
         file.downloadable || self.service.config.switches.uploads_downloadable
     }
 }

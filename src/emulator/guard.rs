@@ -8,10 +8,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::header::{HOST, HeaderValue, ORIGIN};
+use axum::http::header::{DATE, HOST, HeaderValue, ORIGIN};
 use axum::http::{HeaderMap, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
 
 use super::http::{Hangup, RequestId, Service, Unknown};
 use super::rules::Refusal;
@@ -43,11 +45,25 @@ pub(super) async fn guard(
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert("request-id", id);
     }
+    if service.workspace.is_ahead()
+        && let Some(date) = date(service.workspace.now_us())
+    {
+        response.headers_mut().insert(DATE, date);
+    }
     response.headers_mut().insert(
         "anthropic-organization-id",
         HeaderValue::from_static("00000000-0000-4000-8000-000000000000"),
     );
     response
+}
+
+/// The `date` of a clock that is not this machine's, which is hyper's business.
+fn date(now_us: i64) -> Option<HeaderValue> {
+    let now = Timestamp::from_microsecond(now_us).ok()?;
+    let text = DateTimePrinter::new()
+        .timestamp_to_rfc9110_string(&now)
+        .ok()?;
+    HeaderValue::from_str(&text).ok()
 }
 
 fn refuse(refusal: &Refusal, request_id: &str) -> Response {
@@ -71,9 +87,10 @@ fn is_foreign(headers: &HeaderMap, uri: &Uri, listen: IpAddr) -> bool {
         return true;
     };
     let is_own_origin = |origin: &str| {
-        origin
-            .strip_prefix("http://")
-            .is_some_and(|at| at.eq_ignore_ascii_case(host))
+        ["http://", "https://"]
+            .iter()
+            .filter_map(|scheme| origin.strip_prefix(scheme))
+            .any(|at| at.eq_ignore_ascii_case(host))
     };
     let is_foreign_host = listen.is_loopback() && !is_loopback(host);
     is_foreign_host || text(ORIGIN).is_some_and(|origin| !is_own_origin(origin))

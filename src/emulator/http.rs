@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
@@ -16,6 +17,7 @@ use super::exchange::call;
 use super::faults::Faults;
 use super::ids::{self, Mint};
 use super::log::{LoggedCall, RequestLog};
+use super::rate::Bucket;
 use super::rules::Refusal;
 use super::workspace::{StoreError, Workspace};
 use super::{guard, side_door};
@@ -27,6 +29,7 @@ pub(super) struct Service {
     pub(super) workspace: Workspace,
     pub(super) faults: Faults,
     pub(super) log: RequestLog,
+    pub(super) rate: Option<Bucket>,
     request_ids: Mint,
     requests: AtomicU64,
 }
@@ -37,7 +40,12 @@ impl Service {
         let request_ids = Mint::new(config.seed.unwrap_or_else(ids::random) ^ workspace.salt());
         let faults = Faults::new();
         faults.set(config.faults.clone());
+        let burst = config.switches.rate_burst;
+        let rate = config
+            .rate
+            .map(|rate| Bucket::new(rate, burst.unwrap_or(rate), Instant::now()));
         Self {
+            rate,
             config,
             workspace,
             faults,

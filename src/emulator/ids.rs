@@ -5,6 +5,8 @@
 
 use std::hash::{BuildHasher, RandomState};
 
+use super::catalogue::Place;
+
 const ALPHABET: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 
 /// Digits to the base 58 that hold 128 bits.
@@ -37,6 +39,31 @@ impl Mint {
         let high = (number >> 64) as u64;
         let seq = (number as u64) ^ mix(high ^ self.salt.rotate_left(32));
         (self.scramble(seq) == number).then_some(seq)
+    }
+
+    /// A list's opaque way on: to the files below this place.
+    pub(super) fn page_token(self, place: Place) -> String {
+        let number = (u128::from(place.created_us as u64) << 64) | u128::from(place.seq);
+        format!(
+            "page_{}{}",
+            encode(number ^ self.scramble(0)),
+            encode(self.seal(place))
+        )
+    }
+
+    /// The place in a token of this mint; `None` for any other text.
+    pub(super) fn page_place(self, token: &str) -> Option<Place> {
+        let (number, seal) = token.strip_prefix("page_")?.split_at_checked(DIGITS)?;
+        let number = decode(number)? ^ self.scramble(0);
+        let place = Place {
+            created_us: (number >> 64) as i64,
+            seq: number as u64,
+        };
+        (decode(seal)? == self.seal(place)).then_some(place)
+    }
+
+    fn seal(self, place: Place) -> u128 {
+        self.scramble(place.seq ^ mix(place.created_us as u64))
     }
 
     fn scramble(self, seq: u64) -> u128 {
@@ -89,6 +116,22 @@ mod tests {
             let id = mint.file_id(seq);
             assert_eq!(id.len(), "file_011CNha8iCJcU1wXNR6q4V8w".len());
             assert_eq!(mint.seq(&id), Some(seq));
+        }
+    }
+
+    #[test]
+    fn a_page_token_reads_back_as_its_place() {
+        let mint = Mint::new(7);
+        for (created_us, seq) in [(0, 0), (1_700_000_000_000_000, 1), (-1, u64::MAX)] {
+            let place = Place { created_us, seq };
+            let token = mint.page_token(place);
+            assert_eq!(mint.page_place(&token), Some(place));
+            assert_eq!(Mint::new(8).page_place(&token), None);
+            assert_eq!(mint.page_place(&token[..token.len() - 1]), None);
+            assert_eq!(mint.page_place(&format!("{token}1")), None);
+        }
+        for text in ["", "page_", "page_\u{e4}", &"1".repeat(49)] {
+            assert_eq!(mint.page_place(text), None, "{text}");
         }
     }
 

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::dialect::Dialect;
 use super::workspace::lock;
 
 /// Older lines are dropped beyond this many: a demonstration may run for months.
@@ -38,6 +39,8 @@ pub struct LoggedRequest {
     pub method: String,
     /// Which call it was.
     pub call: LoggedCall,
+    /// Which dialect its headers asked for.
+    pub dialect: Dialect,
     /// The id in its path, or the one an upload was given.
     pub id: Option<String>,
     /// The name of an upload, or of the file with this id.
@@ -79,10 +82,17 @@ pub(super) struct RequestLog {
 
 impl RequestLog {
     /// Writes a new line; the trace fills it in.
-    pub(super) fn begin(&self, method: &str, call: LoggedCall, id: Option<String>) -> Trace {
+    pub(super) fn begin(
+        &self,
+        method: &str,
+        call: LoggedCall,
+        id: Option<String>,
+        dialect: Dialect,
+    ) -> Trace {
         let line = Arc::new(Mutex::new(LoggedRequest {
             method: method.to_owned(),
             call,
+            dialect,
             id,
             filename: None,
             status: None,

@@ -1,14 +1,15 @@
 //! The emulator: the Files API served locally over real HTTP/1.1, for tests, for `afs emulator` and for the demo.
 //!
-//! It is the client's independent counterpart and shares no code of the wire with it. What is documented about the service is held
-//! to; what is unknown is a field of [`Switches`] and says so. It speaks the dialect of the beta header.
+//! It is the client's independent counterpart and shares no code of the wire with it. What is documented about the
+//! service is held to; what is unknown is a field of [`Switches`] and says so. It speaks both dialects, each request's own.
 //!
 //! From the socket inwards:
 //!
-//! - `server`: connections; `guard`: who may talk at all
+//! - `server`: connections; `tls`: encrypted ones; `guard`: who may talk at all
 //! - `http`: routes; `exchange`: a call from head to answer; `upload` and `multipart`: the one that is long; `answer`
 //!   and `objects`: what goes out
-//! - `rules`: what the service refuses and in which words
+//! - `rules`: what the service refuses and in which words; `dialect`: which shapes a request asks for, and what a list
+//!   may ask; `rate`: how often
 //! - `workspace`: the files, made of `catalogue` (which, in what order), `content` (their bytes), `database` (what
 //!   survives) and `ids`
 //! - `side_door`: what the service does not let its users do; `faults`: trouble to order, and `shape`: what it makes of
@@ -20,6 +21,7 @@ mod catalogue;
 mod config;
 mod content;
 mod database;
+mod dialect;
 mod exchange;
 mod faults;
 mod guard;
@@ -30,11 +32,13 @@ mod import;
 mod log;
 mod multipart;
 mod objects;
+mod rate;
 mod rules;
 mod samples;
 mod server;
 mod shape;
 mod side_door;
+mod tls;
 mod upload;
 mod workspace;
 
@@ -50,6 +54,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 pub use config::{Config, Switches, UnknownCursor};
+pub use dialect::Dialect;
 pub use faults::{FaultAction, FaultAnswer, FaultMoment, FaultRule};
 pub use history::{Change, ChangeKind, Tick};
 pub use log::{LoggedCall, LoggedRequest};
@@ -58,7 +63,7 @@ use catalogue::Stored;
 use faults::Target;
 use http::Service;
 use side_door::Plant;
-use workspace::{NewFile, StoreError, Workspace, lock};
+use workspace::{Expiry, NewFile, StoreError, Workspace, lock};
 
 /// Why an emulator did not start, or did not do what it was asked.
 #[derive(Debug)]
@@ -126,6 +131,8 @@ pub struct PlantedFile {
     pub id: Option<String>,
     /// A time of your choice; `None` is now.
     pub created_at: Option<Timestamp>,
+    /// When its bytes are given up; `None`: never.
+    pub expires_at: Option<Timestamp>,
     /// Its bytes.
     pub content: Vec<u8>,
 }
@@ -141,6 +148,7 @@ impl PlantedFile {
             session: None,
             id: None,
             created_at: None,
+            expires_at: None,
             content: content.into(),
         }
     }
@@ -159,6 +167,8 @@ pub struct StoredFile {
     pub size_bytes: u64,
     /// When it was made.
     pub created_at: Timestamp,
+    /// When its bytes are given up.
+    pub expires_at: Option<Timestamp>,
     /// Whether a tool made it.
     pub downloadable: bool,
     /// The session it is scoped to.
@@ -172,6 +182,8 @@ pub struct StoredFile {
 pub struct Emulator {
     service: Arc<Service>,
     address: SocketAddr,
+    /// Of an emulator that speaks TLS, in PEM.
+    certificate: Option<String>,
     runtime: Option<Runtime>,
     stop: watch::Sender<bool>,
     ended: Arc<(Mutex<bool>, Condvar)>,
@@ -183,6 +195,11 @@ impl Emulator {
         if config.keys.is_empty() && !config.listen.ip().is_loopback() {
             return Err(EmulatorError::NeedsKey(config.listen));
         }
+        let tls = config
+            .tls
+            .then(tls::new)
+            .transpose()
+            .map_err(|error| EmulatorError::Io(io::Error::other(error)))?;
         let workspace = open_workspace(&config)?;
         let listener = server::bind(config.listen)
             .map_err(|error| EmulatorError::Listen(config.listen, error))?;
@@ -196,16 +213,21 @@ impl Emulator {
         let (stop, stopped) = watch::channel(false);
         let ended = Arc::new((Mutex::new(false), Condvar::new()));
         let router = http::router(&service);
+        let (acceptor, certificate) = match tls {
+            Some(tls) => (Some(tls.acceptor), Some(tls.pem)),
+            None => (None, None),
+        };
         let end = End(Arc::clone(&ended));
         let refusing = Arc::clone(&service);
         let refuses = move || refusing.faults.strike(Target::Connection).is_some();
         runtime.spawn(async move {
-            server::serve(listener, router, refuses, stopped).await;
+            server::serve(listener, acceptor, router, refuses, stopped).await;
             drop(end);
         });
         Ok(Self {
             service,
             address,
+            certificate,
             runtime: Some(runtime),
             stop,
             ended,
@@ -221,7 +243,17 @@ impl Emulator {
     /// What a client takes as its base URL.
     #[must_use]
     pub fn base_url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = match self.certificate {
+            Some(_) => "https",
+            None => "http",
+        };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// The certificate it answers with, in PEM; `None` where it speaks plain http.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&str> {
+        self.certificate.as_deref()
     }
 
     /// Blocks until it ends, which without trouble it never does.
@@ -250,6 +282,7 @@ impl Emulator {
             session: file.session,
             id: file.id,
             created_at: file.created_at,
+            expires_at: file.expires_at,
         };
         let new = plant
             .into_file(received)
@@ -312,6 +345,11 @@ impl Emulator {
         self.service.log.reset();
     }
 
+    /// Sets its clock ahead of this machine's.
+    pub fn set_clock_ahead(&self, ahead: Duration) {
+        self.service.workspace.set_ahead(ahead);
+    }
+
     /// Replaces the fault rules, and lets go what the old ones held.
     pub fn set_faults(&self, rules: Vec<FaultRule>) {
         self.service.faults.set(rules);
@@ -329,6 +367,7 @@ impl Emulator {
             mime_type: file.mime_type.clone(),
             size_bytes: file.size,
             created_at: file.created_at(),
+            expires_at: file.expires_at(),
             downloadable: file.downloadable,
             session: file.session.clone(),
             sha256: self.service.workspace.sha256(file)?,
@@ -389,6 +428,7 @@ fn plant_sample(workspace: &Workspace, sample: samples::Sample) -> Result<(), St
         session: None,
         id: None,
         created_us: None,
+        expiry: Expiry::Never,
         received: workspace.shelter().receive_now(sample.content)?,
         quota: None,
         asked: None,

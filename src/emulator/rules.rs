@@ -1,11 +1,10 @@
 //! The service's rules: what it refuses, and in which words. Pure functions and plain values.
 
-use std::collections::HashMap;
+use std::time::Duration;
 
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
 use serde_json::{Value, json};
 
-use super::catalogue::{Cursor, PageQuery};
 use super::config::Switches;
 
 /// A refusal: what becomes the status and the error body.
@@ -16,6 +15,8 @@ pub(super) struct Refusal {
     pub(super) message: String,
     /// `error.details.error_code`, where the service has one.
     pub(super) code: Option<&'static str>,
+    /// `retry-after`, in seconds.
+    pub(super) retry_after: Option<u64>,
 }
 
 impl Refusal {
@@ -39,6 +40,7 @@ impl Refusal {
             kind,
             message: message.to_owned(),
             code: None,
+            retry_after: None,
         }
     }
 
@@ -64,10 +66,27 @@ impl Refusal {
         }
     }
 
+    /// Too many calls.
+    pub(super) fn rate_limited(wait: Duration) -> Self {
+        Self {
+            // Whole seconds, and enough of them.
+            retry_after: Some(wait.as_secs_f64().ceil().max(1.0) as u64),
+            ..Self::of_status(429)
+        }
+    }
+
     pub(super) fn not_downloadable() -> Self {
         Self {
             code: Some("file_not_downloadable"),
             ..Self::invalid("File is not downloadable")
+        }
+    }
+
+    /// Of content whose time is over; what is known of the file stays.
+    pub(super) fn expired(id: &str) -> Self {
+        Self {
+            code: Some("file_expired"),
+            ..Self::with(404, format!("File `{id}` has expired."))
         }
     }
 
@@ -111,10 +130,24 @@ pub(super) fn admit(
         }
         Some(_) => {}
     }
-    if switches.version_required && !headers.contains_key("anthropic-version") {
-        return Err(Refusal::invalid("anthropic-version: header is required"));
+    match headers.get("anthropic-version") {
+        None if switches.version_required => {
+            Err(Refusal::invalid("anthropic-version: header is required"))
+        }
+        Some(version) if !is_version(version.as_bytes()) => Err(Refusal::invalid(format!(
+            "anthropic-version: {version:?} is not a valid version"
+        ))),
+        None | Some(_) => Ok(()),
     }
-    Ok(())
+}
+
+/// Versions are dates. Which ones there are grows, and none of them changes anything here.
+fn is_version(version: &[u8]) -> bool {
+    version.len() == 10
+        && version.iter().enumerate().all(|(at, byte)| match at {
+            4 | 7 => *byte == b'-',
+            _ => byte.is_ascii_digit(),
+        })
 }
 
 /// The boundary of a multipart body. Anything else has no `file` in it.
@@ -195,73 +228,6 @@ fn extension(mime_type: &str) -> &'static str {
         "image/gif" => ".gif",
         "image/webp" => ".webp",
         _ => "",
-    }
-}
-
-/// The beta without which there is no `scope_id` (managed agents guide).
-const SESSIONS_BETA: &str = "managed-agents-2026-04-01";
-
-/// Whether a request asks for a beta. The header is a comma list, or repeated, or both.
-fn has_beta(headers: &HeaderMap, beta: &str) -> bool {
-    headers
-        .get_all("anthropic-beta")
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|named| named.trim() == beta)
-}
-
-/// What a list's query asks for. Parameters that the service does not know are ignored.
-pub(super) fn page_query(
-    query: &HashMap<String, String>,
-    headers: &HeaderMap,
-    switches: &Switches,
-) -> Result<PageQuery, Refusal> {
-    let limit = match query.get("limit") {
-        None => 20,
-        Some(text) => text
-            .parse()
-            .map_err(|_| Refusal::invalid("limit: Input should be a valid integer"))?,
-    };
-    if limit < 1 {
-        return Err(Refusal::invalid(
-            "limit: Input should be greater than or equal to 1",
-        ));
-    }
-    if limit > 1000 {
-        return Err(Refusal::invalid(
-            "limit: Input should be less than or equal to 1000",
-        ));
-    }
-    let cursor = match (query.get("after_id"), query.get("before_id")) {
-        (Some(_), Some(_)) => {
-            return Err(Refusal::invalid(
-                "after_id and before_id can't be used together",
-            ));
-        }
-        (Some(id), None) => Some(Cursor::After(id.clone())),
-        (None, Some(id)) => Some(Cursor::Before(id.clone())),
-        (None, None) => None,
-    };
-    let is_scoped = query.contains_key("scope_id") && has_beta(headers, SESSIONS_BETA);
-    if query.contains_key("scope_id") && !is_scoped && !switches.scope_ignored_without_beta {
-        return Err(Refusal::invalid(format!(
-            "scope_id: requires the beta {SESSIONS_BETA}"
-        )));
-    }
-    Ok(PageQuery {
-        limit: limit as usize,
-        cursor,
-        session: query.get("scope_id").filter(|_| is_scoped).cloned(),
-    })
-}
-
-/// The refusal of a cursor that names no file.
-pub(super) fn unknown_cursor(query: &PageQuery) -> Refusal {
-    match &query.cursor {
-        Some(Cursor::Before(id)) => Refusal::invalid(format!("before_id: no such file: {id}")),
-        Some(Cursor::After(id)) => Refusal::invalid(format!("after_id: no such file: {id}")),
-        None => Refusal::of_status(400),
     }
 }
 

@@ -20,6 +20,8 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::content::CHUNK;
 use super::http::Hangup;
@@ -28,6 +30,7 @@ use super::shape::WireCutter;
 /// Accepts until `stop` changes or its sender is gone; where `refuses` says so, connections are reset as they come.
 pub(super) async fn serve(
     listener: TcpListener,
+    tls: Option<TlsAcceptor>,
     router: Router,
     refuses: impl Fn() -> bool,
     mut stop: watch::Receiver<bool>,
@@ -45,7 +48,7 @@ pub(super) async fn serve(
             Ok((stream, _)) => {
                 // An answer is written head first; waiting for the client's acknowledgement would cost 40 ms.
                 let _ = stream.set_nodelay(true);
-                tokio::spawn(converse(stream, router.clone()));
+                tokio::spawn(welcome(stream, tls.clone(), router.clone()));
             }
             Err(error) => {
                 // Mostly too many open files, which passes; a loop without a pause would not let it.
@@ -56,7 +59,18 @@ pub(super) async fn serve(
     }
 }
 
-async fn converse(stream: TcpStream, router: TowerToHyperService<Router>) {
+async fn welcome(stream: TcpStream, tls: Option<TlsAcceptor>, router: TowerToHyperService<Router>) {
+    let Some(tls) = tls else {
+        return converse(stream, router).await;
+    };
+    match tls.accept(stream).await {
+        Ok(stream) => converse(stream, router).await,
+        // Mostly somebody who does not trust the certificate.
+        Err(error) => log::info!("emulator: a connection without TLS that holds: {error}"),
+    }
+}
+
+async fn converse(stream: impl Connection, router: TowerToHyperService<Router>) {
     let cutter = WireCutter::default();
     let wire = Wire {
         stream,
@@ -82,13 +96,31 @@ async fn converse(stream: TcpStream, router: TowerToHyperService<Router>) {
     let _ = connection.await;
 }
 
+/// A connection, encrypted or not.
+trait Connection: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// What it goes through.
+    fn socket(&self) -> &TcpStream;
+}
+
+impl Connection for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Connection for TlsStream<TcpStream> {
+    fn socket(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
 /// A connection that can be cut once everything written to it has left.
-struct Wire {
-    stream: TcpStream,
+struct Wire<S: Connection> {
+    stream: S,
     cutter: WireCutter,
 }
 
-impl AsyncRead for Wire {
+impl<S: Connection> AsyncRead for Wire<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -98,7 +130,7 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
+impl<S: Connection> AsyncWrite for Wire<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -137,10 +169,10 @@ impl AsyncWrite for Wire {
     }
 }
 
-impl Drop for Wire {
+impl<S: Connection> Drop for Wire<S> {
     fn drop(&mut self) {
         if self.cutter.is_reset() {
-            let _ = self.stream.set_zero_linger();
+            let _ = self.stream.socket().set_zero_linger();
         }
     }
 }

@@ -54,8 +54,8 @@ fn sent_otherwise(answer: Answer, part: &FaultAction, hold: &Hold, wire: &WireCu
         }
         FaultAction::StallAfterBytes(bytes) => {
             let mut hold = hold.clone();
-            let held = async move { hold.released().await };
-            split(answer.body, bytes, Box::pin(held))
+            let pause = Box::pin(async move { hold.released().await });
+            split(answer.body, bytes, pause)
         }
         _ => answer.body,
     };

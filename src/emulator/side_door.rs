@@ -1,9 +1,11 @@
 //! The side door, `/_emulator/`: what the service does not let its users do. Planting files as tools and sessions make
-//! them, looking at everything, deleting as somebody else, reading the request log, ordering faults. Needs no key.
+//! them, looking at everything, deleting as somebody else, reading the request log, setting the clock
+//! ahead, ordering faults. Needs no key.
 //!
 //! [`super::Emulator`] has the same as methods.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
@@ -21,11 +23,12 @@ use tokio::sync::mpsc;
 
 use super::catalogue::Stored;
 use super::content::{self, CHUNK, Chunks, Received};
+use super::dialect::Dialect;
 use super::faults::FaultRule;
 use super::http::{RequestId, Service, internal, not_stored};
 use super::objects::FileObject;
 use super::rules::Refusal;
-use super::workspace::NewFile;
+use super::workspace::{Expiry, NewFile};
 
 pub(super) fn router() -> Router<Arc<Service>> {
     Router::new()
@@ -34,6 +37,7 @@ pub(super) fn router() -> Router<Arc<Service>> {
         .route("/bulk", post(bulk))
         .route("/content/{id}", get(content))
         .route("/requests", get(requests).delete(reset_requests))
+        .route("/clock", axum::routing::put(set_clock))
         .route("/faults", get(faults).put(set_faults).delete(clear_faults))
 }
 
@@ -67,6 +71,7 @@ pub(super) struct Plant {
     pub(super) session: Option<String>,
     pub(super) id: Option<String>,
     pub(super) created_at: Option<Timestamp>,
+    pub(super) expires_at: Option<Timestamp>,
 }
 
 impl Plant {
@@ -93,6 +98,9 @@ impl Plant {
             session: self.session,
             id: self.id,
             created_us: self.created_at.map(Timestamp::as_microsecond),
+            expiry: self
+                .expires_at
+                .map_or(Expiry::Never, |time| Expiry::At(time.as_microsecond())),
             received,
             quota: None,
             asked: None,
@@ -131,7 +139,7 @@ async fn plant(
         .change(move |workspace| workspace.add(new))
         .await?
         .map_err(|error| not_stored(&error, &service))?;
-    Ok(Json(FileObject::of(&stored, stored.downloadable)).into_response())
+    Ok(Json(FileObject::of(&stored, stored.downloadable, Dialect::Ga)).into_response())
 }
 
 /// What `bulk` is asked for.
@@ -225,7 +233,7 @@ async fn files(State(service): Shared) -> Response {
 
 fn write_hashed(text: &mut Vec<u8>, service: &Service, file: &Stored) -> std::io::Result<()> {
     let sha256 = service.workspace.sha256(file)?;
-    let file = FileObject::of(file, file.downloadable);
+    let file = FileObject::of(file, file.downloadable, Dialect::Ga);
     Ok(serde_json::to_writer(text, &HashedFile { file, sha256 })?)
 }
 
@@ -265,6 +273,21 @@ async fn requests(State(service): Shared) -> Response {
 async fn reset_requests(State(service): Shared) -> StatusCode {
     service.log.reset();
     StatusCode::NO_CONTENT
+}
+
+/// What `clock` is told.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Clock {
+    ahead_seconds: u64,
+}
+
+async fn set_clock(State(service): Shared, body: Bytes) -> Result<StatusCode, Refused> {
+    let Clock { ahead_seconds } = json_of(&body)?;
+    service
+        .workspace
+        .set_ahead(Duration::from_secs(ahead_seconds));
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn faults(State(service): Shared) -> Response {

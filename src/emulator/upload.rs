@@ -5,12 +5,13 @@ use bytes::Bytes;
 
 use super::answer::Answer;
 use super::content::Incoming;
+use super::dialect::{self, Dialect};
 use super::exchange::{End, Exchange, RequestBody};
 use super::http::{internal, not_stored};
 use super::multipart::{Event, Multipart, PartHead};
-use super::objects::FileObject;
 use super::rules::{self, Refusal};
-use super::workspace::NewFile;
+use super::side_door::guess;
+use super::workspace::{Expiry, NewFile};
 
 /// Receives a form and stores its file.
 pub(super) async fn receive(
@@ -21,7 +22,8 @@ pub(super) async fn receive(
     let mut form = Form {
         parser: Multipart::new(&rules::boundary(headers)?),
         file: None,
-        is_in_file: false,
+        lifetime: None,
+        reading: Reading::Nothing,
     };
     loop {
         if form.advance(exchange).await? {
@@ -39,15 +41,33 @@ pub(super) async fn receive(
     let file = form
         .file
         .ok_or_else(|| Refusal::invalid("file: Field required"))?;
-    Ok(store(exchange, file).await?)
+    let expiry = match (exchange.spoken.dialect, form.lifetime) {
+        (Dialect::Ga, Some(field)) => Expiry::After(dialect::lifetime(&field)?),
+        (Dialect::Beta, _) | (Dialect::Ga, None) => Expiry::Never,
+    };
+    Ok(store(exchange, file, expiry).await?)
 }
 
 /// A form on its way in.
 struct Form {
     parser: Multipart,
     file: Option<FilePart>,
-    is_in_file: bool,
+    /// The field `expires_in_seconds`, as it stands there.
+    lifetime: Option<Vec<u8>>,
+    reading: Reading,
 }
+
+/// Which part is coming in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    File,
+    Lifetime,
+    /// One that means nothing.
+    Nothing,
+}
+
+/// A field's value beyond this length is none.
+const MAX_FIELD: usize = 100;
 
 /// The part that becomes a file.
 struct FilePart {
@@ -69,16 +89,26 @@ impl Form {
                 Some(Event::End) => return Ok(true),
                 Some(Event::Part(head)) => {
                     // What becomes of a second `file` is unknown; here the first counts. Other parts are ignored.
-                    self.is_in_file = head.name == "file" && self.file.is_none();
-                    if self.is_in_file {
-                        self.file = Some(begin(exchange, &head).await?);
+                    self.reading = match head.name.as_str() {
+                        "file" if self.file.is_none() => Reading::File,
+                        "expires_in_seconds" if self.lifetime.is_none() => Reading::Lifetime,
+                        _ => Reading::Nothing,
+                    };
+                    match self.reading {
+                        Reading::File => self.file = Some(begin(exchange, &head).await?),
+                        Reading::Lifetime => self.lifetime = Some(Vec::new()),
+                        Reading::Nothing => {}
                     }
                 }
-                Some(Event::Data(data)) => {
-                    if let Some(file) = self.file.as_mut().filter(|_| self.is_in_file) {
-                        take(exchange, file, data).await?;
+                Some(Event::Data(data)) => match (self.reading, &mut self.file) {
+                    (Reading::File, Some(file)) => take(exchange, file, data).await?,
+                    (Reading::Lifetime, _) => {
+                        let field = self.lifetime.get_or_insert_default();
+                        let room = MAX_FIELD - field.len().min(MAX_FIELD);
+                        field.extend_from_slice(&data[..data.len().min(room)]);
                     }
-                }
+                    (Reading::File | Reading::Nothing, _) => {}
+                },
             }
         }
     }
@@ -89,6 +119,11 @@ async fn begin(exchange: &mut Exchange, head: &PartHead) -> Result<FilePart, End
         .content_type
         .clone()
         .filter(|kind| (1..=255).contains(&kind.chars().count()))
+        .or_else(|| {
+            // How the service detects it is unknown; here by the name.
+            let is_detected = exchange.spoken.dialect == Dialect::Ga;
+            is_detected.then(|| guess(head.filename.as_deref().unwrap_or_default()))
+        })
         .ok_or_else(|| Refusal::invalid("file: Content-Type of the part is required"))?;
     let switches = &exchange.service.config.switches;
     let filename = rules::stored_name(head.filename.as_deref(), &mime_type, switches)?;
@@ -109,7 +144,7 @@ async fn take(exchange: &Exchange, file: &mut FilePart, data: Bytes) -> Result<(
     Ok(())
 }
 
-async fn store(exchange: &Exchange, file: FilePart) -> Result<Answer, Refusal> {
+async fn store(exchange: &Exchange, file: FilePart, expiry: Expiry) -> Result<Answer, Refusal> {
     let config = &exchange.service.config;
     if file.content.size() == 0 && !config.switches.empty_files_accepted {
         return Err(Refusal::invalid("file: must not be empty"));
@@ -126,6 +161,7 @@ async fn store(exchange: &Exchange, file: FilePart) -> Result<Answer, Refusal> {
         session: None,
         id: None,
         created_us: None,
+        expiry,
         received,
         quota: config.quota,
         asked: Some(exchange.asked),
@@ -136,6 +172,5 @@ async fn store(exchange: &Exchange, file: FilePart) -> Result<Answer, Refusal> {
         .await?;
     let stored = stored.map_err(|error| not_stored(&error, &exchange.service))?;
     exchange.trace.id(&stored.id);
-    let object = FileObject::of(&stored, exchange.is_downloadable(&stored));
-    Ok(Answer::json(StatusCode::OK, &object))
+    Ok(Answer::json(StatusCode::OK, &exchange.object(&stored)))
 }

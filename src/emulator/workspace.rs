@@ -8,7 +8,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::ErrorCode;
@@ -31,11 +33,24 @@ pub(super) struct NewFile {
     pub(super) id: Option<String>,
     /// A time of somebody's choice instead of now.
     pub(super) created_us: Option<i64>,
+    /// How long its bytes last.
+    pub(super) expiry: Expiry,
     pub(super) received: Received,
     /// The workspace may not grow beyond this.
     pub(super) quota: Option<u64>,
     /// When the request arrived that brings it; `None` for the side door.
     pub(super) asked: Option<Tick>,
+}
+
+/// How long the bytes of a file last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expiry {
+    /// Until it is deleted.
+    Never,
+    /// So many seconds from when it was made.
+    After(i64),
+    /// Until a time of somebody's choice, in microseconds.
+    At(i64),
 }
 
 /// Why a file was not stored.
@@ -90,6 +105,9 @@ struct Chosen {
     id: String,
 }
 
+/// The furthest its clock goes ahead: a thousand years.
+const MOST_AHEAD_US: i64 = 1000 * 365 * 86_400 * 1_000_000;
+
 #[derive(Debug)]
 pub(super) struct Workspace {
     /// Locked by every change, also where there is none.
@@ -99,6 +117,8 @@ pub(super) struct Workspace {
     shelter: Arc<Shelter>,
     salt: u64,
     history: History,
+    /// How far its clock is ahead of this machine's, in microseconds.
+    ahead_us: AtomicI64,
 }
 
 impl Workspace {
@@ -112,6 +132,7 @@ impl Workspace {
             shelter: Arc::new(Shelter::temporary()?),
             salt,
             history: History::default(),
+            ahead_us: AtomicI64::new(0),
         })
     }
 
@@ -137,7 +158,31 @@ impl Workspace {
             shelter: Arc::new(shelter),
             salt,
             history: History::default(),
+            ahead_us: AtomicI64::new(0),
         })
+    }
+
+    /// Sets the clock ahead of this machine's.
+    pub(super) fn set_ahead(&self, ahead: Duration) {
+        let us = i64::try_from(ahead.as_micros()).unwrap_or(i64::MAX);
+        // Not beyond what can be written as a time, wherever the machine's own clock is.
+        self.ahead_us
+            .store(us.min(MOST_AHEAD_US), Ordering::Relaxed);
+    }
+
+    /// The time, in the service's unit.
+    pub(super) fn now_us(&self) -> i64 {
+        Timestamp::now().as_microsecond() + self.ahead_us.load(Ordering::Relaxed)
+    }
+
+    /// Whether the clock is another than this machine's.
+    pub(super) fn is_ahead(&self) -> bool {
+        self.ahead_us.load(Ordering::Relaxed) != 0
+    }
+
+    /// What makes ids and page tokens.
+    pub(super) fn mint(&self) -> Mint {
+        lock(&self.catalogue).mint()
     }
 
     pub(super) fn shelter(&self) -> &Arc<Shelter> {
@@ -165,6 +210,13 @@ impl Workspace {
             size: new.received.size,
             downloadable: new.downloadable,
             session: new.session,
+            expires_us: match new.expiry {
+                Expiry::Never => None,
+                Expiry::After(seconds) => {
+                    Some(place.created_us.saturating_add(seconds * 1_000_000))
+                }
+                Expiry::At(us) => Some(us),
+            },
             content: Content::Row,
             sha256: OnceLock::new(),
         };
@@ -196,7 +248,9 @@ impl Workspace {
     /// Where a new file goes, if it may come in. True until the database's lock is given up.
     fn choose(&self, new: &NewFile) -> Result<Chosen, StoreError> {
         let catalogue = lock(&self.catalogue);
-        let size = catalogue.used().saturating_add(new.received.size);
+        let size = catalogue
+            .used(self.now_us())
+            .saturating_add(new.received.size);
         if new.quota.is_some_and(|quota| size > quota) {
             return Err(StoreError::Full);
         }
@@ -207,7 +261,7 @@ impl Workspace {
         {
             return Err(StoreError::IdTaken);
         }
-        let next = catalogue.next_place(now_us());
+        let next = catalogue.next_place(self.now_us());
         let (place, newest) = match new.created_us {
             None => (next, next),
             // A time of somebody's choice is that file's alone.
@@ -236,7 +290,7 @@ impl Workspace {
     ) -> Result<(), StoreError> {
         let mut database = lock(&self.database);
         let range = Range {
-            first: lock(&self.catalogue).next_run(now_us(), count),
+            first: lock(&self.catalogue).next_run(self.now_us(), count),
             count,
             prefix: prefix.to_owned(),
             size,
@@ -287,6 +341,7 @@ impl Workspace {
             size: key.size,
             downloadable: true,
             session: None,
+            expires_us: None,
             content: Content::Imported(path.to_owned()),
             sha256: OnceLock::new(),
         };
@@ -330,6 +385,10 @@ impl Workspace {
 
     pub(super) fn page(&self, query: &PageQuery, unknown: UnknownCursor) -> Option<Page> {
         lock(&self.catalogue).page(query, unknown)
+    }
+
+    pub(super) fn these(&self, ids: &[String]) -> Page {
+        lock(&self.catalogue).these(ids)
     }
 
     /// Every file, those of sessions too, newest first. A million of them are never here at once, nor is the
@@ -411,9 +470,4 @@ impl Workspace {
 /// A panic elsewhere has left nothing half done behind these locks: each holder changes them in one step.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The time, in the service's unit.
-pub(super) fn now_us() -> i64 {
-    Timestamp::now().as_microsecond()
 }

@@ -107,6 +107,8 @@ impl From<ErrorKind> for FsError {
             }
             // Asked for by id: the name was there, what it stood for is gone.
             ErrorKind::NotFound => Self::Stale,
+            // Listed, and not there any more. Not ESTALE: the kernel would look the same name up and ask again.
+            ErrorKind::Expired => Self::NotFound,
             ErrorKind::StorageFull => Self::ServiceFull,
             ErrorKind::DiskFull => Self::DiskFull,
             ErrorKind::TooLarge => Self::TooLarge,
@@ -185,6 +187,7 @@ mod tests {
     fn promised_errnos() {
         let cases = [
             (FsError::from(ErrorKind::NotFound), libc::ESTALE),
+            (ErrorKind::Expired.into(), libc::ENOENT),
             (ErrorKind::Unauthorized.into(), libc::EACCES),
             (ErrorKind::Forbidden.into(), libc::EACCES),
             (ErrorKind::NotDownloadable.into(), libc::EACCES),

@@ -131,7 +131,7 @@ impl WorkspaceFs {
     fn new_node(&self, row: &Row, flags: OpenFlags) -> Result<Arc<Node>, FsError> {
         let content = match self.content_of(row) {
             // A whole replacement needs nothing of what it replaces.
-            Err(FsError::Access | FsError::Io) if flags.truncate => {
+            Err(FsError::Access | FsError::Io | FsError::NotFound) if flags.truncate => {
                 Content::Bytes(Arc::new(Vec::new()))
             }
             content => content?,
@@ -181,6 +181,10 @@ impl WorkspaceFs {
             };
             match self.store.open_copy(id, row.size, &(&*row).into()) {
                 Ok(Some(file)) => return Ok(Content::Copy(file)),
+                Ok(None) if row.is_expired => {
+                    log::info!("{} ({id}) has expired at the service", row.filename);
+                    return Err(FsError::NotFound);
+                }
                 Ok(None) if row.downloadable => return Ok(Content::Remote(id.clone(), None)),
                 // Replaced between the two looks, and the copies of the old id thrown away.
                 Ok(None) | Err(_) if seen.as_ref() != Some(id) => seen = Some(id.clone()),
@@ -230,6 +234,10 @@ impl WorkspaceFs {
                 Local::Data(data) => return Ok(data),
                 Local::Elsewhere(id, size) => self.begin_fetch(node, &id, size, caller)?,
                 Local::Arriving(id, reading) => {
+                    if self.has_expired(node, &id)? {
+                        // What of it is here was asked for already.
+                        return Err(FsError::NotFound);
+                    }
                     let read = reading.read(offset, size, &|| caller.is_dying());
                     return read.map_err(|error| self.unreadable(node.ino, &id, &error, caller));
                 }
@@ -258,6 +266,9 @@ impl WorkspaceFs {
         size: u64,
         caller: Caller,
     ) -> Result<(), FsError> {
+        if self.has_expired(node, id)? {
+            return Err(FsError::NotFound);
+        }
         match self.fetch_copy(id, size) {
             Ok(fetched) => {
                 node.fetched(id, fetched);
@@ -265,6 +276,13 @@ impl WorkspaceFs {
             }
             Err(error) => Err(self.unreadable(node.ino, id, &error, caller)),
         }
+    }
+
+    /// Whether the service has said that it gave the file's bytes up. The kernel asks again where a read fails; the service
+    /// need not be.
+    fn has_expired(&self, node: &Node, id: &FileId) -> Result<bool, FsError> {
+        let row = self.state.row(node.ino)?;
+        Ok(row.is_some_and(|row| row.is_expired && row.id.as_ref() == Some(id)))
     }
 
     /// Why a read of what only the service has fails.
@@ -275,6 +293,16 @@ impl WorkspaceFs {
         log::warn!("{id} could not be read: {error}");
         if error.is_contradiction() {
             lock(&self.doubtful).insert(ino);
+        }
+        if let FetchError::Api(ApiError {
+            kind: ErrorKind::Expired,
+            ..
+        }) = error
+        {
+            // Nobody need ask again.
+            if let Err(error) = self.state.set_expired(id) {
+                log::warn!("{error}");
+            }
         }
         self.explain(id, error, caller)
     }

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use crate::api::{ApiError, mime_type_of};
 use crate::names::NameKind;
 use crate::state::{Nanos, Row, Sealed, SealedBytes, StateError, Ticket, When};
@@ -228,7 +230,9 @@ impl WorkspaceFs {
         let digest = content.digest(size).map_err(FsError::from)?;
         let head = content.head(size).map_err(FsError::from)?;
         let mime_type = mime_type_of(&row.filename, &head, &self.settings.mime_overrides);
-        let is_same = row.digest == Some(digest) && row.mime_type == mime_type;
+        let is_same = row.digest == Some(digest)
+            && row.mime_type == mime_type
+            && !row.may_have_expired(Timestamp::now());
         if is_same && self.refresher.has_seen(&row) && self.stays(node, &row, (mtime, ctime))? {
             if let SealedContent::Staged(name, ..) = content {
                 self.store.drop_stage(name);

@@ -12,6 +12,7 @@ const NAMES: &[&str] = &[
     "user.afs.id",
     "user.afs.mime_type",
     "user.afs.created_at",
+    "user.afs.expires_at",
     "user.afs.downloadable",
     "user.afs.size",
     "user.afs.scope",
@@ -67,6 +68,7 @@ impl WorkspaceFs {
             "user.afs.id" => row.id.as_ref().map(ToString::to_string),
             "user.afs.mime_type" | "user.mime_type" => Some(row.mime_type.clone()),
             "user.afs.created_at" => Some(row.created_at.to_string()),
+            "user.afs.expires_at" => row.expires_at.map(|time| time.to_string()),
             "user.afs.downloadable" => Some(row.downloadable.to_string()),
             "user.afs.size" => Some(row.size.to_string()),
             "user.afs.scope" => row.scope.clone(),
@@ -85,6 +87,7 @@ impl WorkspaceFs {
             None => "draft",
             Some(id) if self.store.is_kept(id) => "kept",
             Some(id) if self.store.has(id) => "cached",
+            Some(_) if row.is_expired => "expired",
             Some(_) if row.downloadable => "remote",
             Some(_) => "unreadable",
         }

@@ -3,7 +3,7 @@
 //! `afs mount` runs itself a second time, waits until that process says *ready* over a pipe, and returns. The pipe is the
 //! child's standard output: lines `notice TEXT`, then one `ready`. Until then the child shares the terminal: its sentence
 //! in case of failure is seen, progress is seen, and Ctrl-C reaches it. At *ready* it leaves the terminal for good.
-//! The key travels over the child's standard input and not in its environment, where `/proc` would show it.
+//! Secrets travel over the child's standard input and not in its environment, where `/proc` would show them.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -12,8 +12,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 
+use serde::{Deserialize, Serialize};
+
 use super::sys;
-use crate::api::ApiKey;
+use crate::api::{ApiKey, Credential, CustomHeaders};
+use crate::config::Secrets;
 
 /// The one word that says the mount answers.
 const READY: &str = "ready";
@@ -128,16 +131,51 @@ pub fn myself(arguments: Vec<OsString>) -> Command {
     command
 }
 
-/// Starts `command`, hands it the key, waits until it is ready, and returns its notices.
-pub fn launch(mut command: Command, key: Option<&ApiKey>) -> Result<Vec<String>, LaunchError> {
+/// The secrets as they travel.
+#[derive(Serialize, Deserialize)]
+struct Handover {
+    secret: String,
+    is_token: bool,
+    /// `Name: value` lines.
+    headers: String,
+}
+
+impl Handover {
+    fn of(secrets: &Secrets) -> Self {
+        let headers = secrets.headers.iter().map(|(name, value)| {
+            // Whatever can be in a header's value came as text.
+            format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes()))
+        });
+        Self {
+            secret: secrets.credential.secret().reveal().to_owned(),
+            is_token: matches!(secrets.credential, Credential::Token(_)),
+            headers: headers.collect(),
+        }
+    }
+
+    fn secrets(self) -> Option<Secrets> {
+        let secret = ApiKey::new(self.secret).ok()?;
+        Some(Secrets {
+            credential: if self.is_token {
+                Credential::Token(secret)
+            } else {
+                Credential::Key(secret)
+            },
+            headers: CustomHeaders::parse(&self.headers).ok()?,
+        })
+    }
+}
+
+/// Starts `command`, hands it the secrets, waits until it is ready, and returns its notices.
+pub fn launch(mut command: Command, secrets: Option<&Secrets>) -> Result<Vec<String>, LaunchError> {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .map_err(LaunchError::Start)?;
-    if let (Some(mut stdin), Some(key)) = (child.stdin.take(), key) {
+    if let (Some(mut stdin), Some(secrets)) = (child.stdin.take(), secrets) {
         // A child that ends before it reads says why by itself.
-        let _ = stdin.write_all(key.reveal().as_bytes());
+        let _ = serde_json::to_writer(&mut stdin, &Handover::of(secrets));
     }
     let heard = child.stdout.take().and_then(listen);
     if let Some(notices) = heard {
@@ -169,13 +207,14 @@ fn notices_before_ready(output: impl BufRead) -> Option<Vec<String>> {
     None
 }
 
-/// In the launched process, first of all: lets go of what the terminal handed down, and takes the key from standard
-/// input, if one was sent.
-pub fn receive_key() -> io::Result<Option<ApiKey>> {
+/// In the launched process, first of all: lets go of what the terminal handed down, and takes the secrets from standard
+/// input, if they were sent.
+pub fn receive_secrets() -> io::Result<Option<Secrets>> {
     sys::close_inherited();
     let text = io::read_to_string(io::stdin().lock())?;
     sys::stdin_from(&File::open("/dev/null")?)?;
-    Ok(ApiKey::new(text).ok())
+    let handover: Option<Handover> = serde_json::from_str(&text).ok();
+    Ok(handover.and_then(Handover::secrets))
 }
 
 #[cfg(test)]
@@ -238,9 +277,21 @@ mod tests {
     }
 
     #[test]
-    fn the_key_reaches_the_child_by_its_standard_input() {
-        let key = ApiKey::new("sk-ant-test").unwrap();
-        let notices = launch(shell("echo notice $(cat); echo ready"), Some(&key)).unwrap();
-        assert_eq!(notices, ["sk-ant-test"]);
+    fn the_secrets_reach_the_child_by_its_standard_input() {
+        let secret = ApiKey::new("sk-ant-test").unwrap();
+        let headers = CustomHeaders::parse("x-a: b \"c\"\nx-d: e: f").unwrap();
+        for credential in [Credential::Key(secret.clone()), Credential::Token(secret)] {
+            let secrets = Secrets {
+                credential,
+                headers: headers.clone(),
+            };
+            let notices = launch(
+                shell(r#"printf 'notice %s\n' "$(cat)"; echo ready"#),
+                Some(&secrets),
+            )
+            .unwrap();
+            let handover: Handover = serde_json::from_str(&notices[0]).unwrap();
+            assert_eq!(handover.secrets(), Some(secrets));
+        }
     }
 }

@@ -22,7 +22,7 @@ pub enum MountError {
         /// The service's address.
         base_url: String,
         /// Why.
-        error: RefreshError,
+        error: Box<RefreshError>,
     },
     /// Another mount serves the same workspace.
     Served(PathBuf),

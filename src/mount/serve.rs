@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 
-use crate::api::{ApiKey, FilesApi, HttpClient, HttpConfig};
-use crate::config::{MountSettings, Source, WRITE_BACK_PACE};
+use crate::api::Dialect;
+use crate::config::{MountSettings, WRITE_BACK_PACE};
 use crate::control;
 use crate::fs::{FsError, FsSettings, WorkspaceFs};
 use crate::fuse::FuseAdapter;
@@ -20,10 +20,11 @@ use crate::uploader::{self, Conduct};
 
 use super::MountError;
 use super::background::Ready;
-use super::demo::Demo;
 use super::kernel;
 use super::prepare;
 use super::registration::Registration;
+use super::rotation::Home;
+use super::service::Service;
 use super::sys::{self, Signals};
 use super::table::MountTable;
 use super::unmount;
@@ -42,8 +43,17 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 const LAST_HANDLES: Duration = Duration::from_secs(3);
 
 /// What nobody who copies a file should have to find out later.
-const FIRST_MOUNT: &str = "Everything copied here is uploaded to this key's workspace, listed for everyone with a key \
-                           of it, and stays until deleted.";
+fn first_mount(dialect: Dialect) -> String {
+    let stays = match dialect {
+        Dialect::Beta | Dialect::Ga { expires: None } => "stays until deleted",
+        Dialect::Ga { expires: Some(_) } => {
+            "stays until it is deleted or its time (--expires) is over"
+        }
+    };
+    format!(
+        "Everything copied here is uploaded to this key's workspace, listed for everyone with a key of it, and {stays}."
+    )
+}
 
 /// Why a mount ends.
 enum End {
@@ -51,16 +61,6 @@ enum End {
     Unmounted,
     /// This process was told to.
     Signal(&'static str),
-}
-
-/// The service a mount talks to.
-struct Service {
-    api: Arc<dyn FilesApi>,
-    key: ApiKey,
-    base_url: String,
-    /// What stands for the host in the index of workspaces.
-    host: String,
-    demo: Option<Demo>,
 }
 
 /// Serves the mount until it is unmounted or told to end. Call it before the process has other threads: they inherit
@@ -84,20 +84,28 @@ pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError
             no_progress: settings.no_progress,
         },
         base_url: &service.host,
-        key: &service.key,
+        identity: &service.identity,
     }
-    .open(&*service.api)?;
+    .open(&*service.first)?;
+    if let Some(rotating) = &service.rotating {
+        rotating.settle(Home {
+            state: Arc::clone(&workspace.state),
+            state_root: settings.state_root.clone(),
+            host: service.host.clone(),
+        });
+    }
     let refresher = Refresher::new(
-        Arc::clone(&service.api),
+        Arc::clone(&service.listings),
+        Arc::clone(&service.background),
         Arc::clone(&workspace.state),
         Arc::clone(&workspace.store),
         settings.refresh,
     );
-    let mut notices = first_listing(&service, &mut workspace, &refresher)?;
+    let mut notices = first_listing(&service, &mut workspace, &refresher, settings.dialect)?;
     let waiting = control::Waiting::below(&settings.state_root);
     notices.extend(waiting.iter().map(ToString::to_string));
     let fs = Arc::new(WorkspaceFs::new(
-        Arc::clone(&service.api),
+        Arc::clone(&service.reads),
         Arc::clone(&workspace.state),
         Arc::clone(&workspace.store),
         Arc::clone(&refresher),
@@ -115,6 +123,7 @@ pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError
         store: Arc::clone(&workspace.store),
         refresher: Arc::clone(&refresher),
         fs: Arc::clone(&fs),
+        budget: Arc::clone(&service.budget),
     };
     let reporter = server.reporter();
     fs.set_status(move || status_text(&reporter));
@@ -134,39 +143,13 @@ pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError
     Ok(())
 }
 
-impl Service {
-    fn connect(settings: &mut MountSettings) -> Result<Self, MountError> {
-        let (base_url, key, demo) = match settings.source.clone() {
-            Source::Service { key } => (settings.base_url.clone(), key, None),
-            Source::Demo => {
-                let demo = Demo::start(settings)?;
-                (demo.base_url(), Demo::key()?, Some(demo))
-            }
-        };
-        let config = HttpConfig {
-            betas: settings.betas.clone(),
-            no_progress: settings.no_progress,
-            ..HttpConfig::new(&base_url, key.clone())
-        };
-        Ok(Self {
-            api: Arc::new(HttpClient::new(&config).map_err(MountError::Client)?),
-            key,
-            host: match &demo {
-                Some(_) => Demo::NAME.to_owned(),
-                None => base_url.clone(),
-            },
-            base_url,
-            demo,
-        })
-    }
-}
-
 /// Lists a workspace that nothing is known of, completely: a part of it is never shown as the whole. What to tell the
 /// person who mounts it.
 fn first_listing(
     service: &Service,
     workspace: &mut Workspace,
     refresher: &Refresher,
+    dialect: Dialect,
 ) -> Result<Vec<String>, MountError> {
     if refresher.is_known()? {
         return Ok(Vec::new());
@@ -179,12 +162,12 @@ fn first_listing(
         })
         .map_err(|error| MountError::FirstListing {
             base_url: service.base_url.clone(),
-            error,
+            error: Box::new(error),
         })?;
     progress.finish_and_clear();
     Ok(match service.demo {
         Some(_) => Vec::new(),
-        None => vec![FIRST_MOUNT.to_owned()],
+        None => vec![first_mount(dialect)],
     })
 }
 
@@ -208,7 +191,7 @@ fn mount(
     }
     if !settings.read_only {
         uploader::start(
-            &service.api,
+            &service.saves,
             &workspace.state,
             &workspace.store,
             Conduct {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use crate::api::{ApiKey, Cursor, FilePage, FilesApi, ListQuery};
+use crate::api::{ApiKey, Cursor, CustomHeaders, FilePage, FilesApi, ListQuery};
 use crate::state::{LOCK, State, StateError, WorkspaceId, Workspaces};
 use crate::store::{Limits, Store};
 use crate::sync::RefreshError;
@@ -71,7 +71,7 @@ pub(super) struct Place<'a> {
     pub(super) mountpoint: &'a Path,
     pub(super) limits: Limits,
     pub(super) base_url: &'a str,
-    pub(super) key: &'a ApiKey,
+    pub(super) identity: &'a Identity,
 }
 
 impl Place<'_> {
@@ -132,7 +132,7 @@ impl Place<'_> {
 
     fn find(&self, api: &dyn FilesApi) -> Result<(WorkspaceId, Option<FilePage>), MountError> {
         let workspaces = Workspaces::open(self.state_root)?;
-        let key = fingerprint(self.base_url, self.key);
+        let key = self.identity.fingerprint(self.base_url);
         if let Some(id) = workspaces.known(self.base_url, &key)? {
             return Ok((id, None));
         }
@@ -141,7 +141,7 @@ impl Place<'_> {
             .list(&ListQuery::page(Cursor::Newest))
             .map_err(|error| MountError::FirstListing {
                 base_url: self.base_url.to_owned(),
-                error: RefreshError::Api(error),
+                error: Box::new(RefreshError::Api(error)),
             })?;
         let listed: Vec<_> = page.files.iter().map(|file| file.id.clone()).collect();
         Ok((workspaces.place(self.base_url, &key, &listed)?, Some(page)))
@@ -251,17 +251,37 @@ pub fn left_behind(dir: &Path) -> Option<Leftovers> {
     })
 }
 
-/// What stands for a key in the index of workspaces: enough to know it again, nothing to use it with.
-fn fingerprint(base_url: &str, key: &ApiKey) -> String {
-    let digest = Sha256::new()
-        .chain_update("afs workspace key\0")
-        .chain_update(base_url)
-        .chain_update("\0")
-        .chain_update(key.reveal())
-        .finalize();
-    digest[..16]
-        .iter()
-        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+/// All that a service can tell a workspace by.
+#[derive(Debug, Clone)]
+pub(super) struct Identity {
+    pub(super) key: ApiKey,
+    pub(super) workspace_id: Option<String>,
+    /// One of them may say more than the key: to a gateway, for example.
+    pub(super) headers: CustomHeaders,
+}
+
+impl Identity {
+    /// What stands for a key in the index of workspaces: enough to know it again, nothing to use it with.
+    pub(super) fn fingerprint(&self, base_url: &str) -> String {
+        let mut digest = Sha256::new()
+            .chain_update("afs workspace key\0")
+            .chain_update(base_url)
+            .chain_update("\0")
+            .chain_update(self.key.reveal());
+        if let Some(id) = &self.workspace_id {
+            digest = digest.chain_update("\0workspace\0").chain_update(id);
+        }
+        for (name, value) in self.headers.iter() {
+            digest = digest
+                .chain_update("\0header\0")
+                .chain_update(name.as_str())
+                .chain_update("\0")
+                .chain_update(value.as_bytes());
+        }
+        digest.finalize()[..16]
+            .iter()
+            .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    }
 }
 
 fn lock(dir: &Path) -> Result<File, MountError> {

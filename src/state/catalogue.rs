@@ -56,6 +56,10 @@ pub struct Row {
     pub scratch: bool,
     /// When its id was first known here, milliseconds.
     pub learned_at: Millis,
+    /// When the service gives its bytes up, as far as it has told.
+    pub expires_at: Option<Timestamp>,
+    /// Whether the service has said that it did.
+    pub is_expired: bool,
 }
 
 /// What a kept copy was when it was put in place.
@@ -81,7 +85,8 @@ pub struct NewRow<'a> {
 }
 
 pub(super) const COLUMNS: &str = "ino, name, suffixed, id, filename, mime_type, size, created_at, mtime, ctime, \
-     downloadable, scope, own, spared, sha256, kept_size, kept_mtime, learned_at, scratch, scoped_name";
+     downloadable, scope, own, spared, sha256, kept_size, kept_mtime, learned_at, scratch, scoped_name, \
+     expires_at, expired";
 
 impl Row {
     /// Whether it stands under a name, in the directory or in its session's.
@@ -117,6 +122,10 @@ impl Row {
             learned_at: row.get(17)?,
             scratch: row.get(18)?,
             scoped_name: row.get(19)?,
+            expires_at: row
+                .get::<_, Option<i64>>(20)?
+                .and_then(|time| Timestamp::from_microsecond(time).ok()),
+            is_expired: row.get(21)?,
         })
     }
 }
@@ -195,8 +204,21 @@ impl State {
         })
     }
 
-    /// How many files the directory shows, and their bytes.
+    /// How many files the directory shows, and their bytes. Counted anew only when something has changed: `df` and file
+    /// managers ask often.
     pub fn totals(&self) -> Result<(u64, u64), StateError> {
+        let commits = self.db.commits();
+        if let Some((at, totals)) = *lock(&self.totals)
+            && at == commits
+        {
+            return Ok(totals);
+        }
+        let totals = self.count()?;
+        *lock(&self.totals) = Some((commits, totals));
+        Ok(totals)
+    }
+
+    fn count(&self) -> Result<(u64, u64), StateError> {
         self.db.read(|sql| {
             sql.prepare_cached(
                 "SELECT count(*), CAST(total(size) AS INTEGER) FROM files WHERE name IS NOT NULL",
@@ -367,7 +389,7 @@ struct Cached {
 }
 
 impl RowCache {
-    const ROWS: NonZeroUsize = NonZeroUsize::new(8192).expect("not zero");
+    const ROWS: NonZeroUsize = NonZeroUsize::new(32_768).expect("not zero");
 
     pub(super) fn new() -> Self {
         Self(Mutex::new(Cached {

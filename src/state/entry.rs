@@ -14,6 +14,7 @@ pub(super) struct Entry {
     pub(super) is_spared: bool,
     /// The service's answer to its last try will be the same next time, as far as can be told.
     pub(super) is_refused: bool,
+    /// The earliest time to send it, by the steady clock, as the other times in here but `begun_at`.
     pub(super) not_before: Millis,
     /// When a look tells what became of its last try.
     pub(super) settles_at: Millis,
@@ -27,6 +28,8 @@ pub(super) struct Entry {
     /// Whether the database says that it may have been sent.
     pub(super) is_noted: bool,
     pub(super) last_error: Option<String>,
+    /// When this process tried it first, by the wall clock.
+    pub(super) begun_at: Option<Millis>,
     /// When its last try in this process failed.
     pub(super) failed_at: Option<Millis>,
     pub(super) ticket: Ticket,

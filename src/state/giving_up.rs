@@ -13,8 +13,9 @@ use rusqlite::params;
 use crate::api::FileId;
 
 use super::catalogue::row_where;
+use super::clock::now;
 use super::db::{Durability, Tx};
-use super::queue::{EntriesGuard, now};
+use super::queue::EntriesGuard;
 use super::rows::{drop_records, forget, forget_former};
 use super::superseding::take_superseded;
 use super::{Body, Cleanup, Ino, Millis, Record, Seq, State, StateError, Work};

@@ -3,13 +3,15 @@
 
 use std::collections::HashSet;
 
+use jiff::Timestamp;
 use rusqlite::params;
 
 use crate::api::FileId;
 
 use super::catalogue::{nanos, row_where, taken};
+use super::clock::now;
 use super::db::{Durability, Tx};
-use super::queue::{EntriesGuard, now};
+use super::queue::EntriesGuard;
 use super::{Ino, Millis, NewRow, Row, State, StateError};
 
 /// A merge in progress. The outbox does not change under it.
@@ -80,9 +82,9 @@ fn move_row(tx: &mut Tx<'_>, ino: Ino) -> Result<Ino, StateError> {
     tx.sql
         .prepare_cached(
             "INSERT INTO files (suffixed, filename, mime_type, size, created_at, mtime, ctime, downloadable, scope, \
-             own, spared, sha256, kept_size, kept_mtime, learned_at) \
+             own, spared, sha256, kept_size, kept_mtime, expires_at, expired, learned_at) \
              SELECT suffixed, filename, mime_type, size, created_at, mtime, ctime, downloadable, scope, \
-             own, spared, sha256, kept_size, kept_mtime, ?2 FROM files WHERE ino = ?1",
+             own, spared, sha256, kept_size, kept_mtime, expires_at, expired, ?2 FROM files WHERE ino = ?1",
         )?
         .execute(params![ino.0 as i64, now()])?;
     let new = tx.sql.last_insert_rowid();
@@ -135,8 +137,8 @@ impl Merge<'_, '_> {
             .sql
             .prepare_cached(
                 "INSERT INTO files (name, suffixed, id, filename, mime_type, size, created_at, mtime, ctime, \
-                 downloadable, scope, own, learned_at, scoped_name) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9, ?10, 0, ?11, ?12)",
+                 downloadable, scope, own, learned_at, scoped_name, expires_at) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9, ?10, 0, ?11, ?12, ?13)",
             )?
             .execute(params![
                 Some(new.name).filter(|_| file.scope.is_none()),
@@ -150,7 +152,8 @@ impl Merge<'_, '_> {
                 file.downloadable,
                 file.scope.as_ref().map(|scope| scope.id.as_str()),
                 new.learned_at,
-                Some(new.name).filter(|_| file.scope.is_some())
+                Some(new.name).filter(|_| file.scope.is_some()),
+                file.expires_at.map(Timestamp::as_microsecond)
             ])
             .map_err(taken)?;
         Ok(Ino(self.tx.sql.last_insert_rowid() as u64))
@@ -201,6 +204,16 @@ impl Merge<'_, '_> {
             .sql
             .prepare_cached("UPDATE files SET downloadable = ?2 WHERE ino = ?1")?
             .execute(params![ino.0 as i64, downloadable])?;
+        self.tx.touched.push(ino);
+        Ok(())
+    }
+
+    /// Takes over when the service gives a file's bytes up.
+    pub fn set_expires_at(&mut self, ino: Ino, time: Timestamp) -> Result<(), StateError> {
+        self.tx
+            .sql
+            .prepare_cached("UPDATE files SET expires_at = ?2 WHERE ino = ?1")?
+            .execute(params![ino.0 as i64, time.as_microsecond()])?;
         self.tx.touched.push(ino);
         Ok(())
     }

@@ -9,9 +9,11 @@
 //! waits for the network while holding one of them; who waits for a record hangs on its [`Ticket`].
 
 mod catalogue;
+mod clock;
 mod db;
 mod digest;
 mod entry;
+mod expiry;
 mod former;
 mod giving_up;
 mod merge;
@@ -36,13 +38,14 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 pub use catalogue::{KeptAs, NewRow, Row};
+pub use clock::{now, steady};
 pub use db::StateError;
 pub use digest::{Digest, Digester, Verified};
+pub use expiry::Expiring;
 pub use giving_up::{GiveUpError, GivenUp};
 pub use merge::Merge;
 pub use outbox::{Cleanup, PendingBody, Sealed, SealedBytes, When};
 pub use progress::Confirmed;
-pub use queue::now;
 pub use record::{Body, Class, Doom, Pending, Record, Seq, Ticket, Work};
 pub use renaming::{Held, Renaming};
 pub use transfer::Transfer;
@@ -64,7 +67,7 @@ pub struct Ino(pub u64);
 /// Nanoseconds since 1970, as file times are kept (years 1678 to 2262; other times are clamped).
 pub type Nanos = i64;
 
-/// Milliseconds since 1970, as schedules are kept.
+/// Milliseconds: since 1970 ([`now`]), or by the steady clock ([`steady`]) where somebody waits for them.
 pub type Millis = i64;
 
 /// The database of one workspace, open.
@@ -74,6 +77,8 @@ pub struct State {
     cache: RowCache,
     queue: Queue,
     transfers: Transfers,
+    /// What [`State::totals`] has counted last, and after how many commits.
+    totals: Mutex<Option<(u64, (u64, u64))>>,
 }
 
 impl State {
@@ -91,6 +96,7 @@ impl State {
             cache: RowCache::new(),
             queue,
             transfers: Transfers::default(),
+            totals: Mutex::default(),
         })
     }
 }

@@ -14,10 +14,11 @@ use rusqlite::{OptionalExtension, params};
 use crate::api::FileId;
 
 use super::catalogue::row_where;
+use super::clock::{Moment, now, steady};
 use super::db::{Durability, Tx};
 use super::entry::Entry;
 use super::giving_up::{bring_back, take_out};
-use super::queue::{EntriesGuard, now};
+use super::queue::EntriesGuard;
 use super::rows::{
     Content, deletable_id, drop_records, forget, hide, insert_deletes, insert_save, remember,
 };
@@ -136,9 +137,9 @@ impl State {
     /// next try is replaced: nobody has seen it and nobody waits for it. With write-back nobody ever waits.
     pub fn seal(&self, sealed: &Sealed<'_>) -> Result<(Ticket, Cleanup), StateError> {
         let mut entries = self.queue.entries();
-        let now = now();
+        let now = Moment::now();
         let is_held = sealed.when == When::OnHold;
-        let replaced = replaced_by_newer(&entries, sealed.ino, is_held, now);
+        let replaced = replaced_by_newer(&entries, sealed.ino, is_held, now.steady);
         let mut entry = self.write("seal", Durability::Durable, |tx| {
             drop_records(tx, &replaced)?;
             remember(tx, sealed.ino)?;
@@ -164,7 +165,7 @@ impl State {
             let when = if is_scratch {
                 When::Never
             } else {
-                entries.paced(sealed.when, &filename, now)
+                entries.paced(sealed.when, &filename, now.steady)
             };
             let (inline, body) = match sealed.bytes {
                 SealedBytes::Inline(bytes) => (Some(bytes), Body::Inline),
@@ -223,7 +224,7 @@ impl State {
     /// not sent all the same.
     pub fn release_hold(&self, ino: Ino, when: When) -> Cleanup {
         let mut entries = self.queue.entries();
-        let now = now();
+        let now = steady();
         let held = |seq: &Seq| entries.get(*seq).is_some_and(|entry| entry.on_hold);
         let Some(held) = entries.of_inode(ino).into_iter().rfind(held) else {
             return Cleanup::new();
@@ -292,7 +293,7 @@ impl State {
     /// Removes a file from the directory, durably; what stands for it at the service is deleted later.
     pub fn unlink(&self, ino: Ino) -> Result<Cleanup, StateError> {
         let mut entries = self.queue.entries();
-        let now = now();
+        let now = Moment::now();
         let dropped = untouched(&entries, ino);
         let deletes = self.write("unlink", Durability::Durable, |tx| {
             drop_records(tx, &dropped)?;

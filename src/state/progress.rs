@@ -8,9 +8,10 @@ use rusqlite::params;
 use crate::api::{ApiError, Call, ErrorKind, FileId, FileMetadata};
 
 use super::catalogue::row_where;
+use super::clock::{Moment, now};
 use super::db::{Durability, Tx};
 use super::entry::Entry;
-use super::queue::{EntriesGuard, now};
+use super::queue::EntriesGuard;
 use super::rows::{
     adopt, drop_records, forget, forget_former, insert_deletes, remember_confirmed,
     remember_successor, unhide,
@@ -136,7 +137,13 @@ impl State {
                     deletes.extend(succeed(tx, &aside, confirmed, Doom::Replaced)?);
                     if row.scratch && !spared {
                         let (late, name) = (take_late(tx, ino, file)?, &file.filename);
-                        deletes.extend(insert_deletes(tx, &late, name, Doom::Replaced, now())?);
+                        deletes.extend(insert_deletes(
+                            tx,
+                            &late,
+                            name,
+                            Doom::Replaced,
+                            Moment::now(),
+                        )?);
                     }
                 }
                 None if spared => {}
@@ -145,7 +152,7 @@ impl State {
                 None => {
                     let doomed = [file.id.clone()];
                     let (name, doom) = (&file.filename, Doom::Removed);
-                    deletes.extend(insert_deletes(tx, &doomed, name, doom, now())?);
+                    deletes.extend(insert_deletes(tx, &doomed, name, doom, Moment::now())?);
                 }
             }
             if is_last {
@@ -177,7 +184,7 @@ impl State {
                 return Ok(Vec::new());
             }
             let replaced = take_replaced(tx, *ino)?;
-            insert_deletes(tx, &replaced, name, Doom::Replaced, now())
+            insert_deletes(tx, &replaced, name, Doom::Replaced, Moment::now())
         })?;
         for entry in deletes {
             entries.insert_delete(entry);
@@ -201,44 +208,53 @@ impl State {
         Ok(())
     }
 
-    /// A try failed; the record waits until `not_before`. With `report`, who waits for it is told.
+    /// A try failed; the record waits for `pause`. With `report`, who waits for it is told.
     pub fn postpone(
         &self,
         seq: Seq,
         error: &ApiError,
-        not_before: Millis,
+        pause: Duration,
         report: bool,
     ) -> Result<(), StateError> {
+        let pause = Millis::try_from(pause.as_millis()).unwrap_or(Millis::MAX / 2);
+        let now = Moment::now();
         let mut entries = self.queue.entries();
         // What was asked before the upload left nothing at the service.
         let is_upload = error.call == Call::Upload;
         let is_full = error.kind == ErrorKind::StorageFull;
         let is_removed = self.is_removed(&entries, seq);
-        let not_before = if is_full && (is_removed || entries.has_missed_room(seq)) {
-            now()
+        let pause = if is_full && (is_removed || entries.has_missed_room(seq)) {
+            0
         } else {
-            not_before
+            pause
         };
         if let Some(entry) = entries.get_mut(seq) {
-            let now = now();
-            let since = entry.failed_at.replace(now).or(entry.record.tried_at);
+            let since = entry
+                .failed_at
+                .replace(now.steady)
+                .or(entry.record.tried_at);
             if report && entry.record.class() == Class::Saves {
-                self.queue.save_failed(error, since.unwrap_or(now));
+                self.queue.save_failed(error, since.unwrap_or(now.steady));
             }
             entry.in_flight = false;
             entry.is_refused = !error.is_transient();
             // A service that is away says nothing about its room.
             entry.wants_room &= error.is_transient();
             entry.wants_room |= is_full && !is_removed;
-            entry.not_before = not_before;
+            entry.not_before = now.steady + pause;
             entry.record.tries += 1;
-            if is_upload && error.may_have_happened() {
-                entry.record.sent_at = entry.record.sent_at.or(entry.record.tried_at);
+            // Standing in line has not failed.
+            if let (Some(tried_at), Some(line)) = (&mut entry.record.tried_at, error.line) {
+                *tried_at += line.waited.as_millis() as Millis;
+            }
+            if is_upload && error.may_have_happened() && entry.record.sent_at.is_none() {
+                entry.record.sent_at = entry.begun_at;
+                entry.record.sent_here_at = entry.record.tried_at;
             }
             entry.last_error = Some(error.to_string());
         }
         if is_upload && error.may_be_under_way() {
-            entries.unsettle(seq, now());
+            entries.unsettle(seq, now.steady);
         }
         if report {
             // What waits for its turn behind this one waits as long; its closers are told as well.
@@ -250,7 +266,7 @@ impl State {
         self.write("postpone", Durability::Relaxed, |tx| {
             tx.sql.execute(
                 "UPDATE outbox SET tries = tries + 1, not_before = ?2, last_error = ?3, sent_at = ?4 WHERE seq = ?1",
-                params![seq.0, not_before, error.to_string(), sent_at],
+                params![seq.0, now.wall + pause, error.to_string(), sent_at],
             )?;
             Ok(())
         })?;
@@ -374,8 +390,8 @@ fn succeed(
     confirmed: &Confirmed<'_>,
     doom: Doom,
 ) -> Result<Vec<Entry>, StateError> {
-    let (file, now) = (confirmed.file, now());
-    remember_successor(tx, old, file, now)?;
+    let (file, now) = (confirmed.file, Moment::now());
+    remember_successor(tx, old, file, now.wall)?;
     if confirmed.keeps_replaced && doom == Doom::Replaced {
         unhide(tx, old)?;
         return Ok(Vec::new());

@@ -3,13 +3,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crate::api::{ApiError, FileId};
 
+use super::clock::{Moment, now, steady};
 use super::entry::Entry;
 use super::record::{Body, Class, Record, Seq, Work};
-use super::schedule::{Entries, Next, Pacing, Rules, probe, settles_at};
+use super::schedule::{Entries, Next, Pacing, Rules, probe};
 use super::{Ino, Millis, When, lock};
 
 /// Where the unconfirmed content of each inode is, oldest first. Apart from the queue, whose lock is held over commits:
@@ -132,7 +133,7 @@ impl Queue {
     pub(super) fn save_confirmed(&self) {
         *lock(&self.away) = Away {
             error: None,
-            confirmed_at: now(),
+            confirmed_at: steady(),
         };
     }
 
@@ -166,27 +167,28 @@ impl Queue {
             if inner.stopped {
                 return None;
             }
-            let now = now();
+            let time = steady();
             let entries = match class {
                 Class::Saves => &inner.saves,
                 Class::Deletes => &inner.deletes,
             };
-            inner = match inner.rules().pick(entries, now) {
+            inner = match inner.rules().pick(entries, time) {
                 Next::Do(seq) => {
                     let inner = &mut *inner;
                     let room = inner.room;
                     let entry = inner.class(class).get_mut(&seq)?;
                     entry.in_flight = true;
-                    entry.record.tried_at.get_or_insert(now);
+                    entry.record.tried_at.get_or_insert(time);
+                    entry.begun_at.get_or_insert_with(now);
                     entry.room = room;
                     let record = entry.record.clone();
                     if class == Class::Saves {
-                        inner.pacing.begins(&record.name, now);
+                        inner.pacing.begins(&record.name, time);
                     }
                     return Some(record);
                 }
-                Next::WaitUntil(time) => {
-                    let left = Duration::from_millis((time - now).clamp(1, 3_600_000) as u64);
+                Next::WaitUntil(due) => {
+                    let left = Duration::from_millis((due - time).clamp(1, 3_600_000) as u64);
                     self.changed
                         .wait_timeout(inner, left)
                         .unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -204,7 +206,7 @@ impl Queue {
     pub(super) fn wait_idle(&self, deadline: Instant) -> usize {
         let mut inner = lock(&self.inner);
         loop {
-            let now = now();
+            let now = steady();
             let rules = inner.rules();
             let busy = inner
                 .all()
@@ -225,9 +227,9 @@ impl Queue {
     pub(super) fn let_settle(&self, settles: Millis) {
         let mut inner = lock(&self.inner);
         inner.settles = settles;
-        let now = now();
+        let now = Moment::now();
         for entry in inner.saves.values_mut() {
-            entry.settles_at = settles_at(entry.record.sent_at, now, settles);
+            entry.settles_at = now.settles_at(entry.record.sent_at, settles);
         }
     }
 
@@ -239,14 +241,6 @@ impl Queue {
         lock(&self.inner).stopped = true;
         self.changed.notify_all();
     }
-}
-
-/// The wall clock in milliseconds: schedules outlive the process.
-#[must_use]
-pub fn now() -> Millis {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as Millis)
 }
 
 /// The entries, locked.

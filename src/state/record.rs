@@ -107,7 +107,9 @@ pub struct Record {
     pub since: Millis,
     /// When a try began that may have reached the service without our knowing: look before sending again.
     pub sent_at: Option<Millis>,
-    /// When this process tried it first.
+    /// The same by the steady clock, where this process made that try.
+    pub sent_here_at: Option<Millis>,
+    /// When this process tried it first, by the steady clock.
     pub tried_at: Option<Millis>,
 }
 

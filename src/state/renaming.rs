@@ -12,15 +12,16 @@ use rusqlite::params;
 use crate::api::FileId;
 
 use super::catalogue::{row_where, taken};
+use super::clock::Moment;
 use super::db::{Durability, Tx};
 use super::entry::Entry;
 use super::outbox::{untouched, untouched_newest};
-use super::queue::{EntriesGuard, now};
+use super::queue::EntriesGuard;
 use super::rows::{Content, drop_records, forget, insert_deletes, insert_save, remember};
 use super::superseding::{bequeath, supersede, take_replaced};
 use super::{
-    Body, Cleanup, Doom, Ino, Millis, Nanos, PendingBody, Record, Seq, State, StateError, Ticket,
-    When, Work,
+    Body, Cleanup, Doom, Ino, Nanos, PendingBody, Record, Seq, State, StateError, Ticket, When,
+    Work,
 };
 
 /// Bytes that are on this machine under a name that may go.
@@ -67,7 +68,7 @@ impl State {
     pub fn rename(&self, renaming: &Renaming<'_>) -> Result<Cleanup, StateError> {
         let ino = renaming.ino;
         let mut entries = self.queue.entries();
-        let now = now();
+        let now = Moment::now();
         let waiting = if renaming.is_to_scratch() {
             untouched(&entries, ino)
         } else {
@@ -194,7 +195,7 @@ impl Renaming<'_> {
 
 impl Entry {
     /// It goes out under another name. Who closes what was a scratch file has something to wait for from now on.
-    fn is_renamed(&mut self, renaming: &Renaming<'_>, now: Millis) {
+    fn is_renamed(&mut self, renaming: &Renaming<'_>, now: Moment) {
         if self.is_scratch() {
             self.ticket = Ticket::default();
         }
@@ -202,7 +203,7 @@ impl Entry {
         if let Work::Save { mime_type, .. } = &mut self.record.work {
             renaming.mime_type.clone_into(mime_type);
         }
-        self.not_before = renaming.when.not_before(now);
+        self.not_before = renaming.when.not_before(now.steady);
         self.is_noted = false;
     }
 }
@@ -242,7 +243,7 @@ fn rename_records(
     tx: &Tx<'_>,
     renaming: &Renaming<'_>,
     waiting: &[Seq],
-    now: Millis,
+    now: Moment,
 ) -> Result<(), StateError> {
     for seq in waiting {
         tx.sql.execute(
@@ -253,7 +254,7 @@ fn rename_records(
                 seq.0,
                 renaming.name,
                 renaming.mime_type,
-                renaming.when.not_before(now)
+                renaming.when.not_before(now.wall)
             ],
         )?;
     }
@@ -267,7 +268,7 @@ fn add_record(
     renaming: &Renaming<'_>,
     newest: Option<&Record>,
     own: Option<&PendingBody>,
-    now: Millis,
+    now: Moment,
 ) -> Result<Option<Entry>, StateError> {
     let Renaming {
         ino,

@@ -1,9 +1,11 @@
 //! Records as rows: how the outbox and what hangs on it stand in the database.
 
+use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use crate::api::{FileId, FileMetadata};
 
+use super::clock::Moment;
 use super::db::Tx;
 use super::entry::Entry;
 use super::outbox::NEVER;
@@ -14,6 +16,7 @@ use super::{
 };
 
 pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<Entry>> {
+    let now = Moment::now();
     let mut statement = sql.prepare(
         "SELECT seq, kind, ino, name, size, mime_type, stage, held, id, not_before, since, tries, last_error, \
          sent_at, renamed, sha256 FROM outbox ORDER BY seq",
@@ -44,6 +47,7 @@ pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<Entry>> {
             tries: row.get(11)?,
             since: row.get(10)?,
             sent_at: row.get(13)?,
+            sent_here_at: None,
             tried_at: None,
         };
         Ok(Entry {
@@ -56,7 +60,7 @@ pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<Entry>> {
             // So is the reason why a failed try was not repeated at once, perhaps: another key, another network.
             not_before: match (row.get::<_, Option<String>>(12)?, row.get(9)?) {
                 (Some(_), not_before) if not_before != NEVER => 0,
-                (_, not_before) => not_before,
+                (_, not_before) => now.not_before(not_before),
             },
             settles_at: 0,
             is_urgent: false,
@@ -66,6 +70,7 @@ pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<Entry>> {
             in_flight: false,
             is_noted: record.sent_at.is_some(),
             last_error: row.get(12)?,
+            begun_at: None,
             failed_at: None,
             ticket: Ticket::default(),
             record,
@@ -212,7 +217,7 @@ pub(super) fn adopt(
     tx.sql
         .prepare_cached(
             "UPDATE files SET id = ?2, created_at = ?3, downloadable = ?4, own = 1, learned_at = ?5, spared = ?6, \
-             sha256 = ?7, kept_size = ?8, kept_mtime = ?9 WHERE ino = ?1",
+             sha256 = ?7, kept_size = ?8, kept_mtime = ?9, expires_at = ?10, expired = 0 WHERE ino = ?1",
         )?
         .execute(params![
             row.ino.0 as i64,
@@ -223,7 +228,8 @@ pub(super) fn adopt(
             confirmed.spared,
             digest.as_ref().map(Digest::as_bytes),
             confirmed.kept.map(|kept| kept.size as i64),
-            confirmed.kept.map(|kept| kept.mtime)
+            confirmed.kept.map(|kept| kept.mtime),
+            file.expires_at.map(Timestamp::as_microsecond)
         ])?;
     tx.touched.push(row.ino);
     Ok(deletable_id(row)
@@ -265,7 +271,7 @@ pub(super) fn insert_deletes(
     ids: &[FileId],
     name: &str,
     doom: Doom,
-    now: Millis,
+    now: Moment,
 ) -> Result<Vec<Entry>, StateError> {
     let mut entries = Vec::new();
     for id in ids {
@@ -275,7 +281,7 @@ pub(super) fn insert_deletes(
                 "INSERT INTO outbox (kind, name, size, mime_type, id, renamed, not_before, since) \
                  VALUES ('delete', ?1, 0, '', ?2, ?3, 0, ?4)",
             )?
-            .execute(params![name, id.as_str(), doom.to_column(), now])?;
+            .execute(params![name, id.as_str(), doom.to_column(), now.wall])?;
         entries.push(new_entry(
             tx,
             Work::Delete {
@@ -305,7 +311,7 @@ pub(super) fn insert_save(
     content: Content<'_>,
     inline: Option<&[u8]>,
     when: When,
-    now: Millis,
+    now: Moment,
 ) -> Result<Entry, StateError> {
     let Content {
         size,
@@ -330,10 +336,10 @@ pub(super) fn insert_save(
             inline,
             stage,
             body == Body::Held,
-            when.not_before(now),
-            now,
+            when.not_before(now.wall),
+            now.wall,
             // What is due is sent at once; should the process die, the next one has to look.
-            (when == When::Now).then_some(now),
+            (when == When::Now).then_some(now.wall),
             digest.as_ref().map(Digest::as_bytes)
         ])?;
     let work = Work::Save {
@@ -346,7 +352,7 @@ pub(super) fn insert_save(
     Ok(new_entry(tx, work, name, when, now))
 }
 
-pub(super) fn new_entry(tx: &Tx<'_>, work: Work, name: &str, when: When, now: Millis) -> Entry {
+pub(super) fn new_entry(tx: &Tx<'_>, work: Work, name: &str, when: When, now: Moment) -> Entry {
     let seq = Seq(tx.sql.last_insert_rowid());
     Entry {
         stands_for: seq,
@@ -355,14 +361,15 @@ pub(super) fn new_entry(tx: &Tx<'_>, work: Work, name: &str, when: When, now: Mi
             work,
             name: name.to_owned(),
             tries: 0,
-            since: now,
+            since: now.wall,
             sent_at: None,
+            sent_here_at: None,
             tried_at: None,
         },
         on_hold: when == When::OnHold,
         is_spared: false,
         is_refused: false,
-        not_before: when.not_before(now),
+        not_before: when.not_before(now.steady),
         settles_at: 0,
         is_urgent: false,
         wants_room: false,
@@ -370,6 +377,7 @@ pub(super) fn new_entry(tx: &Tx<'_>, work: Work, name: &str, when: When, now: Mi
         in_flight: false,
         is_noted: when == When::Now,
         last_error: None,
+        begun_at: None,
         failed_at: None,
         ticket: Ticket::default(),
     }

@@ -1,4 +1,5 @@
-//! Which record is next: rules over the outbox as it stands, without a clock or a lock of their own.
+//! Which record is next: rules over the outbox as it stands, without a clock or a lock of their own. Times are those of
+//! the steady clock.
 //!
 //! Beside its own time a save may have two reasons to wait. With write-back the saves of one name are *paced*, so that
 //! many of them become one. And while the service has no room for what was refused for that, only the smallest of it is
@@ -52,7 +53,6 @@ impl Pacing {
     /// The earliest time for the next save of this name.
     fn free_at(&self, name: &str, now: Millis) -> Millis {
         match (self.interval, self.begun.get(name)) {
-            // A clock that was set back must not make anybody wait for longer.
             (Some(interval), Some(begun)) => (*begun).min(now) + interval,
             _ => 0,
         }
@@ -150,12 +150,6 @@ pub(super) fn probe(saves: &Entries) -> Option<&Entry> {
     refused.min_by_key(|entry| (entry.size(), entry.record.seq))
 }
 
-/// When a look tells whether a try arrived that began at `sent_at`; at once where there was none. A clock that was set
-/// back must not make anybody wait for longer.
-pub(super) fn settles_at(sent_at: Option<Millis>, now: Millis, settles: Millis) -> Millis {
-    sent_at.map_or(0, |sent_at| sent_at.min(now) + settles)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::{Body, Ino, Record, Ticket, Work};
@@ -183,6 +177,7 @@ mod tests {
             tries: 0,
             since: 0,
             sent_at: None,
+            sent_here_at: None,
             tried_at: None,
         };
         let entry = Entry {
@@ -199,6 +194,7 @@ mod tests {
             in_flight: false,
             is_noted: false,
             last_error: None,
+            begun_at: None,
             failed_at: None,
             ticket: Ticket::default(),
         };
@@ -275,13 +271,6 @@ mod tests {
     }
 
     #[test]
-    fn what_another_process_sent_settles_as_well() {
-        assert_eq!(settles_at(None, 1000, 30), 0);
-        assert_eq!(settles_at(Some(990), 1000, 30), 1020);
-        assert_eq!(settles_at(Some(5000), 1000, 30), 1030);
-    }
-
-    #[test]
     fn a_held_or_delayed_record_waits() {
         let mut entries = Entries::from([entry(1, Some(7), 30), entry(2, Some(8), 20)]);
         assert_eq!(pick(&entries, 10), Next::WaitUntil(20));
@@ -306,8 +295,6 @@ mod tests {
         entries.remove(&Seq(2));
         assert_eq!(next(&pacing, &entries, 1050), (Next::WaitUntil(1100), true));
         assert_eq!(next(&pacing, &entries, 1100), (Next::Do(Seq(1)), false));
-        // A clock that went back by an hour costs one interval.
-        assert_eq!(next(&pacing, &entries, 50), (Next::WaitUntil(150), true));
         entries.get_mut(&Seq(1)).unwrap().is_urgent = true;
         assert_eq!(next(&pacing, &entries, 1050), (Next::Do(Seq(1)), false));
     }

@@ -129,7 +129,13 @@ pub(super) const MIGRATIONS: &[&str] = &[
     CREATE INDEX files_outputs ON files (ino) WHERE downloadable = 1 AND name IS NOT NULL;
     ALTER TABLE hidden ADD COLUMN scope TEXT;        -- which listing may still show it; NULL: the workspace's
     ",
-    // 5: downloaded copies that stay
+    // 5: files that expire
+    "
+    ALTER TABLE files ADD COLUMN expires_at INTEGER; -- microseconds, the service's clock; NULL: never, or not told
+    ALTER TABLE files ADD COLUMN expired INTEGER NOT NULL DEFAULT 0; -- the service has said so
+    CREATE INDEX files_expire ON files (expires_at) WHERE expires_at IS NOT NULL;
+    ",
+    // 6: downloaded copies that stay
     "
     CREATE TABLE pinned (id TEXT PRIMARY KEY) WITHOUT ROWID;
     ",
@@ -168,6 +174,7 @@ mod tests {
         let row = state.lookup("a").unwrap().unwrap();
         assert_eq!(row.id, Some(FileId::new("file_a")));
         assert_eq!((row.digest, row.kept), (None, None));
+        assert_eq!((row.expires_at, row.is_expired), (None, false));
         // It gets its name in the session's directory when it is listed there.
         let scoped = state.row_of_id(&FileId::new("file_s")).unwrap().unwrap();
         assert_eq!(scoped.scope.as_deref(), Some("sesn_1"));

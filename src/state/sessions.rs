@@ -87,6 +87,7 @@ mod tests {
             mime_type: "text/plain".to_owned(),
             size_bytes: 1,
             created_at: jiff::Timestamp::UNIX_EPOCH,
+            expires_at: None,
             downloadable: true,
             scope: Some(Scope {
                 id: "sesn_1".to_owned(),

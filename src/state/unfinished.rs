@@ -9,9 +9,10 @@ use std::collections::{HashMap, HashSet};
 use rusqlite::{OptionalExtension, params};
 
 use super::catalogue::row_where;
+use super::clock::{Moment, now};
 use super::db::{Durability, Tx};
 use super::outbox::untouched;
-use super::queue::{EntriesGuard, now};
+use super::queue::EntriesGuard;
 use super::rows::{Content, drop_records, forget, insert_save};
 use super::superseding::supersede;
 use super::{
@@ -189,12 +190,12 @@ impl State {
         let dropped = over_ino.map_or_else(Vec::new, |over| untouched(&entries, over));
         let filename = over.as_ref().map_or(&draft.name, |over| &over.filename);
         let is_suffixed = over.as_ref().is_some_and(|over| over.suffixed);
-        let now = now();
+        let now = Moment::now();
         let entry = self.write("send unfinished", Durability::Durable, |tx| {
             tx.sql.execute(
                 "INSERT INTO files (filename, suffixed, mime_type, size, created_at, mtime, ctime, downloadable, own, \
                  learned_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, 0, 1, ?7)",
-                params![filename, is_suffixed, mime_type, draft.size as i64, now * 1000, draft.mtime, now],
+                params![filename, is_suffixed, mime_type, draft.size as i64, now.wall * 1000, draft.mtime, now.wall],
             )?;
             let ino = Ino(tx.sql.last_insert_rowid() as u64);
             if let Some(over) = over_ino {

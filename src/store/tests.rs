@@ -55,6 +55,7 @@ fn save(state: &State, store: &Store, name: &str) -> FileId {
             created_at: jiff::Timestamp::UNIX_EPOCH,
             downloadable: false,
             scope: None,
+            expires_at: None,
         },
         spared: false,
         kept: Some(store.keep_bytes(&bytes, &id).unwrap()),

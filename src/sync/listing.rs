@@ -108,7 +108,7 @@ pub(super) struct Listing<'a> {
     /// Every id of this walk, by a hash: a million of them must not weigh.
     shown: HashSet<u64>,
     hasher: RandomState,
-    cursors: HashSet<FileId>,
+    cursors: HashSet<Cursor>,
     oldest: Option<Timestamp>,
     is_ordered: bool,
     changed: bool,
@@ -225,9 +225,9 @@ impl<'a> Listing<'a> {
                 Err(error) => return Err(RefreshError::Api(error)),
             };
             let unknown = self.merge(&page)?;
-            if !page.has_more {
+            let Some(next) = page.next.clone() else {
                 return Ok(true);
-            }
+            };
             if self.is_repeating(&page) {
                 return Err(RefreshError::Contradictory(
                     "nothing but files it has shown already",
@@ -239,7 +239,7 @@ impl<'a> Listing<'a> {
             if !progress(self.seen.len()) {
                 return Err(RefreshError::Stopped);
             }
-            cursor = Cursor::After(self.next_cursor(&page)?);
+            cursor = self.check_cursor(next, &page)?;
         }
     }
 
@@ -253,20 +253,15 @@ impl<'a> Listing<'a> {
         fresh == 0 && !page.files.is_empty()
     }
 
-    /// The next page's cursor. One that came before would go round for ever.
-    fn next_cursor(&mut self, page: &FilePage) -> Result<FileId, RefreshError> {
+    /// A cursor that came before would go round for ever.
+    fn check_cursor(&mut self, next: Cursor, page: &FilePage) -> Result<Cursor, RefreshError> {
         if page.files.is_empty() {
             return Err(RefreshError::Contradictory(
                 "more files after an empty page",
             ));
         }
-        let last = page
-            .last_id
-            .clone()
-            .or_else(|| page.files.last().map(|file| file.id.clone()))
-            .ok_or(RefreshError::Contradictory("a page without its last id"))?;
-        if self.cursors.insert(last.clone()) {
-            Ok(last)
+        if self.cursors.insert(next.clone()) {
+            Ok(next)
         } else {
             Err(RefreshError::Contradictory("the same page again"))
         }

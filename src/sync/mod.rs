@@ -43,6 +43,8 @@ const COMPLETE_AT: &str = "listing_complete_at";
 /// Keeps one workspace's catalogue fresh, one refresh at a time.
 pub struct Refresher {
     api: Arc<dyn FilesApi>,
+    /// The same service for what nobody waits for.
+    background: Arc<dyn FilesApi>,
     state: Arc<State>,
     store: Arc<Store>,
     /// The shortest time between two refreshes.
@@ -88,9 +90,11 @@ impl std::fmt::Debug for Refresher {
 }
 
 impl Refresher {
-    /// A refresher that leaves at least `interval` between two refreshes.
+    /// A refresher that leaves at least `interval` between two refreshes. `background` is the same service for what nobody
+    /// waits for.
     pub fn new(
         api: Arc<dyn FilesApi>,
+        background: Arc<dyn FilesApi>,
         state: Arc<State>,
         store: Arc<Store>,
         interval: Duration,
@@ -103,6 +107,7 @@ impl Refresher {
         );
         Arc::new(Self {
             api,
+            background,
             state,
             store,
             interval,
@@ -188,13 +193,14 @@ impl Refresher {
     /// Whether the service had the row's file within the refresh interval, as far as can be told without asking.
     #[must_use]
     pub fn has_seen(&self, row: &Row) -> bool {
-        let recent = crate::state::now() - self.interval.as_millis() as Millis;
-        if row.learned_at > recent {
+        let now = crate::state::now();
+        let interval = self.interval.as_millis() as Millis;
+        if is_recent(row.learned_at, now, interval) {
             return true;
         }
         let inner = self.lock();
         inner.complete.as_ref().is_some_and(|complete| {
-            complete.began > recent
+            is_recent(complete.began, now, interval)
                 && row.learned_at < complete.began - OWN_GRACE_MS
                 && !complete.missing.contains(&row.ino)
         })
@@ -279,12 +285,13 @@ impl Refresher {
         };
         {
             let mut inner = self.lock();
-            if inner.is_reconciling || crate::state::now() - last < RECONCILE_EVERY_MS {
+            let is_recent = is_recent(last, crate::state::now(), RECONCILE_EVERY_MS);
+            if inner.is_reconciling || is_recent {
                 return;
             }
             inner.is_reconciling = true;
         }
-        let outcome = Listing::new(&*self.api, &self.state, &self.store)
+        let outcome = Listing::new(&*self.background, &self.state, &self.store)
             .run(Depth::Everything, &mut |_| self.pause(RECONCILE_PACE));
         if let Err(error) = outcome {
             log::info!("the reconciliation did not finish: {error}");
@@ -315,6 +322,12 @@ impl Refresher {
     }
 }
 
+/// Whether `time` is less than `interval` ago. One that is to come was read from a clock that was set back since: it says
+/// nothing.
+fn is_recent(time: Millis, now: Millis, interval: Millis) -> bool {
+    (0..interval).contains(&(now - time))
+}
+
 /// The time until the next refresh: `shortest`, doubled for each in a row that finds nothing new.
 fn next_interval(current: Duration, shortest: Duration, is_quiet: bool) -> Duration {
     if is_quiet {
@@ -327,6 +340,19 @@ fn next_interval(current: Duration, shortest: Duration, is_quiet: bool) -> Durat
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_back_makes_nothing_recent() {
+        for (time, expected) in [
+            (1_000, true),
+            (995, true),
+            (990, false),
+            (0, false),
+            (1_001, false),
+        ] {
+            assert_eq!(is_recent(time, 1_000, 10), expected, "{time}");
+        }
+    }
 
     #[test]
     fn a_quiet_workspace_is_asked_less_and_less_up_to_a_limit() {

@@ -36,6 +36,12 @@ pub(super) fn merge_file(
         if row.downloadable != file.downloadable {
             merge.set_downloadable(row.ino, file.downloadable)?;
         }
+        // It is set once, at the upload. The beta never tells: what it leaves out is no news.
+        if let Some(time) = file.expires_at
+            && row.expires_at != Some(time)
+        {
+            merge.set_expires_at(row.ino, time)?;
+        }
         if !row.is_shown() {
             let scope = row.scope.as_deref();
             let (name, suffixed) = if row.suffixed {

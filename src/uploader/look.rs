@@ -1,7 +1,9 @@
 //! Looking before a second upload: whether the service has the file of a save whose answer was lost.
 
+use jiff::Timestamp;
+
 use crate::api::{Cursor, FileMetadata, FilesApi, ListQuery};
-use crate::state::{Millis, Record, State, now};
+use crate::state::{Millis, Record, State, now, steady};
 
 use super::Failure;
 
@@ -17,8 +19,12 @@ pub(super) struct Found {
     pub(super) guessed: bool,
 }
 
-/// Looks for a file of the record's name and size, unknown here, and no older than the try that began at `sent_at`, by
-/// the service's clock.
+/// How long ago a try may have begun that began in the future, as the clock stands now: it was set back since, nobody
+/// knows how far.
+const DAY_MS: Millis = 24 * 3600 * 1000;
+
+/// Looks for a file of the record's name and size, unknown here, and no older than the try that may have left it, by the
+/// service's clock.
 pub(super) fn for_lost(
     api: &dyn FilesApi,
     state: &State,
@@ -27,8 +33,9 @@ pub(super) fn for_lost(
     sent_at: Millis,
 ) -> Result<Found, Failure> {
     let page = api.list(&ListQuery::page(Cursor::Newest))?;
-    let ahead = page.date.map_or(0, |date| date.as_millisecond() - now());
-    let begun = sent_at + ahead - SLACK_MS;
+    let date = page.date.map_or_else(now, Timestamp::as_millisecond);
+    let here = record.sent_here_at.map(|sent_at| steady() - sent_at);
+    let begun = date - here.unwrap_or_else(|| since(sent_at, now())) - SLACK_MS;
     let mut candidates = Vec::new();
     for file in page.files {
         if file.filename == record.name
@@ -52,4 +59,22 @@ pub(super) fn for_lost(
         newest: candidates.into_iter().next(),
         guessed,
     })
+}
+
+/// How long ago a try began that another process wrote down by the wall clock. Too long is better than too short: what is
+/// not found is sent again.
+fn since(sent_at: Millis, now: Millis) -> Millis {
+    if sent_at > now { DAY_MS } else { now - sent_at }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_try_that_began_in_the_future_began_a_day_ago() {
+        for (sent_at, expected) in [(1_000, 9_000), (10_000, 0), (10_001, DAY_MS)] {
+            assert_eq!(since(sent_at, 10_000), expected, "{sent_at}");
+        }
+    }
 }

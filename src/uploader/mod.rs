@@ -13,13 +13,15 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::api::{
     ApiError, Call, ErrorKind, FileId, FileMetadata, FilesApi, Pace, SystemPace, Upload,
 };
 use crate::names;
 use crate::state::{
     Body, Class, Confirmed, Digest, Doom, Ino, Millis, Record, Row, State, StateError, Verified,
-    Work, lock, now,
+    Work, lock, steady,
 };
 use crate::store::{FetchError, Fetched, Source, Store};
 
@@ -290,14 +292,16 @@ impl Worker {
         };
         let is_same =
             save.digest.is_some() && save.digest == row.digest && *save.body != Body::Held;
-        if !is_same || self.store.open_kept(id, &row.into()).is_err() {
+        let may_have_expired = row.may_have_expired(Timestamp::now());
+        if !is_same || may_have_expired || self.store.open_kept(id, &row.into()).is_err() {
             return Ok(None);
         }
         match self.api.metadata(id) {
             Ok(file) => {
                 let is_same = file.filename == save.record.name
                     && file.mime_type == save.mime_type
-                    && file.size_bytes == save.size;
+                    && file.size_bytes == save.size
+                    && file.expires_at.is_none_or(|time| time > Timestamp::now());
                 Ok(Some(file).filter(|_| is_same))
             }
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
@@ -444,7 +448,8 @@ impl Worker {
             });
             match whole {
                 Ok(_) => rescue = Rescue::Here,
-                Err(FetchError::Api(error)) if error.kind == ErrorKind::NotFound => {}
+                Err(FetchError::Api(error))
+                    if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Expired) => {}
                 Err(FetchError::Api(error)) if error.is_transient() => return Err(error.into()),
                 Err(error @ (FetchError::Cut(_) | FetchError::Disk(_))) => {
                     let why = error.to_string();
@@ -466,10 +471,13 @@ impl Worker {
     }
 
     fn failed(&self, record: &Record, error: &ApiError) {
-        let now = now();
         // Since the first try: what waited for its turn or its handle has not failed for so long.
-        let waited = now - record.tried_at.unwrap_or(now);
-        let waited = Duration::from_millis(waited.max(0) as u64);
+        let waited = record.tried_at.map_or(0, |tried_at| steady() - tried_at);
+        let in_line = error.line.map_or(Duration::ZERO, |line| line.waited);
+        let waited = match error.kind {
+            ErrorKind::RateLimited => milliseconds(waited),
+            _ => milliseconds(waited).saturating_sub(in_line),
+        };
         let next = pause::after(
             error,
             record.tries,
@@ -477,16 +485,20 @@ impl Worker {
             self.conduct.patience,
             (self.conduct.jitter)(),
         );
-        let pause = next.pause.as_millis() as Millis;
         log::warn!(
-            "{}: {error}; it stays in the outbox and is tried again in {pause} ms",
-            record.name
+            "{}: {error}; it stays in the outbox and is tried again in {} ms",
+            record.name,
+            next.pause.as_millis()
         );
         if let Err(error) = self
             .state
-            .postpone(record.seq, error, now + pause, next.is_told)
+            .postpone(record.seq, error, next.pause, next.is_told)
         {
             log::error!("{}: {error}", record.name);
         }
     }
+}
+
+fn milliseconds(count: Millis) -> Duration {
+    Duration::from_millis(count.max(0) as u64)
 }

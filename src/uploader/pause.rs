@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::api::{ApiError, ErrorKind, backoff};
+use crate::api::{ApiError, ErrorKind, LONGEST_WAIT, Policy};
 
 /// The first pause after a refusal: trying again at once can't mend it, somebody has to.
 const FIRST_PAUSE: Duration = Duration::from_secs(30);
@@ -46,9 +46,7 @@ pub(super) fn after(
             is_told: true,
         };
     }
-    let pause = backoff(tries, error.retry_after, random);
-    // A wait that would outlast the patience is nothing to sit through.
-    if waited + pause < patience {
+    if let Some(pause) = (Policy { patience }).after(error, tries, waited, random) {
         return Next {
             pause,
             is_told: false,
@@ -56,7 +54,9 @@ pub(super) fn after(
     }
     let away = AWAY_PAUSE.min(patience / 2).mul_f64(0.5 + random / 2.0);
     Next {
-        pause: error.retry_after.map_or(away, |_| pause),
+        pause: error
+            .retry_after
+            .map_or(away, |asked| asked.min(LONGEST_WAIT)),
         is_told: true,
     }
 }
@@ -64,7 +64,7 @@ pub(super) fn after(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Call;
+    use crate::api::{Call, InLine};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -113,10 +113,30 @@ mod tests {
 
     #[test]
     fn what_the_service_asks_for_is_waited_for_but_not_by_people_beyond_their_patience() {
-        let limited = ErrorKind::RateLimited;
-        assert_eq!(next(limited, Some(5), 0, 0), (5, false));
-        assert_eq!(next(limited, Some(5), 3, 50), (5, false));
-        assert_eq!(next(limited, Some(100), 0, 0), (100, true));
-        assert_eq!(next(limited, Some(5), 9, 3600), (5, true));
+        let busy = ErrorKind::Unavailable;
+        assert_eq!(next(busy, Some(5), 0, 0), (5, false));
+        assert_eq!(next(busy, Some(5), 3, 50), (5, false));
+        assert_eq!(next(busy, Some(100), 0, 0), (100, true));
+        assert_eq!(next(busy, Some(5), 9, 3600), (5, true));
+    }
+
+    #[test]
+    fn a_limit_is_waited_for_while_others_get_through() {
+        let next = |retry_after: u32, waited: u32, quiet: u32| {
+            let error = ApiError {
+                retry_after: Some(SECOND * retry_after),
+                line: Some(InLine {
+                    waited: Duration::ZERO,
+                    quiet: SECOND * quiet,
+                }),
+                ..ApiError::local(Call::Upload, ErrorKind::RateLimited, "no")
+            };
+            let next = after(&error, 9, SECOND * waited, 60 * SECOND, 1.0);
+            (next.pause.as_secs(), next.is_told)
+        };
+        assert_eq!(next(60, 0, 0), (60, false), "a whole minute");
+        assert_eq!(next(60, 3600, 59), (60, false));
+        assert_eq!(next(60, 3600, 61), (60, true));
+        assert_eq!(next(130, 0, 0), (130, true));
     }
 }

@@ -114,7 +114,10 @@ fn mounting_returns_when_the_mount_answers_and_unmounting_when_its_process_is_go
     world.output("f", b"content");
     let path = world.dir.path().join("new");
     for (round, word) in ["unmount", "umount"].into_iter().enumerate() {
-        let mounted = mount(&world, &[], &path).output().unwrap();
+        let mounted = mount(&world, &[], &path)
+            .env("ANTHROPIC_CUSTOM_HEADERS", "x-gateway: sk-header-canary")
+            .output()
+            .unwrap();
         assert_eq!(mounted.status.code(), Some(0), "{}", said(&mounted));
         let detached = Detached::at(&path);
         assert_eq!(fs::read(path.join("f")).unwrap(), b"content");
@@ -127,6 +130,7 @@ fn mounting_returns_when_the_mount_answers_and_unmounting_when_its_process_is_go
             let shown = fs::read(proc.join(file)).unwrap();
             let shown = String::from_utf8_lossy(&shown);
             assert!(!shown.contains(KEY), "the key in /proc/PID/{file}");
+            assert!(!shown.contains("canary"), "a header in /proc/PID/{file}");
         }
         assert_eq!(fs::read_link(proc.join("cwd")).unwrap(), Path::new("/"));
 

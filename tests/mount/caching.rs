@@ -282,25 +282,34 @@ fn a_pinned_copy_outlives_the_limit_and_a_remount() {
 #[test]
 fn the_least_recently_used_goes_over_a_remount_too_and_never_an_open_file() {
     let world = World::new();
-    let [a, b, c, d, e, f] = outputs(&world, ["a", "b", "c", "d", "e", "f"]);
+    let [first, second, third, fourth, fifth, sixth] =
+        outputs(&world, ["a", "b", "c", "d", "e", "f"]);
     let mount = world.mount_with(&["--cache-size", TWO]);
-    fetch(&world, &mount, &a);
-    fetch(&world, &mount, &b);
+    fetch(&world, &mount, &first);
+    fetch(&world, &mount, &second);
     mount.unmount();
     let mount = world.mount_with(&["--cache-size", TWO]);
-    // Opening is a use.
+    // Opening is first use.
     drop(File::open(mount.at("a")).unwrap());
-    fetch(&world, &mount, &c);
-    only_these_stay(&world, &[(&a, true), (&b, false), (&c, true)]);
+    fetch(&world, &mount, &third);
+    only_these_stay(&world, &[(&first, true), (&second, false), (&third, true)]);
     let open = File::open(mount.at("a")).unwrap();
-    fetch(&world, &mount, &b);
-    fetch(&world, &mount, &d);
-    only_these_stay(&world, &[(&a, true), (&b, false), (&c, false), (&d, true)]);
+    fetch(&world, &mount, &second);
+    fetch(&world, &mount, &fourth);
+    only_these_stay(
+        &world,
+        &[
+            (&first, true),
+            (&second, false),
+            (&third, false),
+            (&fourth, true),
+        ],
+    );
     drop(open);
     // The kernel tells of the close when it is over: the first of them may come before that.
-    fetch(&world, &mount, &e);
-    fetch(&world, &mount, &f);
-    only_these_stay(&world, &[(&a, false), (&f, true)]);
+    fetch(&world, &mount, &fifth);
+    fetch(&world, &mount, &sixth);
+    only_these_stay(&world, &[(&first, false), (&sixth, true)]);
 }
 
 /// Three that are open are more than the limit allows; the next close brings them to it, without another download.

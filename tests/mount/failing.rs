@@ -208,12 +208,12 @@ fn reading_what_the_service_refuses_is_said_with_its_errno() {
     let world = World::new();
     let content = pattern(1_000);
     world.output("f", &content);
-    let mount = world.mount();
+    let mount = world.mount_with(&["--timeout", "3s"]);
     for (status, expected) in [
         (401, libc::EACCES),
         (403, libc::EACCES),
-        (429, libc::EAGAIN),
         (500, libc::EIO),
+        (429, libc::EAGAIN),
     ] {
         world.emulator.set_faults(vec![FaultRule {
             call: Some(LoggedCall::Content),
@@ -224,7 +224,10 @@ fn reading_what_the_service_refuses_is_said_with_its_errno() {
         assert_eq!(errno(read), expected, "{status}");
     }
     world.emulator.clear_faults();
-    assert_eq!(fs::read(mount.at("f")).unwrap(), content);
+    // The pauses that were refused for the rate have grown.
+    eventually("it is read", || {
+        fs::read(mount.at("f")).is_ok_and(|bytes| bytes == content)
+    });
 }
 
 /// A server that keeps its data and its address over a stop and a start. An address of its own, so that nobody else

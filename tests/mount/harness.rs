@@ -77,6 +77,8 @@ pub(crate) struct World {
     pub(crate) dir: TempDir,
     /// What else its programs log, as `RUST_LOG` has it.
     pub(crate) logs: &'static str,
+    /// What else is in their environment; it stands before what is there usually.
+    pub(crate) variables: Vec<(&'static str, String)>,
 }
 
 impl World {
@@ -92,6 +94,7 @@ impl World {
                 .tempdir()
                 .expect("a temporary directory"),
             logs: "",
+            variables: Vec::new(),
         }
     }
 
@@ -151,7 +154,8 @@ impl World {
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.dir.path())
             .env("ANTHROPIC_BASE_URL", self.emulator.base_url())
-            .env("ANTHROPIC_API_KEY", KEY);
+            .env("ANTHROPIC_API_KEY", KEY)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)));
         if !self.logs.is_empty() {
             command.env("RUST_LOG", self.logs);
         }

@@ -1,8 +1,8 @@
 //! What a start makes of what the end before left: nothing that the service has stays out of sight.
 
-use afs::state::{Digest, Ino, Renaming, Sealed, SealedBytes, State, When};
+use afs::state::{Class, Digest, Ino, Renaming, Sealed, SealedBytes, State, When};
 
-use super::harness::World;
+use super::harness::{PATIENCE, World, within};
 use super::surface::{NEW, On, on_both};
 
 on_both! {
@@ -70,4 +70,29 @@ fn what_was_never_sent_is_not_looked_for_under_its_new_name() {
         .map(|pending| (pending.record.name.as_str(), pending.record.sent_at))
         .collect();
     assert_eq!(sent, [("final", None)]);
+}
+
+/// The quiet time of a save was written down by a clock that was set back by an hour since.
+#[test]
+fn a_clock_that_was_set_back_does_not_delay_what_waits_for_its_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = State::open(dir.path()).unwrap();
+    let ino = state.create("a.tmp", "text/plain", false, 1).unwrap().ino;
+    let sealed = Sealed {
+        ino,
+        size: 4,
+        mime_type: "text/plain",
+        digest: Digest::of(b"text"),
+        bytes: SealedBytes::Inline(b"text"),
+        mtime: 1,
+        ctime: 1,
+        when: When::After(3_600_000),
+    };
+    state.seal(&sealed).unwrap();
+    drop(state);
+    let state = State::open(dir.path()).unwrap();
+    let next = within(PATIENCE, "its turn", move || {
+        state.next_record(Class::Saves)
+    });
+    assert_eq!(next.unwrap().name, "a.tmp");
 }

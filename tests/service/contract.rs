@@ -1,17 +1,18 @@
 //! The contract of [`FilesApi`]: what callers rely on, whatever implements it. Each case is a function of an
 //! implementation and the emulator behind it; `held_by!` makes tests of all of them for one implementation.
 
-use std::collections::HashSet;
 use std::io::{self, Cursor as Bytes, Read};
 
 use afs::api::{
-    Cursor, ErrorKind, FileId, FileMetadata, FilesApi, ListQuery, MAX_PAGE, Scope, Upload,
+    ApiError, Cursor, Dialect, Download, ErrorKind, FileId, FileMetadata, FilePage, FilesApi,
+    HttpClient, ListQuery, MAX_PAGE, Scope, Upload,
 };
 use afs::emulator::{
-    Config, Emulator, FaultAction, FaultMoment, FaultRule, LoggedCall, PlantedFile,
+    Config, Dialect as Spoken, Emulator, FaultAction, FaultMoment, FaultRule, LoggedCall,
+    PlantedFile,
 };
 
-use crate::{PATIENT, client, id, upload};
+use crate::{PATIENT, client, client_of, id, upload};
 
 /// Files in the workspace where pages matter.
 const MANY: u64 = 2500;
@@ -20,41 +21,105 @@ const MANY: u64 = 2500;
 const LARGE: usize = 20_000_000;
 
 macro_rules! held_by {
-    ($name:ident, $connect:expr, $($case:ident),+ $(,)?) => {
+    ($name:ident, $held:path, $($case:ident),+ $(,)?) => {
         mod $name {
             use super::*;
             $(
                 #[test]
                 fn $case() {
                     let emulator = Emulator::start(Config::default()).unwrap();
-                    super::$case(&$connect(&emulator), &emulator);
+                    super::$case(&$held(&emulator), &emulator);
                 }
             )+
         }
     };
 }
 
-held_by!(
-    http_client,
-    |emulator: &Emulator| client(&emulator.base_url(), PATIENT),
-    an_upload_is_described_listed_and_deleted,
-    names_come_back_as_they_were,
-    names_the_service_refuses_are_refused,
-    one_name_may_be_carried_by_many,
-    pages_go_from_the_newest_to_the_oldest,
-    pages_go_back_as_well,
-    page_limits_are_the_services,
-    files_of_sessions_are_listed_on_demand,
-    outputs_are_read_exactly,
-    the_rest_of_an_output_is_read_exactly,
-    uploads_are_never_given_back,
-    what_is_not_there_is_not_found,
-    ids_are_opaque,
-    empty_files_are_files,
-    large_files_go_both_ways_unchanged,
-    an_upload_without_an_answer_may_have_happened,
-    an_upload_that_was_given_up_never_happened,
-);
+macro_rules! held_by_http {
+    ($name:ident, $held:path) => {
+        held_by!(
+            $name,
+            $held,
+            an_upload_is_described_listed_and_deleted,
+            names_come_back_as_they_were,
+            names_the_service_refuses_are_refused,
+            one_name_may_be_carried_by_many,
+            pages_go_from_the_newest_to_the_oldest,
+            page_limits_are_the_services,
+            files_of_sessions_are_listed_on_demand,
+            outputs_are_read_exactly,
+            the_rest_of_an_output_is_read_exactly,
+            what_has_expired_is_told_from_what_is_gone,
+            uploads_are_never_given_back,
+            what_is_not_there_is_not_found,
+            ids_are_opaque,
+            empty_files_are_files,
+            large_files_go_both_ways_unchanged,
+            an_upload_without_an_answer_may_have_happened,
+            an_upload_that_was_given_up_never_happened,
+        );
+    };
+}
+
+held_by_http!(http_client, Http::of_the_beta);
+held_by_http!(http_client_ga, Http::of_today);
+
+/// The HTTP client in one of the dialects, each of whose calls has to be in it.
+struct Http<'a> {
+    client: HttpClient,
+    emulator: &'a Emulator,
+    spoken: Spoken,
+}
+
+impl<'a> Http<'a> {
+    fn of_the_beta(emulator: &'a Emulator) -> Self {
+        Self::new(emulator, Dialect::Beta, Spoken::Beta)
+    }
+
+    fn of_today(emulator: &'a Emulator) -> Self {
+        Self::new(emulator, Dialect::Ga { expires: None }, Spoken::Ga)
+    }
+
+    fn new(emulator: &'a Emulator, dialect: Dialect, spoken: Spoken) -> Self {
+        Self {
+            client: client_of(&emulator.base_url(), PATIENT, dialect),
+            emulator,
+            spoken,
+        }
+    }
+
+    fn checked<T>(&self, answer: T) -> T {
+        let requests = self.emulator.requests();
+        assert!(
+            requests
+                .iter()
+                .all(|request| request.dialect == self.spoken)
+        );
+        answer
+    }
+}
+
+impl FilesApi for Http<'_> {
+    fn upload(&self, upload: Upload) -> Result<FileMetadata, ApiError> {
+        self.checked(self.client.upload(upload))
+    }
+
+    fn list(&self, query: &ListQuery) -> Result<FilePage, ApiError> {
+        self.checked(self.client.list(query))
+    }
+
+    fn metadata(&self, id: &FileId) -> Result<FileMetadata, ApiError> {
+        self.checked(self.client.metadata(id))
+    }
+
+    fn download(&self, id: &FileId, from: u64) -> Result<Download, ApiError> {
+        self.checked(self.client.download(id, from))
+    }
+
+    fn delete(&self, id: &FileId) -> Result<(), ApiError> {
+        self.checked(self.client.delete(id))
+    }
+}
 
 fn listed(api: &dyn FilesApi) -> Vec<FileMetadata> {
     api.list(&ListQuery::page(Cursor::Newest)).unwrap().files
@@ -105,9 +170,7 @@ fn an_upload_is_described_listed_and_deleted(api: &dyn FilesApi, emulator: &Emul
     assert_eq!(api.metadata(&file.id).unwrap(), file);
     let page = api.list(&ListQuery::page(Cursor::Newest)).unwrap();
     assert_eq!(page.files, std::slice::from_ref(&file));
-    assert!(!page.has_more);
-    assert_eq!(page.first_id.as_ref(), Some(&file.id));
-    assert_eq!(page.last_id.as_ref(), Some(&file.id));
+    assert_eq!(page.next, None);
     assert!(page.date.is_some());
     let stored = emulator.content(file.id.as_str()).unwrap();
     assert_eq!(stored.as_deref(), Some(&b"a,b\n"[..]));
@@ -177,76 +240,38 @@ fn one_name_may_be_carried_by_many(api: &dyn FilesApi, _: &Emulator) {
 }
 
 /// Follows the cursors, at most as far as there are files.
-fn follow(api: &dyn FilesApi, first: Cursor, next: impl Fn(FileId) -> Cursor) -> Vec<Vec<FileId>> {
+fn follow(api: &dyn FilesApi, limit: u16) -> Vec<Vec<FileId>> {
     let mut pages = Vec::new();
-    let mut cursor = first;
+    let mut cursor = Cursor::Newest;
     loop {
-        let page = api.list(&ListQuery::page(cursor.clone())).unwrap();
-        assert!(page.files.len() <= usize::from(MAX_PAGE));
-        assert_eq!(page.first_id.as_ref(), page.files.first().map(|f| &f.id));
-        assert_eq!(page.last_id.as_ref(), page.files.last().map(|f| &f.id));
-        let on = match cursor {
-            Cursor::Before(_) => page.first_id,
-            Cursor::Newest | Cursor::After(_) => page.last_id,
+        let query = ListQuery {
+            limit,
+            ..ListQuery::page(cursor)
         };
+        let page = api.list(&query).unwrap();
+        assert!(page.files.len() <= usize::from(limit));
         pages.push(page.files.into_iter().map(|file| file.id).collect());
-        match on {
-            Some(id) if page.has_more => cursor = next(id),
-            _ => return pages,
-        }
+        let Some(next) = page.next else {
+            return pages;
+        };
+        cursor = next;
         assert!(pages.len() <= 3, "an endless listing");
     }
 }
 
 fn pages_go_from_the_newest_to_the_oldest(api: &dyn FilesApi, emulator: &Emulator) {
     emulator.bulk(MANY, "f", 1, true).unwrap();
-    let pages = follow(api, Cursor::Newest, Cursor::After);
-    assert_eq!(
-        pages.iter().map(Vec::len).collect::<Vec<_>>(),
-        [1000, 1000, 500]
-    );
-    let seen: Vec<&str> = pages.iter().flatten().map(FileId::as_str).collect();
-    let files = emulator.files().unwrap();
-    assert!(files.is_sorted_by(|a, b| a.created_at >= b.created_at));
-    assert!(
-        seen.iter().eq(files.iter().map(|file| &file.id)),
-        "all of them, in their order"
-    );
-
-    let small = ListQuery {
-        limit: 3,
-        ..ListQuery::page(Cursor::After(id(seen[0])))
-    };
-    let page = api.list(&small).unwrap();
-    assert!(
-        page.files
-            .iter()
-            .map(|f| f.id.as_str())
-            .eq(seen[1..4].iter().copied())
-    );
-    assert!(page.has_more);
-}
-
-fn pages_go_back_as_well(api: &dyn FilesApi, emulator: &Emulator) {
-    emulator.bulk(MANY, "f", 1, true).unwrap();
-    let files = emulator.files().unwrap();
-    let oldest = id(&files.last().unwrap().id);
-    let pages = follow(api, Cursor::Before(oldest), Cursor::Before);
-    let mut seen = HashSet::new();
-    for page in &pages {
-        let place = |id: &FileId| files.iter().position(|f| f.id == id.as_str()).unwrap();
+    for (limit, sizes) in [(MAX_PAGE, [1000, 1000, 500]), (900, [900, 900, 700])] {
+        let pages = follow(api, limit);
+        assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), sizes);
+        let seen: Vec<&str> = pages.iter().flatten().map(FileId::as_str).collect();
+        let files = emulator.files().unwrap();
+        assert!(files.is_sorted_by(|a, b| a.created_at >= b.created_at));
         assert!(
-            page.iter().map(place).is_sorted(),
-            "newest first within a page"
+            seen.iter().eq(files.iter().map(|file| &file.id)),
+            "all of them, in their order"
         );
-        seen.extend(page.iter().cloned());
     }
-    assert_eq!(
-        seen.len() as u64,
-        MANY - 1,
-        "all but the cursor, none twice"
-    );
-    assert_eq!(pages.last().unwrap().first().unwrap().as_str(), files[0].id);
 }
 
 fn page_limits_are_the_services(api: &dyn FilesApi, _: &Emulator) {
@@ -343,6 +368,22 @@ fn a_service_without_ranges_sends_the_whole_file_and_says_where_it_begins() {
     }
 }
 
+/// The beta does not tell times, and refuses with the same code.
+fn what_has_expired_is_told_from_what_is_gone(api: &dyn FilesApi, emulator: &Emulator) {
+    let expiring = emulator.plant(PlantedFile {
+        expires_at: Some("2020-01-01T00:00:00Z".parse().unwrap()),
+        ..PlantedFile::output("old", *b"bytes")
+    });
+    let id = id(&expiring.unwrap().id);
+    let error = api.download(&id, 0).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Expired, "{error}");
+    assert!(!error.is_transient() && !error.may_have_happened());
+    assert_eq!(listed(api)[0].id, id);
+    assert_eq!(api.metadata(&id).unwrap(), listed(api)[0]);
+    api.delete(&id).unwrap();
+    assert_eq!(api.download(&id, 0).unwrap_err().kind, ErrorKind::NotFound);
+}
+
 fn uploads_are_never_given_back(api: &dyn FilesApi, _: &Emulator) {
     let file = put(api, "mine", b"bytes");
     let error = api.download(&file.id, 0).unwrap_err();
@@ -384,8 +425,6 @@ fn ids_are_opaque(api: &dyn FilesApi, emulator: &Emulator) {
         assert_eq!(listed(api)[0].id, id);
         assert_eq!(api.metadata(&id).unwrap().id, id);
         assert_eq!(fetched(api, &id), name.as_bytes());
-        let page = api.list(&ListQuery::page(Cursor::After(id.clone())));
-        assert_eq!(page.unwrap().files, []);
         api.delete(&id).unwrap();
         assert_eq!(api.metadata(&id).unwrap_err().kind, ErrorKind::NotFound);
     }

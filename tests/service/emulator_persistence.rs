@@ -290,3 +290,31 @@ fn samples_are_planted_once() {
     let (emulator, _) = start(config());
     assert_eq!(emulator.files().unwrap(), files[..3]);
 }
+
+/// Databases of the version before files expired are taken over.
+#[test]
+fn a_database_from_before_files_expired_is_taken_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let before = {
+        let (emulator, api) = start(durable(dir.path()));
+        api.upload("a.txt", b"a").ok();
+        everything(&emulator)
+    };
+    let database = rusqlite::Connection::open(dir.path().join("emulator.db")).unwrap();
+    database
+        .execute_batch("ALTER TABLE files DROP COLUMN expires_us; PRAGMA user_version = 1;")
+        .unwrap();
+    drop(database);
+    let expiring = PlantedFile {
+        expires_at: Some("2030-01-01T00:00:00Z".parse().unwrap()),
+        ..PlantedFile::output("b", "b")
+    };
+    {
+        let (emulator, _) = start(durable(dir.path()));
+        assert_eq!(everything(&emulator), before);
+        emulator.plant(expiring.clone()).unwrap();
+    }
+    let (emulator, _) = start(durable(dir.path()));
+    let newest = emulator.files().unwrap().remove(0);
+    assert_eq!(newest.expires_at, expiring.expires_at);
+}

@@ -87,6 +87,52 @@ fn a_missing_version_is_refused_unless_switched() {
 }
 
 #[test]
+fn any_version_that_can_be_one_is_known() {
+    let (_emulator, api) = start(Config::default());
+    for (version, status) in [
+        ("2023-01-01", 200),
+        ("2023-06-01", 200),
+        ("2026-10-21", 200),
+        ("latest", 400),
+        ("", 400),
+        ("2026-10-21x", 400),
+    ] {
+        let request = api
+            .bare(Method::GET, "/v1/files")
+            .header("x-api-key", "k")
+            .header("anthropic-version", version);
+        assert_eq!(read(request).status, status, "{version}");
+    }
+}
+
+#[test]
+fn beyond_the_rate_calls_are_refused_with_how_long_to_wait() {
+    let (emulator, api) = start(Config {
+        rate: std::num::NonZeroU32::new(3),
+        ..Config::default()
+    });
+    let statuses: Vec<_> = (0..4).map(|_| api.get("/v1/files").status).collect();
+    assert_eq!(statuses, [200, 200, 200, 429]);
+    let refused = api.upload("a.txt", b"a");
+    let (status, kind, message, _) = refused.error();
+    assert_eq!(
+        (status, kind.as_str(), message.as_str()),
+        (429, "rate_limit_error", "Rate limited")
+    );
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!(
+        (1..=20).contains(&wait),
+        "a call comes back every 20 s: {wait}"
+    );
+    assert!(emulator.files().unwrap().is_empty());
+    // Who has no key is told that.
+    let keyless = api
+        .bare(Method::GET, "/v1/files")
+        .header("anthropic-version", "2023-06-01");
+    assert_eq!(read(keyless).status, 401);
+}
+
+#[test]
 fn betas_unknown_to_us_and_the_beta_parameter_change_nothing() {
     let (_emulator, api) = start(Config::default());
     for (path, betas) in [

@@ -1,13 +1,18 @@
 //! What the HTTP client sends, to the letter, and what it makes of every kind of answer.
 
 use std::io::{self, Cursor as Bytes};
+use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
-use afs::api::{Cursor, ErrorKind, FileId, FilesApi, ListQuery, Scope};
-use afs::emulator::{Config, Emulator};
+use afs::api::{
+    ApiKey, Budget, Credential, Cursor, CustomHeaders, Dialect, ErrorKind, FileId, FilesApi,
+    HttpClient, HttpConfig, ListQuery, Scope,
+};
+use afs::emulator::{Config, Emulator, Switches};
 
 use crate::raw_server::{RawServer, json};
-use crate::{FILE, PATIENT, client, failures, id, newest, upload};
+use crate::{FILE, PATIENT, client, client_of, failures, id, newest, upload};
 
 #[test]
 fn each_call_sends_what_the_documents_say() {
@@ -23,7 +28,7 @@ fn each_call_sends_what_the_documents_say() {
         limit: 7,
         scope_id: Some("sesn_1".to_owned()),
     });
-    let _ = client.list(&ListQuery::page(Cursor::Before(id("file_2"))));
+    let _ = client.list(&ListQuery::page(Cursor::Page("page_a&b".to_owned())));
 
     let heads = server.heads();
     let lines: Vec<_> = heads
@@ -39,7 +44,7 @@ fn each_call_sends_what_the_documents_say() {
             "GET /prefix/v1/files/file_1/content HTTP/1.1",
             "DELETE /prefix/v1/files/file_1 HTTP/1.1",
             "GET /prefix/v1/files?limit=7&after_id=file_a%26b&scope_id=sesn_1 HTTP/1.1",
-            "GET /prefix/v1/files?limit=1000&before_id=file_2 HTTP/1.1",
+            "GET /prefix/v1/files?limit=1000&page=page_a%26b HTTP/1.1",
         ]
     );
     for head in &heads {
@@ -147,10 +152,7 @@ fn answers_are_read_for_what_they_say() {
         rest[0].created_at.to_string(),
         "2025-04-15T18:37:24.100435Z"
     );
-    assert_eq!(
-        (page.has_more, page.first_id, page.last_id),
-        (true, Some(id("-_x")), Some(id("file_1")))
-    );
+    assert_eq!(page.next, Some(Cursor::After(id("file_1"))));
     assert_eq!(page.date.unwrap().to_string(), "1994-11-06T08:49:37Z");
 }
 
@@ -396,4 +398,147 @@ fn keys_quotas_and_sizes_are_refused_by_their_kinds() {
             .unwrap_err();
         assert_eq!(error.kind, ErrorKind::TooLarge, "{error}");
     }
+}
+
+/// Whether answers about files say so is unknown of the service; where they do, it is heard, of uploads too.
+#[test]
+fn what_answers_say_of_limits_is_told_to_the_budget() {
+    let emulator = Emulator::start(Config {
+        rate: NonZeroU32::new(3),
+        switches: Switches {
+            rate_limits_said: true,
+            ..Switches::default()
+        },
+        ..Config::default()
+    })
+    .unwrap();
+    let budget = Arc::new(Budget::new(None));
+    let client = client(&emulator.base_url(), PATIENT).telling(Arc::clone(&budget));
+    assert_eq!(budget.traffic().left, None);
+    client.list(&newest()).unwrap();
+    assert_eq!(budget.traffic().left, Some(2));
+    client
+        .upload(upload("a.txt", 3, Bytes::new("abc")))
+        .unwrap();
+    client.metadata(&id("file_none")).unwrap_err();
+    assert_eq!(budget.traffic().left, Some(0));
+    let refused = client.list(&newest()).unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::RateLimited);
+    assert!(refused.retry_after.is_some_and(|wait| wait <= PATIENT));
+}
+
+#[test]
+fn todays_dialect_names_no_beta_of_the_files_and_may_say_how_long() {
+    let server = RawServer::start(|exchange| {
+        let body = String::from_utf8_lossy(&exchange.read_body()).into_owned();
+        let expiry = "name=\"expires_in_seconds\"\r\n\r\n604800\r\n";
+        let is_first = body.find(expiry) < body.find("name=\"file\"");
+        let is_as_asked =
+            exchange.header("content-type").is_none() || body.contains(expiry) && is_first;
+        let expired = FILE.replace('}', r#","expires_at":"2026-11-28T00:00:00Z"}"#);
+        exchange.json(if is_as_asked { "200 OK" } else { "418 Not It" }, &expired);
+        true
+    });
+    let config = HttpConfig {
+        dialect: Dialect::Ga {
+            expires: Some(Duration::from_secs(7 * 24 * 3600)),
+        },
+        ..HttpConfig::new(server.url(), ApiKey::new("sk-canary").unwrap())
+    };
+    let client = HttpClient::new(&config).unwrap();
+    let file = client
+        .upload(upload("a.txt", 3, Bytes::new("abc")))
+        .unwrap();
+    assert_eq!(file.expires_at.unwrap().to_string(), "2026-11-28T00:00:00Z");
+    let _ = client.list(&newest());
+    let _ = client.list(&ListQuery {
+        scope_id: Some("sesn_1".to_owned()),
+        ..newest()
+    });
+    let betas: Vec<_> = server
+        .heads()
+        .iter()
+        .map(|head| {
+            let beta = head
+                .lines()
+                .find_map(|line| line.strip_prefix("anthropic-beta: "));
+            beta.map(str::to_owned)
+        })
+        .collect();
+    let sessions = Some("managed-agents-2026-04-01".to_owned());
+    assert_eq!(betas, [None, None, sessions]);
+}
+
+/// Whichever dialect was asked for: a page says by its shape how to go on, and is gone on from in its own words.
+#[test]
+fn a_reply_in_the_other_shape_is_understood() {
+    for dialect in [Dialect::Beta, Dialect::Ga { expires: None }] {
+        let server = RawServer::start(|exchange| {
+            exchange.read_body();
+            let shape = if exchange.target().contains("page=") {
+                r#""has_more":true,"first_id":"file_1","last_id":"file_1""#
+            } else if exchange.target().contains("after_id=") {
+                r#""next_page":null"#
+            } else {
+                r#""next_page":"page_x""#
+            };
+            exchange.json("200 OK", &format!(r#"{{"data":[{FILE}],{shape}}}"#));
+            true
+        });
+        let client = client_of(&server.url(), PATIENT, dialect);
+        let mut cursors = Vec::new();
+        let mut cursor = Some(Cursor::Newest);
+        while let Some(at) = cursor {
+            cursor = client.list(&ListQuery::page(at.clone())).unwrap().next;
+            cursors.push(at);
+        }
+        let expected = [
+            Cursor::Newest,
+            Cursor::Page("page_x".to_owned()),
+            Cursor::After(id("file_1")),
+        ];
+        assert_eq!(cursors, expected);
+    }
+}
+
+#[test]
+fn tokens_workspaces_and_headers_of_the_users_own_are_sent_and_not_shown() {
+    let server = RawServer::start(|exchange| {
+        exchange.read_body();
+        exchange.json("200 OK", FILE);
+        true
+    });
+    let text =
+        "X-Gateway: sk-header-canary\nanthropic-workspace-id: wrkspc_2\nanthropic-beta: x, y";
+    let config = HttpConfig {
+        credential: Credential::Token(ApiKey::new("sk-canary").unwrap()),
+        workspace_id: Some("wrkspc_1".to_owned()),
+        headers: CustomHeaders::parse(text).unwrap(),
+        ..HttpConfig::new(server.url(), ApiKey::new("unused").unwrap())
+    };
+    let client = HttpClient::new(&config).unwrap();
+    let shown = format!("{config:?} {client:?}");
+    assert!(!shown.contains("canary"), "{shown}");
+    failures(&client);
+    for head in server.heads() {
+        assert!(!head.contains("x-api-key"), "{head}");
+        for header in [
+            "authorization: Bearer sk-canary",
+            "anthropic-workspace-id: wrkspc_1",
+            "x-gateway: sk-header-canary",
+            "anthropic-beta: files-api-2025-04-14,x,y",
+        ] {
+            let found = head.lines().filter(|line| *line == header).count();
+            assert_eq!(found, 1, "{header} in {head}");
+        }
+    }
+    let twice = HttpConfig {
+        headers: CustomHeaders::parse("Authorization: Bearer canary").unwrap(),
+        ..config
+    };
+    let error = HttpClient::new(&twice).unwrap_err().to_string();
+    assert!(
+        error.contains("authorization") && !error.contains("canary"),
+        "{error}"
+    );
 }

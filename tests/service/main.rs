@@ -2,7 +2,9 @@
 //! lie, cut and stall, and the emulator's rules.
 
 mod contract;
+mod cuts;
 mod emulator_content;
+mod emulator_dialects;
 mod emulator_faults;
 mod emulator_lies;
 mod emulator_lists;
@@ -19,7 +21,8 @@ use std::io::{self, Cursor as Bytes, Read};
 use std::time::Duration;
 
 use afs::api::{
-    ApiError, ApiKey, Call, Cursor, FileId, FilesApi, HttpClient, HttpConfig, ListQuery, Upload,
+    ApiError, ApiKey, Call, Cursor, Dialect, FileId, FilesApi, HttpClient, HttpConfig, ListQuery,
+    Upload,
 };
 
 /// A file as the service describes it.
@@ -30,9 +33,14 @@ pub(crate) const FILE: &str = r#"{"id":"file_1","type":"file","filename":"a.txt"
 pub(crate) const PATIENT: Duration = Duration::from_secs(20);
 
 pub(crate) fn client(url: &str, no_progress: Duration) -> HttpClient {
+    client_of(url, no_progress, Dialect::Beta)
+}
+
+pub(crate) fn client_of(url: &str, no_progress: Duration, dialect: Dialect) -> HttpClient {
     let key = ApiKey::new("sk-canary").unwrap();
     let config = HttpConfig {
         no_progress,
+        dialect,
         betas: vec!["beta-2".to_owned()],
         ..HttpConfig::new(url, key)
     };

@@ -162,6 +162,11 @@ fn serve(stream: TcpStream, seen: &Arc<Seen>, answer: &dyn Fn(&mut Exchange) -> 
 }
 
 impl Exchange {
+    /// The path and query that are asked for.
+    pub(crate) fn target(&self) -> &str {
+        self.head.split(' ').nth(1).unwrap_or_default()
+    }
+
     /// A header's value.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().skip(1).find_map(|line| {

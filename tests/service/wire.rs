@@ -100,6 +100,28 @@ impl Api {
             .header("anthropic-beta", "files-api-2025-04-14")
     }
 
+    /// As a client of today: no beta, and the key as a token.
+    pub(crate) fn today(&self, method: Method, path: &str) -> RequestBuilder {
+        self.bare(method, path)
+            .header("authorization", "Bearer some-key")
+            .header("anthropic-version", "2026-10-21")
+    }
+
+    pub(crate) fn get_today(&self, path: &str) -> Reply {
+        read(self.today(Method::GET, path))
+    }
+
+    pub(crate) fn upload_today(&self, body: &[u8]) -> Reply {
+        let request = self
+            .today(Method::POST, "/v1/files")
+            .header(
+                "content-type",
+                format!("multipart/form-data; boundary={BOUNDARY}"),
+            )
+            .body(body.to_vec());
+        read(request)
+    }
+
     pub(crate) fn get(&self, path: &str) -> Reply {
         read(self.request(Method::GET, path))
     }

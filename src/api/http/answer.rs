@@ -10,9 +10,10 @@ use reqwest::StatusCode;
 use reqwest::header::{self, HeaderMap, HeaderName};
 use serde::Deserialize;
 
+use super::super::budget::RateLimits;
 use super::super::classify::{Refusal, classify};
 use super::super::retry::{http_date, retry_after};
-use super::super::types::Page;
+use super::dialect::Page;
 use super::{ApiError, Call, ErrorKind, FileId, FileMetadata, FilePage};
 
 /// The longest listing that is read: 1000 files of 16 KB each, fifty times what is usual.
@@ -33,6 +34,8 @@ pub(super) struct Head {
     status: StatusCode,
     request_id: Option<String>,
     retry_after: Option<Duration>,
+    should_retry: Option<bool>,
+    limits: Option<RateLimits>,
     date: Option<Timestamp>,
     content_type: String,
     encoding: String,
@@ -77,6 +80,8 @@ impl Head {
             status,
             request_id: text(HeaderName::from_static("request-id")).map(tidy),
             retry_after: retry_after(milliseconds, text(header::RETRY_AFTER), now),
+            should_retry: text(HeaderName::from_static("x-should-retry")).and_then(truth),
+            limits: limits(headers, now),
             date,
             content_type: text(header::CONTENT_TYPE).map(tidy).unwrap_or_default(),
             encoding: text(header::CONTENT_ENCODING).map(tidy).unwrap_or_default(),
@@ -86,6 +91,11 @@ impl Head {
 
     pub(super) fn is_success(&self) -> bool {
         self.status.is_success()
+    }
+
+    /// What it says of how many requests are left.
+    pub(super) fn limits(&self) -> Option<RateLimits> {
+        self.limits
     }
 
     /// The service's name for this answer.
@@ -148,6 +158,7 @@ impl Head {
         let request_id = self.request_id();
         ApiError {
             retry_after: self.retry_after,
+            should_retry: self.should_retry,
             request_id: request_id.or_else(|| answer.request_id.as_deref().map(tidy)),
             ..self.error(call, classify(call, refusal), message)
         }
@@ -177,11 +188,10 @@ impl Head {
     /// A page of a listing.
     pub(super) fn page(&self, body: &[u8]) -> Result<FilePage, ApiError> {
         let page: Page = self.json(Call::List, body)?;
+        let next = page.next().map_err(|why| self.nonsense(Call::List, why))?;
         Ok(FilePage {
             files: page.data.0,
-            has_more: page.has_more,
-            first_id: page.first_id,
-            last_id: page.last_id,
+            next,
             date: self.date,
         })
     }
@@ -210,6 +220,32 @@ impl Head {
             self.nonsense(call, tidy(&message))
         })
     }
+}
+
+/// `true` or `false`, as `x-should-retry` has it.
+fn truth(text: &str) -> Option<bool> {
+    match text.trim() {
+        "true" => Some(true),
+        "false" => Some(false),
+        _ => None,
+    }
+}
+
+/// What an answer says of limits, where it says all of it. Documented for the Messages API; whether answers about files
+/// have these headers is unknown. `now` is the service's.
+fn limits(headers: &HeaderMap, now: Timestamp) -> Option<RateLimits> {
+    let text = |name: &'static str| headers.get(name)?.to_str().ok();
+    let number = |name| text(name)?.trim().parse().ok();
+    let resets_at: Timestamp = text("anthropic-ratelimit-requests-reset")?
+        .trim()
+        .parse()
+        .ok()?;
+    let resets_in = resets_at.duration_since(now).as_secs_f64().max(0.0);
+    Some(RateLimits {
+        limit: number("anthropic-ratelimit-requests-limit")?,
+        remaining: number("anthropic-ratelimit-requests-remaining")?,
+        resets_in: Duration::from_secs_f64(resets_in),
+    })
 }
 
 /// Reads to the end or to the limit; `false` when there is more than that.
@@ -273,6 +309,9 @@ pub(super) fn chain(error: &reqwest::Error) -> String {
     }
     let mut text = String::new();
     while let Some(error) = source {
+        if let Some(why) = untrusted(error) {
+            return why;
+        }
         if !text.is_empty() {
             text.push_str(": ");
         }
@@ -283,8 +322,80 @@ pub(super) fn chain(error: &reqwest::Error) -> String {
     tidy(&text)
 }
 
+/// What is wrong with the server's certificate, if it is that.
+fn untrusted(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    // An `io::Error` hides what it carries from the chain of sources, and may carry another one.
+    let mut error = error;
+    while let Some(carried) = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref)
+    {
+        error = carried;
+    }
+    let Some(rustls::Error::InvalidCertificate(why)) = error.downcast_ref() else {
+        return None;
+    };
+    Some(tidy(&format!(
+        "the server's certificate is not trusted on this machine: {why} (the certificates of your own server, or of a \
+         proxy that looks into what goes through it, can be named in SSL_CERT_FILE)"
+    )))
+}
+
 /// A stranger's words, fit for a log line: bounded, and without control characters.
 fn tidy(text: &str) -> String {
     let clean = |c: char| if c.is_control() { ' ' } else { c };
     text.chars().take(MAX_MESSAGE).map(clean).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(lines: &[(&'static str, &'static str)]) -> Head {
+        let lines = lines.iter().map(|(name, value)| {
+            (
+                HeaderName::from_static(name),
+                header::HeaderValue::from_static(value),
+            )
+        });
+        Head::of(StatusCode::OK, &lines.collect())
+    }
+
+    #[test]
+    fn limits_are_read_where_all_of_them_is_said() {
+        let date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+        let limit = ("anthropic-ratelimit-requests-limit", "500");
+        let remaining = ("anthropic-ratelimit-requests-remaining", "499");
+        let reset = |time| ("anthropic-ratelimit-requests-reset", time);
+        let said = |seconds| {
+            Some(RateLimits {
+                limit: 500,
+                remaining: 499,
+                resets_in: Duration::from_secs(seconds),
+            })
+        };
+        for (lines, expected) in [
+            (
+                vec![date, limit, remaining, reset("1994-11-06T08:50:07Z")],
+                said(30),
+            ),
+            (
+                vec![date, limit, remaining, reset("1994-11-06T08:00:00Z")],
+                said(0),
+            ),
+            (vec![date, limit, remaining, reset("soon")], None),
+            (vec![date, limit, remaining], None),
+            (vec![date, limit, reset("1994-11-06T08:50:07Z")], None),
+            (vec![date], None),
+        ] {
+            assert_eq!(head(&lines).limits(), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn whether_to_try_again_is_read() {
+        for (text, expected) in [("true", Some(true)), ("false", Some(false)), ("1", None)] {
+            assert_eq!(head(&[("x-should-retry", text)]).should_retry, expected);
+        }
+    }
 }

@@ -17,7 +17,8 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    pub(super) fn new(base_url: &str) -> Result<Self, ClientError> {
+    /// Plain http goes to this machine, and elsewhere where that is allowed.
+    pub(super) fn new(base_url: &str, allow_http: bool) -> Result<Self, ClientError> {
         let bad = |why: &str| ClientError::BadBaseUrl(why.to_owned());
         let base = Url::parse(base_url.trim())
             .map_err(|error| bad(&format!("{error} (expected https://HOST)")))?;
@@ -30,7 +31,7 @@ impl Endpoint {
         }
         match base.scheme() {
             "https" => {}
-            "http" if is_loopback(host) => {}
+            "http" if is_loopback(host) || allow_http => {}
             "http" => return Err(ClientError::PlainHttp(host.to_owned())),
             _ => return Err(bad("it is neither https nor http")),
         }
@@ -38,9 +39,14 @@ impl Endpoint {
         Ok(Self { base, prefix })
     }
 
-    /// Whether calls go over plain http (to this machine).
+    /// Whether calls go over plain http.
     pub(super) fn is_plain(&self) -> bool {
         self.base.scheme() == "http"
+    }
+
+    /// Whether they go to this machine, which no proxy can reach and none needs to.
+    pub(super) fn is_plain_and_local(&self) -> bool {
+        self.is_plain() && self.base.host_str().is_some_and(is_loopback)
     }
 
     /// `/v1/files`
@@ -115,7 +121,7 @@ mod tests {
             ("http://LOCALHOST", "http://localhost/v1/files"),
             ("http://[::1]:99", "http://[::1]:99/v1/files"),
         ] {
-            assert_eq!(Endpoint::new(given).unwrap().files().as_str(), files);
+            assert_eq!(Endpoint::new(given, false).unwrap().files().as_str(), files);
         }
         for plain in [
             "http://api.anthropic.com",
@@ -125,7 +131,7 @@ mod tests {
             "http://127.0.0.1.example.com",
             "http://[::2]",
         ] {
-            let error = Endpoint::new(plain).unwrap_err();
+            let error = Endpoint::new(plain, false).unwrap_err();
             assert!(matches!(error, ClientError::PlainHttp(_)), "{plain}");
         }
         for bad in [
@@ -138,7 +144,7 @@ mod tests {
             "https://example.com/?a=b",
             "https://example.com/#x",
         ] {
-            let error = Endpoint::new(bad).unwrap_err();
+            let error = Endpoint::new(bad, false).unwrap_err();
             assert!(matches!(error, ClientError::BadBaseUrl(_)), "{bad}");
             assert!(!error.to_string().contains("secret"));
         }
@@ -146,7 +152,7 @@ mod tests {
 
     #[test]
     fn ids_stay_one_path_segment() {
-        let endpoint = Endpoint::new("http://localhost/p").unwrap();
+        let endpoint = Endpoint::new("http://localhost/p", false).unwrap();
         let path = |id: &str| {
             let url = endpoint.file(Call::Metadata, &FileId::new(id), "/content");
             url.map(|url| url.to_string()).map_err(|error| error.kind)

@@ -1,4 +1,4 @@
-//! [`HttpClient`]: the five calls over HTTP/1.1, as the documents of the service's beta dialect describe them.
+//! [`HttpClient`]: the five calls over HTTP/1.1, in either dialect of the service.
 //!
 //! Four calls go through `reqwest::blocking`. Its `timeout`, set on the client, bounds the wait for the answer's head and
 //! then *each read* of the body (`blocking/client.rs`, `blocking/response.rs`): exactly a deadline on lack of progress.
@@ -6,35 +6,38 @@
 //! (413, 401, 429) is lost in there, so that uploads have a loop of their own: `upload.rs`.
 
 mod answer;
+mod dialect;
 mod download;
 mod endpoint;
+mod headers;
 mod multipart;
 mod upload;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::blocking::{Client, RequestBuilder, Response};
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Url, redirect, retry};
+use reqwest::{redirect, retry};
+
+pub use self::dialect::{Dialect, LIFETIMES};
+pub use self::headers::{BadHeaders, CustomHeaders};
 
 use self::answer::Head;
 use self::endpoint::Endpoint;
 use self::upload::Uploader;
 use super::{
-    ApiError, ApiKey, Call, Cursor, Download, ErrorKind, FileId, FileMetadata, FilePage, FilesApi,
-    ListQuery, Upload,
+    ApiError, ApiKey, Budget, Call, Cursor, Download, ErrorKind, FileId, FileMetadata, FilePage,
+    FilesApi, ListQuery, Upload,
 };
 
-const BETAS: &str = "anthropic-beta";
+const BETAS: HeaderName = HeaderName::from_static("anthropic-beta");
 
-/// Selects the documented shapes of the Files API.
-const FILES_BETA: &str = "files-api-2025-04-14";
+/// Which workspace a credential of several acts in.
+const WORKSPACE: HeaderName = HeaderName::from_static("anthropic-workspace-id");
 
-/// Lets `scope_id` through (managed agents guide). With [`FILES_BETA`] beside it the shapes stay the documented ones.
-const SESSIONS_BETA: &str = "managed-agents-2026-04-01";
-
-/// The API's version, as every document of the beta dialect gives it.
+/// The API's version, as every document of the beta gives it; what is there today takes it as well.
 const API_VERSION: &str = "2023-06-01";
 
 /// How long a connection may take to come up, TLS included.
@@ -44,15 +47,52 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// request that meets such a close is lost, and for an upload that means to look before sending it again.
 const KEPT_IDLE: Duration = Duration::from_secs(45);
 
+/// What shows the service who asks: a secret, and the header it goes into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// A key, as `x-api-key`.
+    Key(ApiKey),
+    /// A token, as `authorization: Bearer`.
+    Token(ApiKey),
+}
+
+impl Credential {
+    /// The secret itself.
+    #[must_use]
+    pub fn secret(&self) -> &ApiKey {
+        match self {
+            Self::Key(secret) | Self::Token(secret) => secret,
+        }
+    }
+
+    fn header(&self) -> (HeaderName, String) {
+        match self {
+            Self::Key(key) => (
+                HeaderName::from_static("x-api-key"),
+                key.reveal().to_owned(),
+            ),
+            Self::Token(token) => (header::AUTHORIZATION, format!("Bearer {}", token.reveal())),
+        }
+    }
+}
+
 /// What a client needs to know.
 #[derive(Debug, Clone)]
 pub struct HttpConfig {
     /// Where the service is: `https://api.anthropic.com`, with or without a path in front of `/v1`.
     pub base_url: String,
-    /// The key that is sent with every call.
-    pub key: ApiKey,
+    /// What is sent with every call to show who asks.
+    pub credential: Credential,
+    /// Which shapes are asked for.
+    pub dialect: Dialect,
     /// Betas to ask for beside the Files API's own.
     pub betas: Vec<String>,
+    /// For credentials of several workspaces: which one.
+    pub workspace_id: Option<String>,
+    /// Headers of the user's own.
+    pub headers: CustomHeaders,
+    /// Whether plain http may go elsewhere than to this machine.
+    pub allow_http: bool,
     /// How long a call may make no progress before it is given up.
     pub no_progress: Duration,
     /// What the client calls itself.
@@ -65,8 +105,12 @@ impl HttpConfig {
     pub fn new(base_url: impl Into<String>, key: ApiKey) -> Self {
         Self {
             base_url: base_url.into(),
-            key,
+            credential: Credential::Key(key),
+            dialect: Dialect::default(),
             betas: Vec::new(),
+            workspace_id: None,
+            headers: CustomHeaders::default(),
+            allow_http: false,
             no_progress: Duration::from_secs(60),
             user_agent: concat!("afs/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
@@ -80,8 +124,10 @@ pub enum ClientError {
     BadBaseUrl(String),
     /// Plain http to somewhere else than this machine.
     PlainHttp(String),
+    /// A header that two settings want to set; its name.
+    TwiceSet(String),
     /// A setting that no header can carry; its name.
-    BadHeader(&'static str),
+    BadHeader(String),
     /// TLS, the trusted certificates or a thread could not be set up.
     Setup(String),
 }
@@ -92,12 +138,17 @@ impl fmt::Display for ClientError {
             Self::BadBaseUrl(why) => write!(f, "the base URL can't be used: {why}"),
             Self::PlainHttp(host) => write!(
                 f,
-                "the key would travel unencrypted to {host}; use https (plain http goes to this machine only)"
+                "the key would travel unencrypted to {host}; use https (plain http goes to this machine only, unless --allow-http says that the way there is safe)"
+            ),
+            Self::TwiceSet(name) => write!(
+                f,
+                "the header {name} is set by the key already; take it out of ANTHROPIC_CUSTOM_HEADERS"
             ),
             Self::BadHeader(what) => write!(f, "{what} can't be sent in a header"),
             Self::Setup(why) => write!(
                 f,
-                "the HTTP client could not be set up: {why} (are the system's certificates installed? package ca-certificates)"
+                "the HTTP client could not be set up: {why} (are the system's certificates installed? package \
+                 ca-certificates; or is SSL_CERT_FILE set to a file without certificates?)"
             ),
         }
     }
@@ -113,7 +164,9 @@ pub struct HttpClient {
     uploader: Uploader,
     no_progress: Duration,
     /// The betas of a list of a session's files.
-    session_betas: HeaderValue,
+    /// Told what answers say of limits.
+    budget: Option<Arc<Budget>>,
+    session_betas: Option<HeaderValue>,
 }
 
 /// The settings both of reqwest's client builders share.
@@ -130,9 +183,15 @@ macro_rules! configured {
             .pool_idle_timeout(KEPT_IDLE)
             // reqwest's own default is 30 s, which would end a stalled transfer before our deadline does.
             .tcp_user_timeout($config.no_progress);
+        let builder = if $endpoint.is_plain_and_local() {
+            // A proxy would see the key, and this machine needs none.
+            builder.no_proxy()
+        } else {
+            builder
+        };
         if $endpoint.is_plain() {
-            // A proxy would see the key, and this machine needs none. Nor are there certificates to load.
-            builder.no_proxy().tls_certs_only(std::iter::empty())
+            // There are no certificates to load.
+            builder.tls_certs_only(std::iter::empty())
         } else {
             builder
         }
@@ -144,7 +203,7 @@ impl HttpClient {
     /// `fork` makes its client after that.
     pub fn new(config: &HttpConfig) -> Result<Self, ClientError> {
         install_tls_provider();
-        let endpoint = Endpoint::new(&config.base_url)?;
+        let endpoint = Endpoint::new(&config.base_url, config.allow_http)?;
         let client = configured!(Client::builder(), config, endpoint)
             .timeout(config.no_progress)
             .build()
@@ -152,15 +211,32 @@ impl HttpClient {
         let uploads = configured!(reqwest::Client::builder(), config, endpoint)
             .build()
             .map_err(|error| ClientError::Setup(answer::chain(&error)))?;
-        let uploader = Uploader::new(uploads, config.no_progress)
+        let expires = config.dialect.expires_in_seconds();
+        let uploader = Uploader::new(uploads, config.no_progress, expires)
             .map_err(|error| ClientError::Setup(error.to_string()))?;
         Ok(Self {
             endpoint,
             client,
             uploader,
             no_progress: config.no_progress,
-            session_betas: betas(config, Some(SESSIONS_BETA))?,
+            budget: None,
+            session_betas: dialect::betas(config, true)?,
         })
+    }
+
+    /// Tells the budget from now on what answers say of limits.
+    #[must_use]
+    pub fn telling(self, budget: Arc<Budget>) -> Self {
+        Self {
+            budget: Some(budget),
+            ..self
+        }
+    }
+
+    fn hear(&self, head: &Head) {
+        if let (Some(budget), Some(limits)) = (&self.budget, head.limits()) {
+            budget.heard(limits);
+        }
     }
 
     /// Sends a request without a body; what comes back is a success of some kind.
@@ -169,6 +245,7 @@ impl HttpClient {
             .send()
             .map_err(|error| answer::broken(call, &error, self.no_progress))?;
         let head = Head::of(response.status(), response.headers());
+        self.hear(&head);
         if head.is_success() {
             head.check_encoding(call)?;
             return Ok((head, response));
@@ -198,15 +275,16 @@ impl HttpClient {
 
 impl FilesApi for HttpClient {
     fn upload(&self, upload: Upload) -> Result<FileMetadata, ApiError> {
-        self.uploader.upload(self.endpoint.files(), upload)
+        let hear = |head: &Head| self.hear(head);
+        self.uploader.upload(self.endpoint.files(), upload, &hear)
     }
 
     fn list(&self, query: &ListQuery) -> Result<FilePage, ApiError> {
         let mut url = self.endpoint.files();
-        add_query(&mut url, query);
+        dialect::add_query(&mut url, query);
         let mut request = self.client.get(url);
-        if query.scope_id.is_some() {
-            request = request.header(BETAS, self.session_betas.clone());
+        if let (Some(_), Some(betas)) = (&query.scope_id, &self.session_betas) {
+            request = request.header(BETAS, betas.clone());
         }
         let (head, body) = self.ask(Call::List, request, answer::MAX_LIST)?;
         head.page(&body)
@@ -243,56 +321,42 @@ impl FilesApi for HttpClient {
     }
 }
 
-fn add_query(url: &mut Url, query: &ListQuery) {
-    let mut pairs = url.query_pairs_mut();
-    pairs.append_pair("limit", &query.limit.to_string());
-    match &query.cursor {
-        Cursor::Newest => {}
-        Cursor::After(id) => {
-            pairs.append_pair("after_id", id.as_str());
-        }
-        Cursor::Before(id) => {
-            pairs.append_pair("before_id", id.as_str());
-        }
-    }
-    if let Some(scope) = &query.scope_id {
-        pairs.append_pair("scope_id", scope);
-    }
-}
-
 /// The headers of every call.
 fn headers(config: &HttpConfig) -> Result<HeaderMap, ClientError> {
-    let value =
-        |text: &str, what| HeaderValue::from_str(text).map_err(|_| ClientError::BadHeader(what));
-    let mut key = value(config.key.reveal(), "the API key")?;
-    key.set_sensitive(true);
-    Ok(HeaderMap::from_iter([
-        (HeaderName::from_static("x-api-key"), key),
+    let value = |text: &str, what: &str| {
+        HeaderValue::from_str(text).map_err(|_| ClientError::BadHeader(what.to_owned()))
+    };
+    let mut headers = HeaderMap::from_iter([
         (
             HeaderName::from_static("anthropic-version"),
             HeaderValue::from_static(API_VERSION),
         ),
-        (HeaderName::from_static(BETAS), betas(config, None)?),
         (header::ACCEPT, HeaderValue::from_static("application/json")),
         // Sizes are checked byte by byte, and nothing that unpacks itself is wanted.
         (
             header::ACCEPT_ENCODING,
             HeaderValue::from_static("identity"),
         ),
-    ]))
-}
-
-/// The Files API's beta, those of the settings, and one more where it is not among them.
-fn betas(config: &HttpConfig, more: Option<&'static str>) -> Result<HeaderValue, ClientError> {
-    let is_beta =
-        |beta: &String| !beta.is_empty() && beta.bytes().all(|b| b.is_ascii_graphic() && b != b',');
-    if !config.betas.iter().all(is_beta) {
-        return Err(ClientError::BadHeader("a beta's name"));
+    ]);
+    headers.extend(dialect::betas(config, false)?.map(|betas| (BETAS, betas)));
+    if let Some(id) = &config.workspace_id {
+        headers.insert(WORKSPACE, value(id, "the workspace's id")?);
     }
-    let mut betas = vec![FILES_BETA];
-    betas.extend(config.betas.iter().map(String::as_str));
-    betas.extend(more.filter(|more| !betas.contains(more)));
-    HeaderValue::from_str(&betas.join(",")).map_err(|_| ClientError::BadHeader("a beta's name"))
+    let (name, secret) = config.credential.header();
+    if config.headers.has(&name) {
+        return Err(ClientError::TwiceSet(name.to_string()));
+    }
+    let mut secret = value(&secret, "the API key")?;
+    secret.set_sensitive(true);
+    headers.insert(name, secret);
+    for (name, value) in config.headers.iter() {
+        // Betas were joined with the others, and a setting of its own stands before a header.
+        let is_set = *name == BETAS || *name == WORKSPACE && config.workspace_id.is_some();
+        if !is_set {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+    Ok(headers)
 }
 
 /// reqwest is built without a TLS provider of its own and panics where none is installed. The first one stays.

@@ -1,4 +1,4 @@
-//! The upload's form, written by hand: one part called `file`, its length known before the first byte is sent.
+//! The upload's form, written by hand: a part called `file`, its length known before the first byte is sent.
 //!
 //! The service reads filenames as raw UTF-8 the way its own clients write them. There is no `filename*`, and the name
 //! comes from the file's owner: what could end the header or the quotes is escaped.
@@ -20,13 +20,27 @@ pub(super) struct Form {
 
 impl Form {
     /// A form for a file of this name and type.
-    pub(super) fn new(filename: &str, mime_type: &str, boundary: &str) -> Result<Self, ApiError> {
+    /// In today's dialect the service may be asked to give its bytes up after so many seconds.
+    pub(super) fn new(
+        filename: &str,
+        mime_type: &str,
+        expires_in_seconds: Option<u64>,
+        boundary: &str,
+    ) -> Result<Self, ApiError> {
         if mime_type.is_empty() || mime_type.contains(|c: char| c.is_control() || !c.is_ascii()) {
             let message = format!("{mime_type:?} is no media type");
             return Err(ApiError::local(Call::Upload, ErrorKind::Refused, message));
         }
+        // The service's own clients send it first as well.
+        let expiry = expires_in_seconds.map_or_else(String::new, |seconds| {
+            format!(
+                "--{boundary}\r\n\
+                 Content-Disposition: form-data; name=\"expires_in_seconds\"\r\n\r\n\
+                 {seconds}\r\n"
+            )
+        });
         let head = format!(
-            "--{boundary}\r\n\
+            "{expiry}--{boundary}\r\n\
              Content-Disposition: form-data; name=\"file\"; filename=\"{}\"\r\n\
              Content-Type: {mime_type}\r\n\r\n",
             quoted(filename)
@@ -80,7 +94,7 @@ mod tests {
 
     #[test]
     fn the_form_is_what_the_services_clients_send() {
-        let form = Form::new("report 1.pdf", "application/pdf", "B").unwrap();
+        let form = Form::new("report 1.pdf", "application/pdf", None, "B").unwrap();
         assert_eq!(form.content_type, "multipart/form-data; boundary=B");
         assert_eq!(
             String::from_utf8(form.head).unwrap(),
@@ -88,6 +102,10 @@ mod tests {
              Content-Type: application/pdf\r\n\r\n"
         );
         assert_eq!(form.tail, b"\r\n--B--\r\n");
+        let form = Form::new("a", "text/plain", Some(3600), "B").unwrap();
+        assert!(form.head.starts_with(
+            b"--B\r\nContent-Disposition: form-data; name=\"expires_in_seconds\"\r\n\r\n3600\r\n--B\r\n"
+        ));
     }
 
     #[test]
@@ -106,7 +124,7 @@ mod tests {
     #[test]
     fn a_type_can_not_smuggle_headers() {
         for bad in ["", "text/plain\r\nX-Evil: 1", "text/pläin"] {
-            let error = Form::new("a", bad, "B").unwrap_err();
+            let error = Form::new("a", bad, None, "B").unwrap_err();
             assert_eq!(error.kind, ErrorKind::Refused);
         }
     }

@@ -43,13 +43,19 @@ pub(super) struct Uploader {
     runtime: Option<Runtime>,
     handle: Handle,
     no_progress: Duration,
+    /// What uploads are sent with: how long the service is to keep them.
+    expires_in_seconds: Option<u64>,
 }
 
 /// An answer as it came, or why none did.
 type Answer = Result<(Head, Vec<u8>), ApiError>;
 
 impl Uploader {
-    pub(super) fn new(client: Client, no_progress: Duration) -> io::Result<Self> {
+    pub(super) fn new(
+        client: Client,
+        no_progress: Duration,
+        expires_in_seconds: Option<u64>,
+    ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("afs-upload")
@@ -60,12 +66,24 @@ impl Uploader {
             handle: runtime.handle().clone(),
             runtime: Some(runtime),
             no_progress,
+            expires_in_seconds,
         })
     }
 
-    /// Sends one file. Exactly one request; none at all when the file's first bytes can't be read.
-    pub(super) fn upload(&self, url: Url, upload: Upload) -> Result<FileMetadata, ApiError> {
-        let form = Form::new(&upload.filename, &upload.mime_type, &multipart::boundary()?)?;
+    /// Sends one file. Exactly one request; none at all when the file's first bytes can't be read. `told` gets the
+    /// answer's head.
+    pub(super) fn upload(
+        &self,
+        url: Url,
+        upload: Upload,
+        told: &dyn Fn(&Head),
+    ) -> Result<FileMetadata, ApiError> {
+        let form = Form::new(
+            &upload.filename,
+            &upload.mime_type,
+            self.expires_in_seconds,
+            &multipart::boundary()?,
+        )?;
         let total = (form.head.len() + form.tail.len()) as u64 + upload.size;
         let content_type = form.content_type.clone();
         let mut pieces = Pieces::new(form, upload);
@@ -102,6 +120,7 @@ impl Uploader {
             no_progress: self.no_progress,
         };
         let (head, body) = self.drive(&mut transfer, first, &mut pieces)?;
+        told(&head);
         if !head.is_success() {
             return Err(head.refusal(Call::Upload, &body));
         }
@@ -110,7 +129,15 @@ impl Uploader {
             let message = "the service confirmed the file before it had all of it";
             return Err(head.nonsense(Call::Upload, message));
         }
-        head.file(Call::Upload, &body)
+        let file = head.file(Call::Upload, &body)?;
+        if self.expires_in_seconds.is_some() && file.expires_at.is_none() {
+            log::warn!(
+                "{} ({}) was to expire, and the service does not say that it will; it may stay until it is deleted",
+                file.filename,
+                file.id
+            );
+        }
+        Ok(file)
     }
 
     /// Hands over piece after piece, then waits for the answer; an early answer ends it.

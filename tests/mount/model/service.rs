@@ -183,6 +183,7 @@ impl Inner {
             created_at: Timestamp::now(),
             downloadable: false,
             scope: None,
+            expires_at: None,
         };
         self.files.push(Stored {
             file: file.clone(),
@@ -283,17 +284,13 @@ impl FilesApi for Service {
             let rest = match &query.cursor {
                 Cursor::Newest => &all[..],
                 Cursor::After(id) => place(id).map_or(&[][..], |at| &all[at + 1..]),
-                Cursor::Before(id) => place(id).map_or(&[][..], |at| &all[..at]),
+                Cursor::Page(_) => &[],
             };
             let count = rest.len().min(query.limit.into());
-            let files = match query.cursor {
-                Cursor::Before(_) => &rest[rest.len() - count..],
-                Cursor::Newest | Cursor::After(_) => &rest[..count],
-            };
+            let files = &rest[..count];
+            let last = files.last().filter(|_| count < rest.len());
             Ok(FilePage {
-                has_more: count < rest.len(),
-                first_id: files.first().map(|file| file.id.clone()),
-                last_id: files.last().map(|file| file.id.clone()),
+                next: last.map(|file| Cursor::After(file.id.clone())),
                 files: files.to_vec(),
                 date: Some(Timestamp::now()),
             })

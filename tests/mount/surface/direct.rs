@@ -86,6 +86,7 @@ impl Direct {
         store.fit_cache(&state)?;
         let refresher = Refresher::new(
             Arc::clone(&api),
+            Arc::clone(&api),
             Arc::clone(&state),
             Arc::clone(&store),
             setup.refresh,

@@ -103,7 +103,7 @@ pub(crate) struct Setup {
     pub(crate) keep_limit: Option<u64>,
     /// Whether closes return before uploads; the pace of one name, which a mount takes for [`WRITE_BACK_PACE`].
     pub(crate) write_back: Option<Duration>,
-    /// How what is pending is sent. A mount has its own.
+    /// How what is pending is sent. A mount takes only the patience from here.
     pub(crate) conduct: Conduct,
 }
 

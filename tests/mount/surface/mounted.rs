@@ -44,6 +44,8 @@ impl Mounted {
             format!("{:04o}", setup.umask),
             "--quota".to_owned(),
             setup.quota.to_string(),
+            "--timeout".to_owned(),
+            format!("{}ms", setup.conduct.patience.as_millis()),
         ];
         if setup.read_only {
             options.push("--read-only".to_owned());

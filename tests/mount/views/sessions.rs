@@ -1,6 +1,7 @@
 //! `.afs/sessions/SESSION_ID/`: which sessions are found, and what is listed of them when somebody looks.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use afs::emulator::{
     Config, FaultAction, FaultAnswer, FaultRule, LoggedCall, PlantedFile, StoredFile, Switches,
@@ -246,7 +247,9 @@ fn a_session_that_can_not_be_listed_says_why(on: On) {
     ] {
         let world = World::new();
         plant(&world, "sesn_1", "a", b"text");
-        let fs = on.start_with(&world, Setup::refreshing());
+        let mut setup = Setup::refreshing();
+        setup.conduct.patience = Duration::from_secs(3);
+        let fs = on.start_with(&world, setup);
         world.emulator.set_faults(vec![FaultRule {
             call: Some(LoggedCall::List),
             ..FaultRule::new(FaultAction::Status(FaultAnswer::status(status)))

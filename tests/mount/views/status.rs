@@ -13,7 +13,8 @@ fn read(mount: &Mount) -> Value {
     serde_json::from_slice(&text).expect("JSON")
 }
 
-/// What the command says of the one mount. The listing's age is left out: it is another a moment later.
+/// What the command says of the one mount. The listing's age and the last minute's requests are left out: they are others
+/// a moment later.
 fn said(world: &World, mount: &Mount) -> Value {
     let mut status = world.afs();
     let output = status.args(["status", "--json"]).arg(mount.path());
@@ -26,6 +27,9 @@ fn ageless(mut status: Value) -> Value {
     let fields = status.as_object_mut().expect("an object");
     let age = fields.remove("listing_age_seconds").expect("an age");
     assert!(age.is_u64() || age.is_null(), "{age}");
+    let requests = fields["requests"].as_object_mut().expect("an object");
+    let spent = requests.remove("last_minute").expect("a number");
+    assert!(spent.is_u64(), "{spent}");
     status
 }
 
@@ -102,7 +106,7 @@ fn an_open_file_holds_what_was_true_when_it_was_opened() {
 #[test]
 fn a_failing_service_shows_in_it() {
     let world = World::new();
-    let mount = world.mount_with(&["--refresh", "0s"]);
+    let mount = world.mount_with(&["--refresh", "0s", "--timeout", "1s"]);
     assert_eq!(read(&mount)["listing_error"], Value::Null);
     world.emulator.set_faults(vec![afs::emulator::FaultRule {
         call: Some(afs::emulator::LoggedCall::List),

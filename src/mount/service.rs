@@ -1,0 +1,101 @@
+//! The service a mount talks to: one client, one budget, and for each part of the house a way of its own to ask.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::api::{Budget, Class, Credential, FilesApi, HttpClient, HttpConfig, Paced, Repeats};
+use crate::config::{MountSettings, Source};
+
+use super::MountError;
+use super::demo::Demo;
+use super::rotation::Rotating;
+use super::workspace::Identity;
+
+/// How long a listing is tried. It is asked for again when somebody looks next, and until then the last one is shown; and
+/// who mounts an address with a mistake in it should not have to wait for a minute.
+const LISTING_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The service of one mount.
+pub(super) struct Service {
+    /// For finding the workspace.
+    pub(super) first: Arc<dyn FilesApi>,
+    /// For what people read and look up.
+    pub(super) reads: Arc<dyn FilesApi>,
+    /// For the outbox, which has a schedule of its own.
+    pub(super) saves: Arc<dyn FilesApi>,
+    /// For listings that somebody looks at.
+    pub(super) listings: Arc<dyn FilesApi>,
+    /// For what nobody waits for.
+    pub(super) background: Arc<dyn FilesApi>,
+    pub(super) budget: Arc<Budget>,
+    /// The client, where its key may change.
+    pub(super) rotating: Option<Arc<Rotating>>,
+    pub(super) identity: Identity,
+    pub(super) base_url: String,
+    /// What stands for the host in the index of workspaces.
+    pub(super) host: String,
+    pub(super) demo: Option<Demo>,
+}
+
+impl Service {
+    pub(super) fn connect(settings: &mut MountSettings) -> Result<Self, MountError> {
+        let (base_url, credential, key_file, demo) = match settings.source.clone() {
+            Source::Service {
+                credential,
+                key_file,
+            } => (settings.base_url.clone(), credential, key_file, None),
+            Source::Demo => {
+                let demo = Demo::start(settings)?;
+                let key = Credential::Key(Demo::key()?);
+                (demo.base_url(), key, None, Some(demo))
+            }
+        };
+        let config = HttpConfig {
+            credential: credential.clone(),
+            dialect: settings.dialect,
+            betas: settings.betas.clone(),
+            workspace_id: settings.workspace_id.clone(),
+            headers: settings.headers.clone(),
+            allow_http: settings.allow_http,
+            no_progress: settings.no_progress,
+            ..HttpConfig::new(&base_url, credential.secret().clone())
+        };
+        let budget = Arc::new(Budget::new(settings.rate));
+        let client = HttpClient::new(&config).map_err(MountError::Client)?;
+        let client = client.telling(Arc::clone(&budget));
+        let (client, rotating): (Arc<dyn FilesApi>, _) = match key_file {
+            None => (Arc::new(client), None),
+            Some(path) => {
+                let told = Arc::clone(&budget);
+                let rotating = Arc::new(Rotating::new(path, config, client, told));
+                (Arc::clone(&rotating) as Arc<dyn FilesApi>, Some(rotating))
+            }
+        };
+        let paced = |class, patience, repeats| -> Arc<dyn FilesApi> {
+            let (api, budget) = (Arc::clone(&client), Arc::clone(&budget));
+            Arc::new(Paced::new(api, budget, class, patience, repeats))
+        };
+        let patience = settings.no_progress;
+        let short = patience.min(LISTING_PATIENCE);
+        Ok(Self {
+            first: paced(Class::Interactive, short, Repeats::Passing),
+            reads: paced(Class::Interactive, patience, Repeats::Passing),
+            saves: paced(Class::Save, patience, Repeats::Nothing),
+            listings: paced(Class::Refresh, short, Repeats::Passing),
+            background: paced(Class::Background, short, Repeats::Passing),
+            budget,
+            rotating,
+            identity: Identity {
+                key: credential.secret().clone(),
+                workspace_id: settings.workspace_id.clone(),
+                headers: settings.headers.clone(),
+            },
+            host: match &demo {
+                Some(_) => Demo::NAME.to_owned(),
+                None => base_url.clone(),
+            },
+            base_url,
+            demo,
+        })
+    }
+}
