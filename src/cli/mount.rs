@@ -140,7 +140,7 @@ pub struct MountArguments {
     /// Where downloads are kept [default: ~/.cache/afs]
     #[arg(long, value_name = "DIR", help_heading = STORAGE)]
     cache_dir: Option<PathBuf>,
-    /// How much is kept there before the oldest goes [default: 10G]
+    /// How much is kept there before the least recently used goes [default: 10G]
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = STORAGE)]
     cache_size: Option<u64>,
     /// Keep no copies of what is deleted or replaced [default: for 7 days, up to 5G]

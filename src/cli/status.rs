@@ -433,7 +433,7 @@ pub(super) fn scratch_files(count: usize) -> String {
     }
 }
 
-fn print_json(value: &impl serde::Serialize) {
+pub(super) fn print_json(value: &impl serde::Serialize) {
     match serde_json::to_string_pretty(value) {
         Ok(text) => say!("{text}"),
         Err(error) => {

@@ -2,9 +2,11 @@
 //! open, one JSON value a line.
 //!
 //! A client sends one [`Request`] and reads [`Reply`] lines until one that ends it. What is asked for by name is asked of
-//! the outbox and the catalogue; nothing here waits for the network but [`Request::Flush`].
+//! the outbox and the catalogue; nothing here waits for the network but [`Request::Flush`]
+//! and [`Request::Pin`].
 
 mod client;
+mod downloads;
 mod protocol;
 mod server;
 mod status;
@@ -16,9 +18,10 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 pub use client::{Client, ControlError};
+pub use downloads::Holdings;
 pub use protocol::{
-    Change, ChangeKind, Copies, DroppedChange, Expires, Limiter, Progress, Reply, Request,
-    Requests, Status,
+    Change, ChangeKind, Copies, Download, Downloads, DroppedChange, Expires, Limiter, Progress,
+    Reply, Request, Requests, Status,
 };
 pub use server::{About, Server, serve};
 pub use status::Reporter;

@@ -27,6 +27,25 @@ pub enum Request {
     Flush,
     /// Compare the kept copies with what was saved, and say how far it is.
     VerifyKept,
+    /// Which downloaded copies are here.
+    Downloads,
+    /// Remove one of them.
+    Evict {
+        /// A name or an id.
+        what: String,
+    },
+    /// Remove all of them that may go.
+    EvictAll,
+    /// Have one of them stay, download it where it is not here, and say how far that is.
+    Pin {
+        /// A name or an id.
+        what: String,
+    },
+    /// Let one of them go as others do.
+    Unpin {
+        /// A name or an id.
+        what: String,
+    },
 }
 
 /// One line of an answer.
@@ -65,6 +84,52 @@ pub enum Reply {
         copies: Copies,
         /// The names of files whose copies are not what was saved.
         damaged: Vec<String>,
+    },
+    /// To [`Request::Downloads`]; the end.
+    Downloads(Downloads),
+    /// To [`Request::Evict`]; the end.
+    Evicted {
+        /// The file's name.
+        name: String,
+        /// Bytes that its copy had.
+        size: u64,
+    },
+    /// To [`Request::EvictAll`]; the end.
+    EvictedAll {
+        /// Copies that are gone.
+        count: usize,
+        /// Their bytes.
+        bytes: u64,
+        /// Copies that stay because they are pinned.
+        pinned: usize,
+        /// The names of files whose copies stay because they are open.
+        open: Vec<String>,
+    },
+    /// To [`Request::Pin`]; more follow.
+    Downloading {
+        /// The file's name.
+        name: String,
+        /// Bytes that are here.
+        done: u64,
+        /// Bytes it has.
+        size: u64,
+    },
+    /// To [`Request::Pin`]; the end.
+    Pinned {
+        /// The file's name.
+        name: String,
+        /// Bytes it has.
+        size: u64,
+    },
+    /// To [`Request::Unpin`]; the end.
+    Unpinned {
+        /// The file's name.
+        name: String,
+    },
+    /// There is nothing of what was named; the end.
+    Unmatched {
+        /// What there is not, as a sentence.
+        why: String,
     },
     /// What was asked for can't be answered; the end.
     Failed {
@@ -218,6 +283,30 @@ pub struct Copies {
     pub count: usize,
     /// Their bytes.
     pub bytes: u64,
+}
+
+/// The downloaded copies of a workspace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Downloads {
+    /// Bytes of them that there may be.
+    pub limit: u64,
+    /// They, sorted by name.
+    pub copies: Vec<Download>,
+}
+
+/// A downloaded copy, or the pin of one that is not here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Download {
+    /// The file's name in the mount; absent where it has none any more.
+    pub name: Option<String>,
+    /// Its id.
+    pub id: String,
+    /// Bytes.
+    pub size: u64,
+    /// When it was opened last, milliseconds since 1970; absent where it is not here.
+    pub last_used: Option<i64>,
+    /// Whether it stays whatever the limit says.
+    pub pinned: bool,
 }
 
 /// How far a flush is.

@@ -17,7 +17,7 @@ use crate::store::{Findings, Store};
 use crate::sync::Refresher;
 
 use super::protocol::{Change, ChangeKind, Copies, DroppedChange, Progress, Reply, Request};
-use super::{Reporter, SOCKET, address};
+use super::{Holdings, Reporter, SOCKET, address};
 
 /// How often a flush says how far it is.
 const PACE: Duration = Duration::from_millis(200);
@@ -152,7 +152,32 @@ impl Server {
             }
             Request::Flush => self.flush(stream),
             Request::VerifyKept => self.verify_kept(stream),
+            Request::Downloads => say(stream, &self.holdings().list()),
+            Request::Evict { what } => say(stream, &self.holdings().evict(what)),
+            Request::EvictAll => say(stream, &self.holdings().evict_all()),
+            Request::Pin { what } => say(stream, &self.pin(what, stream)),
+            Request::Unpin { what } => say(stream, &self.holdings().unpin(what)),
         }
+    }
+
+    fn holdings(&self) -> Holdings<'_> {
+        Holdings {
+            state: &self.state,
+            store: &self.store,
+            fs: Some(&self.fs),
+        }
+    }
+
+    /// Pins a file, for as long as the client listens.
+    fn pin(&self, what: &str, stream: &UnixStream) -> Reply {
+        let mut said = Instant::now();
+        self.holdings().pin(what, &mut |progress| {
+            if said.elapsed() < PACE {
+                return true;
+            }
+            said = Instant::now();
+            say(stream, progress).is_ok()
+        })
     }
 
     /// Whether nobody works on the outbox.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::api::{ApiError, ErrorKind, FileId, mime_type_of};
 use crate::names::NameKind;
 use crate::state::{Ino, PendingBody, Row, When};
-use crate::store::{FetchError, Fetched, Source};
+use crate::store::{FetchError, Fetched};
 
 use super::asking::ask;
 use super::content::Content;
@@ -180,7 +180,7 @@ impl WorkspaceFs {
                 return Ok(Content::Memory(Vec::new()));
             };
             match self.store.open_copy(id, row.size, &(&*row).into()) {
-                Ok(Some(file)) => return Ok(Content::Copy(Arc::new(file))),
+                Ok(Some(file)) => return Ok(Content::Copy(file)),
                 Ok(None) if row.is_expired => {
                     log::info!("{} ({id}) has expired at the service", row.filename);
                     return Err(FsError::NotFound);
@@ -269,9 +269,7 @@ impl WorkspaceFs {
         if self.has_expired(node, id)? {
             return Err(FsError::NotFound);
         }
-        let (api, wanted) = (Arc::clone(&self.api), id.clone());
-        let source = Source::new(move |from| api.download(&wanted, from));
-        match self.store.fetch(id, size, &source) {
+        match self.fetch_copy(id, size) {
             Ok(fetched) => {
                 node.fetched(id, fetched);
                 Ok(())
@@ -419,5 +417,7 @@ impl WorkspaceFs {
             self.state.release_delete(&id);
         }
         inner.replace(&self.store, Content::Memory(Vec::new()));
+        drop(inner);
+        self.store.copy_closed();
     }
 }

@@ -14,6 +14,7 @@
 //! - `unfinished`: drafts that nobody closed
 //! - `closers`: whether a close is the last one
 //! - `content`: the bytes of an open file
+//! - `copies`: bringing here what only the service has
 //! - `node`: an open inode, shared by its handles
 //! - `pending`: what a person does about work that is pending, by name
 //! - `views`: `.afs/`
@@ -25,6 +26,7 @@ mod asking;
 mod attr;
 mod closers;
 mod content;
+mod copies;
 mod directory;
 mod error;
 mod file;

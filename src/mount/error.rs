@@ -28,6 +28,8 @@ pub enum MountError {
     Served(PathBuf),
     /// The local state can't be used.
     State(StateError),
+    /// Nobody knows where the downloads of this state are.
+    CacheUnknown(PathBuf),
     /// A local directory can't be used.
     Disk(PathBuf, io::Error),
     /// The demo's emulator did not start.
@@ -50,6 +52,12 @@ impl fmt::Display for MountError {
                 dir.display()
             ),
             Self::State(error) => write!(f, "the local state can't be used: {error}"),
+            Self::CacheUnknown(dir) => write!(
+                f,
+                "where its downloads are is not known, for it was never mounted by this version of afs (state in {}): \
+                 mount it first",
+                dir.display()
+            ),
             Self::Disk(path, error) => write!(f, "{} can't be used: {error}", path.display()),
             Self::Demo(why) => write!(f, "the demo's emulator did not start: {why}"),
             Self::Kernel(error) => write!(f, "the kernel refused the mount: {error}"),

@@ -24,7 +24,7 @@ mod workspace;
 
 pub use error::MountError;
 pub use serve::serve;
-pub use workspace::{Leftovers, left_behind};
+pub use workspace::{Leftovers, Unmounted, left_behind};
 
 /// What the kernel calls mounts of this kind. Not `afs`: that is the Andrew file system.
 pub const FILESYSTEM_TYPE: &str = "fuse.afs";

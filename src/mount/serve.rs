@@ -75,6 +75,7 @@ pub fn serve(mut settings: MountSettings, ready: Ready) -> Result<(), MountError
     let mut workspace = Place {
         state_root: &settings.state_root,
         cache_root: &settings.cache_root,
+        mountpoint: &mountpoint,
         limits: Limits {
             cache: settings.cache_size,
             trash: settings.trash,

@@ -68,6 +68,7 @@ impl Workspace {
 pub(super) struct Place<'a> {
     pub(super) state_root: &'a Path,
     pub(super) cache_root: &'a Path,
+    pub(super) mountpoint: &'a Path,
     pub(super) limits: Limits,
     pub(super) base_url: &'a str,
     pub(super) identity: &'a Identity,
@@ -103,6 +104,8 @@ impl Place<'_> {
             .drop_stages_but(&wanted)
             .map_err(|error| MountError::Disk(dir.clone(), error))?;
         store.evict_kept(&state)?;
+        store.fit_cache(&state)?;
+        self.note_where(&state, &cache_dir)?;
         Ok(Workspace {
             dir,
             state: Arc::new(state),
@@ -110,6 +113,21 @@ impl Place<'_> {
             first_page,
             _lock: lock,
         })
+    }
+
+    fn note_where(&self, state: &State, cache_dir: &Path) -> Result<(), StateError> {
+        let size = self.limits.cache.to_string();
+        for (fact, value) in [
+            (MOUNTPOINT, self.mountpoint.to_str()),
+            (CACHE_DIR, cache_dir.to_str()),
+            (CACHE_SIZE, Some(&*size)),
+        ] {
+            // Paths that are no text are told by nobody.
+            if let Some(value) = value {
+                state.set_fact(fact, value)?;
+            }
+        }
+        Ok(())
     }
 
     fn find(&self, api: &dyn FilesApi) -> Result<(WorkspaceId, Option<FilePage>), MountError> {
@@ -127,6 +145,84 @@ impl Place<'_> {
             })?;
         let listed: Vec<_> = page.files.iter().map(|file| file.id.clone()).collect();
         Ok((workspaces.place(self.base_url, &key, &listed)?, Some(page)))
+    }
+}
+
+/// Facts for commands while nobody has it mounted: where it was mounted last, where its downloaded copies are, and how
+/// many bytes of them there may be.
+const MOUNTPOINT: &str = "mountpoint";
+const CACHE_DIR: &str = "cache_dir";
+const CACHE_SIZE: &str = "cache_size";
+
+/// A workspace that nobody has mounted, open for as long as this lives: until then nobody can mount it.
+#[derive(Debug)]
+pub struct Unmounted {
+    /// Its state.
+    pub state: State,
+    dir: PathBuf,
+    _lock: File,
+}
+
+impl Unmounted {
+    /// Those below a directory of states. What can't be read is passed over: it is the business of whoever mounts it.
+    #[must_use]
+    pub fn below(state_root: &Path) -> Vec<Self> {
+        if !state_root.is_dir() {
+            return Vec::new();
+        }
+        let dirs = Workspaces::open(state_root).and_then(|workspaces| workspaces.dirs());
+        let dirs = dirs.unwrap_or_else(|error| {
+            log::warn!("the workspaces of this machine are not known: {error}");
+            Vec::new()
+        });
+        dirs.into_iter().filter_map(Self::open).collect()
+    }
+
+    fn open(dir: PathBuf) -> Option<Self> {
+        if !dir.join("state.db").exists() {
+            return None;
+        }
+        let lock = File::open(dir.join(LOCK)).ok()?;
+        lock.try_lock().ok()?;
+        match State::open(&dir) {
+            Ok(state) => Some(Self {
+                state,
+                dir,
+                _lock: lock,
+            }),
+            Err(error) => {
+                log::warn!("the state in {} is passed over: {error}", dir.display());
+                None
+            }
+        }
+    }
+
+    /// Where it was mounted last; where that is not known, where its state is.
+    #[must_use]
+    pub fn place(&self) -> PathBuf {
+        let known = self.state.fact(MOUNTPOINT).ok().flatten();
+        known.map_or_else(|| self.dir.clone(), PathBuf::from)
+    }
+
+    /// Its copies. Where its downloads are is known since it was mounted last.
+    pub fn store(&self) -> Result<Arc<Store>, MountError> {
+        let cache_dir = self.state.fact(CACHE_DIR)?;
+        let size = self.state.fact(CACHE_SIZE)?;
+        let (Some(cache_dir), Some(Ok(cache))) = (cache_dir, size.map(|size| size.parse())) else {
+            return Err(MountError::CacheUnknown(self.dir.clone()));
+        };
+        let limits = Limits {
+            cache,
+            // Nothing is deleted or saved here.
+            trash: false,
+            min_free: None,
+            kept: None,
+            no_progress: Duration::ZERO,
+        };
+        let store = Store::open(&self.dir, Path::new(&cache_dir), limits)
+            .map_err(|error| MountError::Disk(self.dir.clone(), error))?;
+        store.fit_cache(&self.state)?;
+        Ok(Arc::new(store))
     }
 }
 

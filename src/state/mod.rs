@@ -18,6 +18,7 @@ mod former;
 mod giving_up;
 mod merge;
 mod outbox;
+mod outputs;
 mod progress;
 mod queue;
 mod record;

@@ -135,6 +135,10 @@ pub(super) const MIGRATIONS: &[&str] = &[
     ALTER TABLE files ADD COLUMN expired INTEGER NOT NULL DEFAULT 0; -- the service has said so
     CREATE INDEX files_expire ON files (expires_at) WHERE expires_at IS NOT NULL;
     ",
+    // 6: downloaded copies that stay
+    "
+    CREATE TABLE pinned (id TEXT PRIMARY KEY) WITHOUT ROWID;
+    ",
 ];
 
 #[cfg(test)]
@@ -175,6 +179,7 @@ mod tests {
         let scoped = state.row_of_id(&FileId::new("file_s")).unwrap().unwrap();
         assert_eq!(scoped.scope.as_deref(), Some("sesn_1"));
         assert!(!scoped.is_shown());
+        assert_eq!(state.pinned().unwrap(), []);
         let body = state.pending_body(row.ino).unwrap();
         assert_eq!(body, Some(PendingBody::Inline(b"text".to_vec())));
         let pending = state.pending();

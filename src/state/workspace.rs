@@ -116,6 +116,12 @@ impl Workspaces {
         Ok(all.collect())
     }
 
+    /// The state directories of all workspaces; some may be gone.
+    pub fn dirs(&self) -> Result<Vec<PathBuf>, StateError> {
+        let all = self.all()?;
+        Ok(all.iter().map(|(id, _)| self.dir_of(id)).collect())
+    }
+
     /// Where a workspace's state is.
     #[must_use]
     pub fn dir_of(&self, id: &WorkspaceId) -> PathBuf {

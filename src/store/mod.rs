@@ -5,6 +5,7 @@
 //! A file id's bytes never change, so copies keyed by id never go stale.
 
 mod cache;
+mod cached;
 mod fetch;
 mod keep;
 mod space;
@@ -18,8 +19,8 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -30,6 +31,8 @@ use crate::state::{Held, KeptAs, lock, now};
 
 use std::fmt::Write as _;
 
+pub use cache::Stays;
+pub use cached::CachedCopy;
 pub use fetch::{FetchError, Fetched, Reading, Source};
 pub use keep::Stay;
 pub use verify::{Findings, Print};
@@ -174,19 +177,25 @@ impl Store {
 
     /// The local copy of an id of `size` bytes, if there is one and it is what it should be. A damaged copy is worse than none: a cached
     /// one is dropped and had again, a kept one stays for a person to look at.
-    pub fn open_copy(&self, id: &FileId, size: u64, print: &Print) -> io::Result<Option<File>> {
+    pub fn open_copy(
+        &self,
+        id: &FileId,
+        size: u64,
+        print: &Print,
+    ) -> io::Result<Option<Arc<File>>> {
         if self.is_kept(id) {
             match self.open_kept(id, print) {
                 // It was one too many, between the two looks.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && !self.is_kept(id) => {}
-                result => return result.map(Some),
+                result => return result.map(|file| Some(Arc::new(file))),
             }
         }
         self.open_cached(id, size)
     }
 
-    /// The cached copy of an id, if there is one and it has its `size`.
-    fn open_cached(&self, id: &FileId, size: u64) -> io::Result<Option<File>> {
+    /// The cached copy of an id, if there is one, it has its `size`, and nobody has written to it. It is not evicted for
+    /// as long as it is held.
+    fn open_cached(&self, id: &FileId, size: u64) -> io::Result<Option<Arc<File>>> {
         self.cache.open_copy(&file_name(id), size)
     }
 
@@ -430,6 +439,7 @@ impl Store {
             remove(&self.disk, &self.kept.join(&name));
         }
         self.cache.forget(&name);
+        self.cache.unpin(&name);
     }
 }
 

@@ -108,6 +108,11 @@ fn what_is_typed_wrongly_ends_with_2() {
         &["mount", "/a", "/b"],
         &["mount", "--frobnicate", "/a"],
         &["mount", "--cache-size", "10X", "/a"],
+        &["cache"],
+        &["cache", "evict"],
+        &["cache", "evict", "--all", "a", "b"],
+        &["cache", "pin"],
+        &["cache", "unpin"],
         &["mount", "--refresh", "10", "/a"],
         &["mount", "--timeout", "soon", "/a"],
         &["mount", "--timeout", "0s", "/a"],
@@ -146,6 +151,8 @@ fn a_reader_that_has_heard_enough_is_no_reason_to_panic() {
         &["pending"],
         &["pending", "--json"],
         &["cache", "verify"],
+        &["cache", "list"],
+        &["cache", "list", "--json"],
     ] {
         let ended = program().args(typed).stdout(gone()).output().unwrap();
         let said = String::from_utf8_lossy(&ended.stderr);
@@ -168,6 +175,10 @@ fn no_line_of_help_is_broken_in_two() {
         &["pending"],
         &["flush"],
         &["cache", "verify"],
+        &["cache", "list"],
+        &["cache", "evict"],
+        &["cache", "pin"],
+        &["cache", "unpin"],
     ] {
         let mut wide = afs(home.path());
         let narrow = run(afs(home.path())

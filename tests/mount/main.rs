@@ -4,6 +4,7 @@
 mod attributes;
 mod background;
 mod breaker;
+mod caching;
 mod calls;
 mod campaign;
 mod copies;

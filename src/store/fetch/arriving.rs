@@ -19,7 +19,7 @@ use tempfile::NamedTempFile;
 use crate::api::FileId;
 use crate::disk::Disk;
 
-use super::super::{Store, file_name, lock};
+use super::super::{Store, cache, file_name, lock};
 use super::plan::{LaneId, Next, Plan, Way};
 use super::{FetchError, Source, disk, stream};
 
@@ -403,12 +403,15 @@ impl Fetch {
     pub(super) fn finish(&self, store: &Store) {
         let partial = lock(&self.partial).take();
         let outcome = match partial {
-            Some(partial) => self
-                .disk
-                .sync(&self.path, &self.file)
-                .and_then(|()| store.cache.add(partial, &file_name(&self.id)))
-                .map(Arc::new)
-                .map_err(disk),
+            Some(partial) => {
+                cache::seal(&self.file);
+                let name = file_name(&self.id);
+                self.disk
+                    .sync(&self.path, &self.file)
+                    .and_then(|()| store.cache.add(partial, &name, &self.file))
+                    .map(|()| Arc::clone(&self.file))
+                    .map_err(disk)
+            }
             None => Err(FetchError::GivenUp),
         };
         if let Err(error) = &outcome {

@@ -171,6 +171,12 @@ impl Reading {
         self.fetch.whole(&self.store, is_given_up)
     }
 
+    /// How many bytes are here.
+    #[must_use]
+    pub fn here(&self) -> u64 {
+        self.fetch.size - self.fetch.with_plan(|plan| plan.left())
+    }
+
     /// The file, once all its bytes are here and were checked.
     #[must_use]
     pub fn complete(&self) -> Option<Arc<File>> {
@@ -216,7 +222,7 @@ impl Store {
                 }
             }
             if let Some(file) = self.open_cached(id, size).map_err(disk)? {
-                return Ok(Fetched::Here(Arc::new(file)));
+                return Ok(Fetched::Here(file));
             }
             let honours_ranges = self.fetches.honours_ranges.load(Ordering::Relaxed);
             let source = source.clone();

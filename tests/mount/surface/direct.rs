@@ -83,6 +83,7 @@ impl Direct {
         let wanted = state.recover()?;
         store.drop_stages_but(&wanted)?;
         store.evict_kept(&state)?;
+        store.fit_cache(&state)?;
         let refresher = Refresher::new(
             Arc::clone(&api),
             Arc::clone(&api),

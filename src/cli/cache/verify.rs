@@ -1,32 +1,18 @@
-//! `afs cache`: the copies on this machine.
+//! `afs cache verify`: whether the kept copies are what was saved.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use indicatif::{HumanBytes, ProgressBar};
 
-use super::failed;
-use super::talk::{NOTHING_MOUNTED, printable, reach, unexpected};
+use crate::cli::failed;
+use crate::cli::talk::{NOTHING_MOUNTED, printable, reach, unexpected};
 use crate::control::{Client, ControlError, Copies, Reply, Request};
 
 /// Between two lines of progress where they don't overwrite each other.
 const PLAIN_PACE: Duration = Duration::from_secs(10);
-
-/// What can be typed after `afs cache`.
-#[derive(Debug, Args)]
-pub struct CacheArguments {
-    #[command(subcommand)]
-    command: CacheCommand,
-}
-
-/// What can be done with copies.
-#[derive(Debug, Subcommand)]
-enum CacheCommand {
-    /// Compare the kept copies of your uploads with what was saved
-    Verify(VerifyArguments),
-}
 
 /// What can be typed after `afs cache verify`.
 #[derive(Debug, Args)]
@@ -38,21 +24,14 @@ Examples:
 Reads every kept copy and compares its SHA-256 with the one taken when it was
 saved. Exit code 1 where one is damaged: reading that file fails from then on,
 and the copy stays as it is for you to look at.")]
-struct VerifyArguments {
+pub(super) struct VerifyArguments {
     /// Where it is mounted; every mount where none is named
     #[arg(value_name = "MOUNTPOINT")]
     mountpoint: Option<PathBuf>,
 }
 
-/// Does what was asked for.
-#[must_use]
-pub fn run(arguments: &CacheArguments) -> ExitCode {
-    match &arguments.command {
-        CacheCommand::Verify(arguments) => verify(arguments),
-    }
-}
-
-fn verify(arguments: &VerifyArguments) -> ExitCode {
+/// Has the kept copies compared.
+pub(super) fn run(arguments: &VerifyArguments) -> ExitCode {
     let reached = match reach(arguments.mountpoint.as_deref()) {
         Ok(reached) => reached,
         Err(why) => return failed(&why),

@@ -1,0 +1,260 @@
+//! Which workspace a command is about, mounted or not, and which of its files: what is typed may be a mount point, a
+//! name, an id, or the path of a file.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::cli::talk::{Reached, reach};
+use crate::config::Surroundings;
+use crate::control::{ControlError, Holdings, Reply, Request};
+use crate::mount::prepare::resolve;
+use crate::mount::table::MountTable;
+use crate::mount::{Unmounted, sys};
+use crate::store::Store;
+
+/// A workspace of this machine.
+pub(super) enum Place {
+    /// One whose mount is asked.
+    Mounted(Reached),
+    /// One that is looked at here, for nobody has it mounted.
+    Unmounted(PathBuf, Box<Unmounted>, Arc<Store>),
+}
+
+impl Place {
+    /// Where it is mounted, or was.
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Self::Mounted(reached) => &reached.mountpoint,
+            Self::Unmounted(path, ..) => path,
+        }
+    }
+
+    /// The answer that ends; `hear` is told those before it.
+    pub(super) fn ask(
+        &mut self,
+        request: &Request,
+        hear: &mut dyn FnMut(&Reply),
+    ) -> Result<Reply, String> {
+        let (state, store) = match self {
+            Self::Mounted(reached) => return ask_mount(reached, request, hear),
+            Self::Unmounted(_, unmounted, store) => (&unmounted.state, &*store),
+        };
+        let fs = None;
+        let holdings = Holdings { state, store, fs };
+        let reply = match request {
+            Request::Downloads => holdings.list(),
+            Request::Evict { what } => holdings.evict(what),
+            Request::EvictAll => holdings.evict_all(),
+            Request::Pin { what } => holdings.pin(what, &mut |_| true),
+            Request::Unpin { what } => holdings.unpin(what),
+            other => return Err(format!("it has to be mounted for {other:?}")),
+        };
+        match reply {
+            Reply::Failed { why } => Err(why),
+            reply => Ok(reply),
+        }
+    }
+}
+
+fn ask_mount(
+    reached: &mut Reached,
+    request: &Request,
+    hear: &mut dyn FnMut(&Reply),
+) -> Result<Reply, String> {
+    let client = reached.client.as_mut().map_err(|why| why.clone())?;
+    let said = |error: ControlError| error.to_string();
+    let mut reply = client.ask(request).map_err(said)?;
+    while matches!(reply, Reply::Downloading { .. }) {
+        hear(&reply);
+        reply = client.hear().map_err(said)?;
+    }
+    Ok(reply)
+}
+
+/// What was typed, taken apart.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Typed {
+    /// Where it is mounted, or was; `None` where nothing says so.
+    pub(super) mountpoint: Option<PathBuf>,
+    /// Names in the mount, or ids.
+    pub(super) names: Vec<String>,
+}
+
+/// The mounts of this user, and the workspaces that are not mounted, which are looked for where they matter only: until
+/// this is dropped nobody can mount them.
+pub(super) struct Places {
+    mounted: Vec<PathBuf>,
+    unmounted: Vec<Unmounted>,
+}
+
+impl Places {
+    /// Those that `typed` may be about. `state_dir` is where states are, where that is not the usual place.
+    pub(super) fn look(typed: &[PathBuf], state_dir: Option<&Path>) -> Result<Self, String> {
+        let table = MountTable::read()
+            .map_err(|error| format!("the mount table cannot be read: {error}"))?;
+        let mut places = Self {
+            mounted: table.ours().map(|entry| entry.mountpoint.clone()).collect(),
+            unmounted: Vec::new(),
+        };
+        let is_elsewhere = |path: &PathBuf| is_path(path) && places.around(path).is_none();
+        if places.mounted.is_empty() || typed.iter().any(is_elsewhere) {
+            places.unmounted = Unmounted::below(&state_root(state_dir)?);
+        }
+        Ok(places)
+    }
+
+    /// The place that a path leads into, and what of the path is left in there. Looked for from the root down, so that
+    /// nothing in a mount is touched.
+    fn around(&self, path: &Path) -> Option<(PathBuf, PathBuf)> {
+        let path = std::path::absolute(path).ok()?;
+        let mut ancestors: Vec<&Path> = path.ancestors().collect();
+        ancestors.reverse();
+        ancestors.into_iter().find_map(|ancestor| {
+            let place = resolve(ancestor).ok()?;
+            let left = path.strip_prefix(ancestor).ok()?.to_owned();
+            self.is_place(&place).then_some((place, left))
+        })
+    }
+
+    fn is_place(&self, path: &Path) -> bool {
+        self.mounted.iter().any(|mounted| mounted == path)
+            || self
+                .unmounted
+                .iter()
+                .any(|unmounted| unmounted.place() == path)
+    }
+
+    /// Takes what was typed apart. The first word may be a mount point; the others, and paths of files, say what in it.
+    pub(super) fn take_apart(&self, typed: &[PathBuf]) -> Result<Typed, String> {
+        let mut mountpoint = None;
+        let mut names = Vec::new();
+        for (n, word) in typed.iter().enumerate() {
+            // A name may be a path too: in a mount that is the working directory.
+            let around = if n == 0 || is_path(word) {
+                self.around(word)
+            } else {
+                None
+            };
+            let Some((place, left)) = around else {
+                if is_path(word) {
+                    return Err(format!("{} is in no mount of afs", word.display()));
+                }
+                names.push(word.to_string_lossy().into_owned());
+                continue;
+            };
+            if mountpoint.get_or_insert_with(|| place.clone()) != &place {
+                return Err(format!(
+                    "{} is in another mount than what was named before it: one at a time",
+                    word.display()
+                ));
+            }
+            if !left.as_os_str().is_empty() {
+                names.push(left.to_string_lossy().into_owned());
+            }
+        }
+        Ok(Typed { mountpoint, names })
+    }
+
+    /// The place of this path; where none is named every mount, or, where nothing is mounted, every workspace.
+    pub(super) fn chosen(self, mountpoint: Option<&Path>) -> Result<Vec<Place>, String> {
+        let is_mounted = match mountpoint {
+            Some(path) => self.mounted.iter().any(|mounted| mounted == path),
+            None => !self.mounted.is_empty(),
+        };
+        if is_mounted {
+            return Ok(reach(mountpoint)?.into_iter().map(Place::Mounted).collect());
+        }
+        let mut chosen = Vec::new();
+        for unmounted in self.unmounted {
+            let path = unmounted.place();
+            if mountpoint.is_some_and(|wanted| wanted != path) {
+                continue;
+            }
+            match unmounted.store() {
+                Ok(store) => chosen.push(Place::Unmounted(path, Box::new(unmounted), store)),
+                Err(error) if mountpoint.is_some() => return Err(error.to_string()),
+                Err(error) => log::warn!("{}: {error}", path.display()),
+            }
+        }
+        match mountpoint {
+            Some(path) if chosen.is_empty() => Err(format!(
+                "{} is not a mount of afs, nor was it one",
+                path.display()
+            )),
+            _ => Ok(chosen),
+        }
+    }
+}
+
+/// Whether a word is the path of something: names and ids have no slash. The views of a mount are named from its root
+/// on, as lists show them.
+fn is_path(word: &Path) -> bool {
+    let text = word.to_string_lossy();
+    (text.contains('/') || text == "." || text == "..") && !text.starts_with(".afs/")
+}
+
+fn state_root(state_dir: Option<&Path>) -> Result<PathBuf, String> {
+    if let Some(dir) = state_dir {
+        return Ok(dir.to_owned());
+    }
+    let around = Surroundings {
+        variable: &|name| std::env::var_os(name),
+        uid: sys::uid(),
+        gid: sys::gid(),
+    };
+    around.state_root().map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(mountpoint: Option<&str>, names: &[&str]) -> Typed {
+        Typed {
+            mountpoint: mountpoint.map(PathBuf::from),
+            names: names.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    #[test]
+    fn what_is_typed_says_where_and_what() {
+        let places = Places {
+            mounted: vec!["/nowhere/a".into(), "/nowhere/b".into()],
+            unmounted: Vec::new(),
+        };
+        for (words, expected) in [
+            (&["x.png"][..], Ok(typed(None, &["x.png"]))),
+            (&["x.png", "file_1"], Ok(typed(None, &["x.png", "file_1"]))),
+            (&["/nowhere/a"], Ok(typed(Some("/nowhere/a"), &[]))),
+            (
+                &["/nowhere/a/", "x.png", "y"],
+                Ok(typed(Some("/nowhere/a"), &["x.png", "y"])),
+            ),
+            (
+                &["/nowhere/b/x.png", "/nowhere/b/y"],
+                Ok(typed(Some("/nowhere/b"), &["x.png", "y"])),
+            ),
+            (
+                &["/nowhere/b/.afs/outputs/y", ".afs/sessions/s/y"],
+                Ok(typed(
+                    Some("/nowhere/b"),
+                    &[".afs/outputs/y", ".afs/sessions/s/y"],
+                )),
+            ),
+            (
+                &["/nowhere/c/x"],
+                Err("/nowhere/c/x is in no mount of afs".to_owned()),
+            ),
+            (
+                &["/nowhere/a", "/nowhere/b/x"],
+                Err(
+                    "/nowhere/b/x is in another mount than what was named before it: one at a time"
+                        .to_owned(),
+                ),
+            ),
+        ] {
+            let words: Vec<PathBuf> = words.iter().map(PathBuf::from).collect();
+            assert_eq!(places.take_apart(&words), expected, "{words:?}");
+        }
+    }
+}
