@@ -54,6 +54,8 @@ struct Entry {
     names: BTreeSet<Name>,
     behind: Vec<Vec<u8>>,
     allowed: Vec<Option<Vec<u8>>>,
+    /// Whether it may come to nothing, and what it was about to replace show again.
+    may_make_way: bool,
 }
 
 /// What may be found in the directory after a crash.
@@ -294,21 +296,9 @@ impl Model {
                 possible.join("\n    or ")
             ));
         };
-        let there = found.0.clone().into_iter().filter_map(|(name, entry)| {
-            let now = shown.get(name)?.clone();
-            Some(File {
-                serial: serial_of(&now).unwrap_or(entry.serial),
-                name: Some(name),
-                names: entry.names,
-                durable: vec![Some(now.clone())],
-                versions: vec![now.clone()],
-                behind: entry.behind,
-                now,
-                is_dirty: false,
-                is_staged: false,
-                is_sealed: false,
-                handles: 0,
-            })
+        let there = shown.iter().filter_map(|(name, now)| {
+            let (name, entry) = found.of(name, shown)?;
+            Some(File::found(name, entry.clone(), now.clone()))
         });
         self.files = there.collect();
         self.acknowledged();
@@ -317,6 +307,23 @@ impl Model {
 }
 
 impl File {
+    /// What is there after a crash: closed.
+    fn found(name: Name, entry: Entry, now: Vec<u8>) -> Self {
+        Self {
+            serial: serial_of(&now).unwrap_or(entry.serial),
+            name: Some(name),
+            names: entry.names,
+            durable: vec![Some(now.clone())],
+            versions: vec![now.clone()],
+            behind: entry.behind,
+            now,
+            is_dirty: false,
+            is_staged: false,
+            is_sealed: false,
+            handles: 0,
+        }
+    }
+
     fn changed(&mut self) {
         self.is_dirty = true;
         self.is_staged |= self.now.len() >= LARGE;
@@ -326,7 +333,8 @@ impl File {
         let mut allowed = self.durable.clone();
         // A file that was empty when its large draft was left, and that the service has nothing of, becomes an unfinished
         // draft and shows no more; what it was about to replace does.
-        if self.is_staged && allowed.contains(&Some(Vec::new())) {
+        let may_make_way = self.is_staged && allowed.contains(&Some(Vec::new()));
+        if may_make_way {
             allowed.push(None);
             allowed.extend(self.behind.iter().cloned().map(Some));
         }
@@ -335,6 +343,7 @@ impl File {
             names: self.names.clone(),
             behind: [&self.versions[..], &self.behind].concat(),
             allowed,
+            may_make_way,
         }
     }
 }
@@ -348,7 +357,20 @@ impl Directory {
                 .iter()
                 .any(|allowed| allowed.as_ref() == found)
         };
-        self.0.iter().all(is_right) && shown.keys().all(|name| self.0.contains_key(name.as_str()))
+        self.0.iter().all(is_right) && shown.keys().all(|name| self.of(name, shown).is_some())
+    }
+
+    /// The entry that says what may be found under this name. What a file that came to nothing was about to replace may
+    /// have another name at the service, and shows under that one then.
+    fn of(&self, name: &str, shown: &BTreeMap<String, Vec<u8>>) -> Option<(Name, &Entry)> {
+        if let Some((name, entry)) = self.0.get_key_value(name) {
+            return Some((name, entry));
+        }
+        self.0.iter().find_map(|(left, entry)| {
+            let former = entry.names.iter().find(|former| **former == name)?;
+            let is_back = entry.may_make_way && !shown.contains_key(*left);
+            (is_back && entry.behind.contains(&shown[name])).then_some((*former, entry))
+        })
     }
 
     fn told(&self) -> String {
