@@ -28,6 +28,7 @@ mod killed;
 mod late;
 mod lending;
 mod life;
+mod live_check;
 mod locks;
 mod mapped;
 mod model;
