@@ -45,6 +45,7 @@ mod retrying;
 mod saving;
 mod scratch;
 mod sealing;
+mod secrets;
 mod space;
 mod streaming;
 mod surface;
