@@ -73,7 +73,7 @@ fn at_each(action: FaultAction) -> FaultRule {
 }
 
 /// The names in the cache: ids, and downloads in progress.
-fn cached(world: &World) -> Vec<String> {
+pub(super) fn cached(world: &World) -> Vec<String> {
     let mut names = Vec::new();
     let mut directories = vec![world.dir.path().join("cache")];
     while let Some(directory) = directories.pop() {

@@ -58,8 +58,32 @@ pub(crate) fn no_starts() -> NoStarts {
 pub(crate) fn start(command: &mut Command) -> Child {
     let is_forbidden = FORBIDDEN_HERE.get() > 0;
     assert!(!is_forbidden, "{command:?} with files open would save them");
-    let _gate = STARTS.write().unwrap_or_else(PoisonError::into_inner);
-    command.spawn().expect("the program starts")
+    let child = {
+        let _gate = STARTS.write().unwrap_or_else(PoisonError::into_inner);
+        command.spawn().expect("the program starts")
+    };
+    wait_for_exec(child.id());
+    child
+}
+
+/// The parent goes on before the kernel has closed, in the new program's name, what was open here. Where that is a file of
+/// a mount that hangs for another test, its FLUSH takes a while: that is not the new program's time. Until then it has no
+/// command line (`proc_pid_cmdline(5)`); nor has it when it is over.
+fn wait_for_exec(pid: u32) {
+    let deadline = Instant::now() + LIFETIME;
+    let is_under_way = || {
+        let proc = Path::new("/proc").join(pid.to_string());
+        let has_name = fs::read(proc.join("cmdline")).map_or(true, |words| !words.is_empty());
+        let stat = fs::read_to_string(proc.join("stat")).unwrap_or_default();
+        let is_over = stat
+            .rsplit(") ")
+            .next()
+            .is_none_or(|rest| rest.starts_with('Z'));
+        !has_name && !is_over
+    };
+    while is_under_way() && Instant::now() < deadline {
+        thread::park_timeout(Duration::from_millis(1));
+    }
 }
 
 /// Runs a process to its end.
