@@ -10,7 +10,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, mpsc};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,12 +32,15 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a mount may live: a system call that hangs in it must fail its test, not hang the tests.
 const LIFETIME: Duration = Duration::from_secs(240);
 
-/// A process that is started gets a copy of every open descriptor and closes it again at its exec, and each of those
-/// closes is a FLUSH. So that no test saves another one's half-written files, nothing is started while one is open here.
-static STARTS: RwLock<()> = RwLock::new(());
+/// How many files are open here that a process must not be started beside. A process that is started gets a copy of every
+/// open descriptor and closes it again at its exec, and each of those closes is a FLUSH: it would save another test's
+/// half-written file. No lock for readers and writers: a test that opens a second file must not wait for a start that
+/// waits for the first one's close.
+static OPEN: Mutex<usize> = Mutex::new(0);
+static CLOSED: Condvar = Condvar::new();
 
 /// Keeps processes from being started.
-pub(crate) struct NoStarts(#[expect(dead_code, reason = "held")] RwLockReadGuard<'static, ()>);
+pub(crate) struct NoStarts;
 
 thread_local! {
     static FORBIDDEN_HERE: Cell<usize> = const { Cell::new(0) };
@@ -46,12 +49,19 @@ thread_local! {
 impl Drop for NoStarts {
     fn drop(&mut self) {
         FORBIDDEN_HERE.set(FORBIDDEN_HERE.get() - 1);
+        *open_files() -= 1;
+        CLOSED.notify_all();
     }
 }
 
 pub(crate) fn no_starts() -> NoStarts {
     FORBIDDEN_HERE.set(FORBIDDEN_HERE.get() + 1);
-    NoStarts(STARTS.read().unwrap_or_else(PoisonError::into_inner))
+    *open_files() += 1;
+    NoStarts
+}
+
+fn open_files() -> MutexGuard<'static, usize> {
+    OPEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Starts a process.
@@ -59,7 +69,9 @@ pub(crate) fn start(command: &mut Command) -> Child {
     let is_forbidden = FORBIDDEN_HERE.get() > 0;
     assert!(!is_forbidden, "{command:?} with files open would save them");
     let child = {
-        let _gate = STARTS.write().unwrap_or_else(PoisonError::into_inner);
+        let _none_opens = CLOSED
+            .wait_while(open_files(), |open| *open > 0)
+            .unwrap_or_else(PoisonError::into_inner);
         command.spawn().expect("the program starts")
     };
     wait_for_exec(child.id());

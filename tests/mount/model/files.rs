@@ -72,7 +72,7 @@ pub(super) struct Model {
     possible: Vec<Directory>,
     /// Contents sealed since the last question.
     sealed: Vec<Vec<u8>>,
-    /// Versions of the files that were removed, by all the names they had.
+    /// Versions of the files that were removed or replaced, by all the names they had.
     removed: HashMap<Name, Vec<Vec<u8>>>,
 }
 
@@ -120,8 +120,8 @@ impl Model {
         Some((file.serial, file.names.clone()))
     }
 
-    /// Whether these are bytes of the scratch file, or of one it has taken the place of: also of one that was removed, and
-    /// still on its way when this one got the name.
+    /// Whether these are bytes of the scratch file, or of one it has taken the place of: also of one that was removed or
+    /// replaced, and still on its way when this one got the name.
     pub(super) fn is_aside(&self, bytes: &[u8]) -> bool {
         self.find(SCRATCH).is_some_and(|at| {
             let file = &self.files[at];
@@ -233,16 +233,24 @@ impl Model {
 
     /// What is removed after it was moved aside made way for the file that has its name now.
     pub(super) fn unlink(&mut self, at: usize) {
-        self.files[at].name = None;
+        self.goes(at);
         for name in self.files[at].names.clone() {
-            let (versions, behind) = (&self.files[at].versions, &self.files[at].behind);
-            let all = [&versions[..], behind].concat();
-            self.removed.entry(name).or_default().extend(all);
             if let Some(successor) = self.find(name) {
                 self.makes_way(at, successor);
             }
         }
         self.note();
+    }
+
+    /// Its name is no more. What the service has of it under a name it had before may still be on its way there: it goes
+    /// when the next file of that name is there, and stays for as long as that one is moved aside.
+    fn goes(&mut self, at: usize) {
+        let file = &mut self.files[at];
+        file.name = None;
+        for name in &file.names {
+            let versions = self.removed.entry(name).or_default();
+            versions.extend(file.versions.iter().chain(&file.behind).cloned());
+        }
     }
 
     fn makes_way(&mut self, old: usize, new: usize) {
@@ -258,7 +266,7 @@ impl Model {
             self.seal(at);
         }
         if let Some(over) = self.find(to).filter(|over| *over != at) {
-            self.files[over].name = None;
+            self.goes(over);
             self.makes_way(over, at);
         }
         let file = &mut self.files[at];
