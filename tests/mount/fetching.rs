@@ -181,7 +181,9 @@ fn a_download_rests_where_nobody_reads_on_and_ends_with_the_last_close() {
     eventually("the download ends", || downloads(&world)[0].ended.is_some());
     eventually("nothing is left of it", || cached(&world).is_empty());
     assert!(read_all(&mount, &output.filename).unwrap() == content);
-    assert_eq!(downloads(&world).len(), 2, "it begins anew");
+    // From the front; a reader that is far ahead of what has come may ask for a part of its own beside that.
+    let anew = statuses(&world).into_iter().skip(1);
+    assert!(anew.filter(|status| *status == 200).count() >= 1);
 }
 
 #[test]
