@@ -13,7 +13,7 @@
 use crate::api::Glob;
 
 use super::pattern::Pattern::{
-    self, Around, Begins, Between, Ends, Random, RandomBetween, RandomStem, Whole,
+    self, Around, Begins, Between, Ends, Extends, Random, RandomBetween, RandomStem, Whole,
 };
 use super::pattern::{alphabetic, alphanumeric, lower_or_digit};
 
@@ -67,8 +67,8 @@ const PROVISIONAL: &[Pattern] = &[
     Around(".", 6, alphanumeric),
     // QSaveFile of Qt (Kate, Okular): name.XXXXXX, letters only; see `is_mixed`
     Around("", 6, alphabetic),
-    // patch: name.oXXXXXX
-    Around("", 7, alphanumeric),
+    // patch: name.oXXXXXX; one in 190 looks like a word (.outline, .overlay) and is sent
+    Extends("o", 6, alphanumeric),
     // sed -i
     Random("sed", 6, alphanumeric),
     // perl -i
@@ -243,6 +243,9 @@ mod tests {
             ".a.abcdef",
             "notes.md.aBcDeF",
             "report.md.osZdXa7",
+            "f.ogz0fmk",
+            "f.o123456",
+            "f.oABCDEF",
             "sedAb12Cd",
             "XX7ypWrc",
             "zirxgVKU",
@@ -301,6 +304,10 @@ mod tests {
             "notes.md.README",
             "notes.md.Backup",
             "notes.md.outline",
+            "board.overlay",
+            "notes.md.o12345",
+            ".o123456",
+            "notes.md.aBcDeFg",
             "Cargo.lock",
             "data.sqlite",
             "sed",

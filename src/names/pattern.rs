@@ -21,9 +21,11 @@ pub(super) enum Pattern {
     RandomBetween(&'static str, Letters, &'static str),
     /// This, something, a dot and so many random letters.
     Around(&'static str, usize, Letters),
+    /// Something, a dot, this and so many random letters with a digit or a capital among them.
+    Extends(&'static str, usize, Letters),
 }
 
-use Pattern::{Around, Begins, Between, Ends, Random, RandomBetween, RandomStem, Whole};
+use Pattern::{Around, Begins, Between, Ends, Extends, Random, RandomBetween, RandomStem, Whole};
 
 pub(super) fn alphanumeric(c: u8) -> bool {
     c.is_ascii_alphanumeric()
@@ -71,6 +73,14 @@ impl Pattern {
                     is_some(middle)
                         && all(random, count, letters)
                         && (!start.is_empty() || is_mixed(random))
+                }),
+            Extends(start, count, letters) => name
+                .rsplit_once('.')
+                .and_then(|(stem, extension)| Some((stem, extension.strip_prefix(start)?)))
+                .is_some_and(|(stem, random)| {
+                    is_some(stem)
+                        && all(random, count, letters)
+                        && !random.bytes().all(|c| c.is_ascii_lowercase())
                 }),
         }
     }
