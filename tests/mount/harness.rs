@@ -99,7 +99,7 @@ fn wait_for_exec(pid: u32) {
 }
 
 /// Runs a process to its end.
-fn run(command: &mut Command) -> Output {
+pub(crate) fn output(command: &mut Command) -> Output {
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -417,12 +417,14 @@ impl Mount {
 
     /// Runs a shell line in it, killed when it takes longer than [`PATIENCE`].
     pub(crate) fn try_sh(&self, line: &str) -> Output {
-        run(Command::new("timeout")
-            .args(["-k", "1"])
-            .arg(PATIENCE.as_secs().to_string())
-            .args(["bash", "-c", line])
-            .current_dir(&self.path)
-            .env("LC_ALL", "C.UTF-8"))
+        output(
+            Command::new("timeout")
+                .args(["-k", "1"])
+                .arg(PATIENCE.as_secs().to_string())
+                .args(["bash", "-c", line])
+                .current_dir(&self.path)
+                .env("LC_ALL", "C.UTF-8"),
+        )
     }
 
     /// Sends the process a signal.
@@ -443,9 +445,11 @@ impl Mount {
 
     /// Unmounts as users do, and waits for the process.
     pub(crate) fn unmount(mut self) {
-        let unmount = run(Command::new(env!("CARGO_BIN_EXE_afs"))
-            .arg("unmount")
-            .arg(&self.path));
+        let unmount = output(
+            Command::new(env!("CARGO_BIN_EXE_afs"))
+                .arg("unmount")
+                .arg(&self.path),
+        );
         let said = String::from_utf8_lossy(&unmount.stderr);
         assert!(
             unmount.status.success(),
@@ -490,7 +494,7 @@ impl Drop for Mount {
 
 fn detach(path: &Path) {
     if is_mounted(path) {
-        run(Command::new("umount").arg("-l").arg(path));
+        output(Command::new("umount").arg("-l").arg(path));
     }
 }
 

@@ -31,6 +31,7 @@ mod life;
 mod live_check;
 mod locks;
 mod mapped;
+mod matrix;
 mod model;
 mod names;
 mod odd_client;
