@@ -40,7 +40,7 @@ struct Acting<'a> {
 }
 
 impl Cell {
-    pub(super) fn run(&self) -> Seen {
+    pub(super) fn run(self) -> Seen {
         let world = World::new();
         let is_before = matches!(self.call, LoggedCall::Content | LoggedCall::Delete);
         let plant = |n| world.output(&name(n), &content(n));
@@ -52,7 +52,7 @@ impl Cell {
             planted = (0..self.pattern.actions()).map(plant).collect();
         }
         let mut acting = Acting {
-            cell: *self,
+            cell: self,
             world: &world,
             mount: &mount,
             planted,
@@ -80,7 +80,7 @@ impl Cell {
         }
     }
 
-    fn options(&self) -> Vec<&'static str> {
+    fn options(self) -> Vec<&'static str> {
         let refresh = match self.call {
             LoggedCall::List | LoggedCall::Delete => "1ms",
             _ => "1h",

@@ -227,10 +227,10 @@ const fn meets(call: LoggedCall, fault: Fault) -> Meets {
     use libc::{EACCES, EAGAIN, EIO};
     //                                                        download       metadata       list           upload         delete
     let row = match fault {
-        Internal | Unavailable | Overloaded | Timeout => [Again(EIO),    Again(EIO),    Again(EIO),    Looks(EIO),    Again(EIO)],
+        Internal | Unavailable | Overloaded |
+        Timeout | CutRequest                          => [Again(EIO),    Again(EIO),    Again(EIO),    Looks(EIO),    Again(EIO)],
         Limited                                       => [Again(EAGAIN), Again(EAGAIN), Again(EAGAIN), Again(EAGAIN), Again(EAGAIN)],
         Dropped | Reset | CutAnswer                   => [Again(EIO),    Again(EIO),    Again(EIO),    Found,         Gone],
-        CutRequest                                    => [Again(EIO),    Again(EIO),    Again(EIO),    Looks(EIO),    Again(EIO)],
         SaysMore                                      => [Ends(EIO),     Again(EIO),    Again(EIO),    Found,         Gone],
         Html                                          => [Ends(EIO),     Ends(EIO),     Ends(EIO),     Found,         Gone],
         Stalled                                       => [Ends(EIO),     Ends(EIO),     Ends(EIO),     Later(EIO),    Again(EIO)],

@@ -70,7 +70,7 @@ fn all_cells_of(call: LoggedCall) {
                     let n = next.fetch_add(1, Ordering::Relaxed);
                     cells.get(n).zip(rows.get(n))
                 } {
-                    *row.lock().unwrap() = Some(Row::of(cell));
+                    *row.lock().unwrap() = Some(Row::of(*cell));
                 }
             });
         }
@@ -95,7 +95,7 @@ struct Row {
 }
 
 impl Row {
-    fn of(cell: &Cell) -> Self {
+    fn of(cell: Cell) -> Self {
         Self {
             seen: cell.run(),
             expected: expected::of(cell.call, cell.fault, cell.pattern),
