@@ -2,19 +2,15 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 
-use jiff::Timestamp;
-
-use crate::api::{
-    ApiError, Cursor, ErrorKind, FileId, FileMetadata, FilePage, FilesApi, ListQuery,
-};
+use crate::api::{ApiError, Cursor, FileId, FileMetadata, FilePage, FilesApi};
 use crate::names;
 use crate::state::{Ino, Millis, State, StateError, now};
 use crate::store::Store;
 
 use super::COMPLETE_AT;
 use super::naming::{Seen, merge_file};
+use super::pages::Pages;
 
 /// How long an own upload may be missing from listings before that means that it is gone: that a new file is listed at
 /// once is promised nowhere.
@@ -26,9 +22,6 @@ const HIDDEN_FOR_MS: Millis = 60_000;
 
 /// Up to so many names may vanish on the word of one complete listing, or a tenth of all where that is more.
 const TRUSTED_LOSSES: usize = 20;
-
-/// A listing begins anew so often when its cursor is refused (the file it names was deleted meanwhile).
-const RESTARTS: usize = 3;
 
 /// The fact that a listing was once seen out of order: then every refresh lists everything.
 const UNORDERED: &str = "listing_unordered";
@@ -105,14 +98,11 @@ pub(super) struct Listing<'a> {
     began: Millis,
     seen: HashSet<Ino>,
     still_hidden: HashSet<FileId>,
-    /// Every id of this walk, by a hash: a million of them must not weigh.
-    shown: HashSet<u64>,
-    hasher: RandomState,
-    cursors: HashSet<Cursor>,
-    oldest: Option<Timestamp>,
-    is_ordered: bool,
     changed: bool,
+    pages: Pages<'a>,
     first: Option<FilePage>,
+    /// Whether a page is asked for while the one before it is merged.
+    reads_ahead: bool,
     /// The session whose files are listed; `None`: the workspace's own.
     session: Option<&'a str>,
 }
@@ -126,13 +116,10 @@ impl<'a> Listing<'a> {
             began: now(),
             seen: HashSet::new(),
             still_hidden: HashSet::new(),
-            shown: HashSet::new(),
-            hasher: RandomState::new(),
-            cursors: HashSet::new(),
-            oldest: None,
-            is_ordered: true,
             changed: false,
+            pages: Pages::new(api, None),
             first: None,
+            reads_ahead: false,
             session: None,
         }
     }
@@ -141,6 +128,7 @@ impl<'a> Listing<'a> {
     pub(super) fn of_session(self, session: &'a str) -> Self {
         Self {
             session: Some(session),
+            pages: Pages::new(self.api, Some(session)),
             ..self
         }
     }
@@ -148,6 +136,14 @@ impl<'a> Listing<'a> {
     /// Takes the newest page as given instead of asking for it.
     pub(super) fn starting_with(self, first: Option<FilePage>) -> Self {
         Self { first, ..self }
+    }
+
+    /// Asks for each page while the one before it is merged, which is for who waits for the end.
+    pub(super) fn reading_ahead(self) -> Self {
+        Self {
+            reads_ahead: true,
+            ..self
+        }
     }
 
     pub(super) fn run(
@@ -170,7 +166,7 @@ impl<'a> Listing<'a> {
             }
             self.forget_hidden()?;
             self.state.set_fact(COMPLETE_AT, &self.began.to_string())?;
-            if !self.is_ordered {
+            if !self.pages.is_ordered() {
                 log::warn!(
                     "the service's listing is not newest first; refreshes list everything from now on"
                 );
@@ -202,68 +198,45 @@ impl<'a> Listing<'a> {
 
     /// Merges page after page; whether the end was reached.
     fn walk(&mut self, depth: Depth, progress: Progress<'_>) -> Result<bool, RefreshError> {
-        let mut cursor = Cursor::Newest;
-        let mut restarts = 0;
+        let mut answer = match self.first.take() {
+            Some(page) => Ok(page),
+            None => self.pages.ask(&Cursor::Newest),
+        };
         loop {
-            let page = match self.first.take() {
-                Some(page) => Ok(page),
-                None => self.api.list(&ListQuery {
-                    scope_id: self.session.map(str::to_owned),
-                    ..ListQuery::page(cursor.clone())
-                }),
-            };
-            let page = match page {
+            let page = match answer {
                 Ok(page) => page,
-                Err(error) if is_refused_cursor(&error, &cursor) && restarts < RESTARTS => {
-                    restarts += 1;
-                    cursor = Cursor::Newest;
-                    self.cursors.clear();
-                    self.shown.clear();
-                    self.oldest = None;
+                Err(error) if self.pages.begins_anew(&error) => {
+                    answer = self.pages.ask(&Cursor::Newest);
                     continue;
                 }
                 Err(error) => return Err(RefreshError::Api(error)),
             };
-            let unknown = self.merge(&page)?;
-            let Some(next) = page.next.clone() else {
+            let next = self.pages.follow(&page);
+            let following = match &next {
+                Ok(Some(cursor)) => Some(self.pages.query(cursor)),
+                _ => None,
+            };
+            let mut take = |this: &mut Self| -> Result<_, RefreshError> {
+                let unknown = this.merge(&page)?;
+                Ok((unknown, following.is_none() || progress(this.seen.len())))
+            };
+            let (taken, early) = match &following {
+                Some(query) if self.reads_ahead => {
+                    Pages::ask_beside(self.api, query, || take(self))
+                }
+                _ => (take(self), None),
+            };
+            let (unknown, goes_on) = taken?;
+            let Some(cursor) = next? else {
                 return Ok(true);
             };
-            if self.is_repeating(&page) {
-                return Err(RefreshError::Contradictory(
-                    "nothing but files it has shown already",
-                ));
-            }
             if depth == Depth::UntilKnown && unknown == 0 {
                 return Ok(false);
             }
-            if !progress(self.seen.len()) {
+            if !goes_on {
                 return Err(RefreshError::Stopped);
             }
-            cursor = self.check_cursor(next, &page)?;
-        }
-    }
-
-    /// Whether every file of the page came before in this walk: a listing that goes round under ever new cursors.
-    fn is_repeating(&mut self, page: &FilePage) -> bool {
-        let fresh = page
-            .files
-            .iter()
-            .filter(|file| self.shown.insert(self.hasher.hash_one(&file.id)))
-            .count();
-        fresh == 0 && !page.files.is_empty()
-    }
-
-    /// A cursor that came before would go round for ever.
-    fn check_cursor(&mut self, next: Cursor, page: &FilePage) -> Result<Cursor, RefreshError> {
-        if page.files.is_empty() {
-            return Err(RefreshError::Contradictory(
-                "more files after an empty page",
-            ));
-        }
-        if self.cursors.insert(next.clone()) {
-            Ok(next)
-        } else {
-            Err(RefreshError::Contradictory("the same page again"))
+            answer = early.unwrap_or_else(|| self.pages.ask(&cursor));
         }
     }
 
@@ -283,10 +256,6 @@ impl<'a> Listing<'a> {
         })?;
         let mut unknown = 0;
         for (file, seen) in page.files.iter().zip(seen) {
-            if self.oldest.is_some_and(|oldest| file.created_at > oldest) {
-                self.is_ordered = false;
-            }
-            self.oldest = Some(file.created_at);
             match seen {
                 Seen::Known(ino) => {
                     self.seen.insert(ino);
@@ -366,9 +335,10 @@ impl<'a> Listing<'a> {
                 missing.len(),
                 expected.len()
             );
-            let mut second = Listing {
-                session: self.session,
-                ..Listing::new(self.api, self.state, self.store)
+            let second = Listing::new(self.api, self.state, self.store);
+            let mut second = match self.session {
+                Some(session) => second.of_session(session),
+                None => second,
             };
             if !second.walk(Depth::Everything, progress)? {
                 return Err(RefreshError::Contradictory("it did not end"));
@@ -382,9 +352,4 @@ impl<'a> Listing<'a> {
         }
         Ok(not_shown)
     }
-}
-
-/// Whether the service does not know the cursor (any more).
-fn is_refused_cursor(error: &ApiError, cursor: &Cursor) -> bool {
-    *cursor != Cursor::Newest && matches!(error.kind, ErrorKind::NotFound | ErrorKind::Refused)
 }

@@ -7,6 +7,7 @@
 
 mod listing;
 mod naming;
+mod pages;
 mod sessions;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -134,6 +135,7 @@ impl Refresher {
     ) -> Result<(), RefreshError> {
         let outcome = Listing::new(&*self.api, &self.state, &self.store)
             .starting_with(first)
+            .reading_ahead()
             .run(Depth::Everything, &mut |count| {
                 progress(count);
                 true

@@ -1,15 +1,26 @@
 //! What others do at the service meanwhile: it shows after the next refresh, and no byte of ours is lost by it.
 
+use std::fs;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::harness::{Calls, World, eventually};
-use super::surface::{NEW, On, Setup, Surface, on_both};
+use afs::disk::Disk;
 use afs::emulator::PlantedFile;
+use afs::state::State;
+use afs::store::{Limits, Store};
+use afs::sync::Refresher;
 
-const ONE_LIST: Calls = Calls {
-    list: 1,
-    ..Calls::NONE
-};
+use super::harness::{Calls, World, eventually};
+use super::surface::{Ground, NEW, On, Setup, Surface, on_both};
+
+const ONE_LIST: Calls = lists(1);
+
+const fn lists(list: usize) -> Calls {
+    Calls {
+        list,
+        ..Calls::NONE
+    }
+}
 
 on_both! {
     a_new_remote_file_shows_after_the_interval_by_one_list
@@ -46,6 +57,40 @@ fn the_first_listing_does_not_make_the_interval_longer() {
     world.output("new", b"text");
     eventually("it is listed", || mount.names() == ["new"]);
     assert!(mounted.elapsed() < INTERVAL * 7 / 4);
+}
+
+/// Ten pages of a workspace that nothing is known of must not cost ten requests and, one after the other, ten merges.
+#[test]
+fn a_page_of_an_unknown_workspace_is_asked_for_while_the_one_before_is_taken_in() {
+    const FILES: usize = 2_500;
+    let world = World::new();
+    world.emulator.bulk(FILES as u64, "doc-", 10, true).unwrap();
+    let (state, store) = (world.dir.path().join("ahead"), world.dir.path().join("c"));
+    fs::create_dir_all(&state).unwrap();
+    let limits = Limits {
+        cache: 1 << 30,
+        trash: true,
+        min_free: None,
+        kept: None,
+        no_progress: Duration::from_secs(60),
+    };
+    let store = Arc::new(Store::open_on(&Disk::real(), &state, &store, limits).unwrap());
+    let state = Arc::new(State::open_on(&Disk::real(), &state).unwrap());
+    let api = Ground::client(&world);
+    let hour = Duration::from_secs(3_600);
+    let refresher = Refresher::new(api.clone(), api, Arc::clone(&state), store, hour);
+    let mut taken_in = Vec::new();
+    refresher
+        .list_all(None, &mut |count| {
+            taken_in.push(count);
+            eventually("the next page is asked for", || {
+                world.calls() == lists(taken_in.len() + 1)
+            });
+        })
+        .unwrap();
+    assert_eq!(taken_in, [1_000, 2_000]);
+    assert_eq!(world.calls(), lists(3));
+    assert_eq!(state.totals().unwrap().0, FILES as u64);
 }
 
 fn within_the_interval_nothing_is_asked(on: On) {
