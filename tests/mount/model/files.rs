@@ -305,8 +305,8 @@ impl Model {
             ));
         };
         let there = shown.iter().filter_map(|(name, now)| {
-            let (name, entry) = found.of(name, shown)?;
-            Some(File::found(name, entry.clone(), now.clone()))
+            let entry = found.of(name, shown)?;
+            Some(File::found(kept(name), entry.clone(), now.clone()))
         });
         self.files = there.collect();
         self.acknowledged();
@@ -369,15 +369,18 @@ impl Directory {
     }
 
     /// The entry that says what may be found under this name. What a file that came to nothing was about to replace may
-    /// have another name at the service, and shows under that one then.
-    fn of(&self, name: &str, shown: &BTreeMap<String, Vec<u8>>) -> Option<(Name, &Entry)> {
-        if let Some((name, entry)) = self.0.get_key_value(name) {
-            return Some((name, entry));
+    /// have another name at the service, and shows under that one then, with a suffix where another file has it.
+    fn of(&self, name: &str, shown: &BTreeMap<String, Vec<u8>>) -> Option<&Entry> {
+        if let Some(entry) = self.0.get(name) {
+            return Some(entry);
         }
+        let label = label(name);
+        let is_suffix_needed = label == name || shown.contains_key(&label);
         self.0.iter().find_map(|(left, entry)| {
-            let former = entry.names.iter().find(|former| **former == name)?;
+            let had_it = entry.names.iter().any(|former| *former == label);
             let is_back = entry.may_make_way && !shown.contains_key(*left);
-            (is_back && entry.behind.contains(&shown[name])).then_some((*former, entry))
+            let is_its = had_it && is_suffix_needed && entry.behind.contains(&shown[name]);
+            (is_back && is_its).then_some(entry)
         })
     }
 
@@ -388,6 +391,23 @@ impl Directory {
         });
         told.collect::<Vec<_>>().join("; ")
     }
+}
+
+/// What the service calls a file of this name: without the suffix of several that it calls the same.
+pub(super) fn label(name: &str) -> String {
+    let (stem, extension) = match name.split_once('.') {
+        Some((stem, extension)) => (stem, format!(".{extension}")),
+        None => (name, String::new()),
+    };
+    match stem.split_once('~') {
+        Some((label, suffix)) if suffix.len() == 8 => format!("{label}{extension}"),
+        _ => name.to_owned(),
+    }
+}
+
+/// A name for as long as the test runs. Those with a suffix are rare.
+fn kept(name: &str) -> Name {
+    String::from(name).leak()
 }
 
 /// Says a content by its size and where it is from.

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use afs::disk::Disk;
 
-use super::files::{Model, summary};
+use super::files::{Model, label, summary};
 use super::plan::{Case, Crash, Op, SCRATCH};
 use super::service::Service;
 use crate::disk::crash::Mortal;
@@ -298,10 +298,17 @@ impl<'a> Run<'a> {
         }
         let mut sent = self.model.shown();
         sent.remove(SCRATCH);
+        let mut labelled: Vec<(String, Vec<u8>)> = sent
+            .iter()
+            .map(|(name, bytes)| (label(name), bytes.clone()))
+            .collect();
+        labelled.sort();
         let mut stored = self.service.files();
         // What was moved aside stays for as long as nothing has its name.
-        stored.retain(|(name, bytes)| sent.contains_key(name) || !self.model.is_aside(bytes));
-        if stored == sent.clone().into_iter().collect::<Vec<_>>() {
+        let is_sent = |name: &String| labelled.iter().any(|(label, _)| label == name);
+        stored.retain(|(name, bytes)| is_sent(name) || !self.model.is_aside(bytes));
+        stored.sort();
+        if stored == labelled {
             return Ok(());
         }
         let stored = stored.into_iter().map(|(name, bytes)| {
