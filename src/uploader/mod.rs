@@ -253,17 +253,18 @@ impl Worker {
                 return self.confirm(save, &file, found.guessed);
             }
         }
-        // What was removed, or moved aside, is not sent any more: another file may have its name there by now.
-        let row = self.state.row(save.ino)?.filter(|row| !row.scratch);
-        let Some(row) = row else {
-            self.store.drop_stages(&self.state.abandon(record.seq)?);
-            return Ok(());
+        let Some(row) = self.wanted(save)? else {
+            return self.abandon(record);
         };
         if let Some(file) = self.is_there_already(save, &row)? {
             log::info!("{} is the same as before; nothing is sent", record.name);
             return self.confirm(save, &file, row.spared);
         }
-        let bytes = self.open_body(save, &row)?;
+        let bytes = match self.open_body(save, &row) {
+            // It was removed a moment ago, and its copy is in the trash.
+            Err(_) if self.wanted(save)?.is_none() => return self.abandon(record),
+            opened => opened?,
+        };
         self.state.sending(record.seq)?;
         let file = self.api.upload(Upload {
             filename: record.name.clone(),
@@ -279,6 +280,17 @@ impl Worker {
         }
         log::info!("{} is saved as {}", record.name, file.id);
         self.confirm(save, &file, false)
+    }
+
+    /// The row of what is to be sent; `None`: it was removed, or moved aside. That is not sent any more: another file may
+    /// have its name there by now.
+    fn wanted(&self, save: &Save<'_>) -> Result<Option<Arc<Row>>, StateError> {
+        Ok(self.state.row(save.ino)?.filter(|row| !row.scratch))
+    }
+
+    fn abandon(&self, record: &Record) -> Result<(), Failure> {
+        self.store.drop_stages(&self.state.abandon(record.seq)?);
+        Ok(())
     }
 
     /// The file that the save would replace by its own like: same bytes, same name, same type, and still there.

@@ -369,18 +369,23 @@ impl Directory {
     }
 
     /// The entry that says what may be found under this name. What a file that came to nothing was about to replace may
-    /// have another name at the service, and shows under that one then, with a suffix where another file has it.
+    /// have another name at the service, and shows under that one then; with a suffix where another file has it, which may
+    /// be the one that came to nothing, empty.
     fn of(&self, name: &str, shown: &BTreeMap<String, Vec<u8>>) -> Option<&Entry> {
         if let Some(entry) = self.0.get(name) {
             return Some(entry);
         }
         let label = label(name);
-        let is_suffix_needed = label == name || shown.contains_key(&label);
+        let has_suffix = label != name;
         self.0.iter().find_map(|(left, entry)| {
             let had_it = entry.names.iter().any(|former| *former == label);
-            let is_back = entry.may_make_way && !shown.contains_key(*left);
-            let is_its = had_it && is_suffix_needed && entry.behind.contains(&shown[name]);
-            (is_back && is_its).then_some(entry)
+            let is_back = if has_suffix {
+                shown.contains_key(&label)
+            } else {
+                !shown.contains_key(*left)
+            };
+            let is_its = had_it && entry.behind.contains(&shown[name]);
+            (entry.may_make_way && is_back && is_its).then_some(entry)
         })
     }
 
