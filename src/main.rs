@@ -8,6 +8,11 @@ fn main() -> ExitCode {
     match cli::parse() {
         Command::Mount(arguments) => cli::mount::run(*arguments),
         Command::Unmount(arguments) => cli::unmount::run(&arguments),
+        Command::Ls(arguments) => cli::files::ls(&arguments),
+        Command::Id(arguments) => cli::files::id(&arguments),
+        Command::Block(arguments) => cli::files::block(&arguments),
+        Command::Show(arguments) => cli::files::show(&arguments),
+        Command::Find(arguments) => cli::files::find(&arguments),
         Command::Status(arguments) => cli::status::status(&arguments),
         Command::Pending(arguments) => cli::status::show_pending(&arguments),
         Command::Flush(arguments) => cli::flush::run(&arguments),

@@ -2,7 +2,7 @@
 //!
 //! Arguments are not settings: each command turns what was typed into a plain request and hands it on. Exit codes: 0 done,
 //! 1 failed, 2 typed wrongly,
-//! 3 nothing of that name.
+//! 3 nothing of that name, or nothing mounted.
 
 /// Prints a line. Where nobody reads it any more (`afs status | head -1`) that is no reason to end in a panic.
 macro_rules! say {
@@ -22,9 +22,11 @@ macro_rules! tell {
 
 pub mod cache;
 pub mod emulator;
+pub mod files;
 pub mod flush;
 mod logging;
 pub mod mount;
+mod places;
 pub mod status;
 mod talk;
 pub mod unmount;
@@ -51,7 +53,7 @@ const NOTHING_MATCHED: u8 = 3;
     propagate_version = true,
     subcommand_required = true,
     arg_required_else_help = true,
-    after_help = "Exit codes: 0 done, 1 failed (the sentence says why), 2 typed wrongly, 3 nothing of that name.",
+    after_help = "Exit codes: 0 done, 1 failed (the sentence says why), 2 typed wrongly, 3 nothing of that name, or nothing mounted.",
     after_long_help = EXAMPLES
 )]
 struct Arguments {
@@ -63,9 +65,10 @@ const EXAMPLES: &str = "\
 Examples:
   afs mount ~/claude-files          mount the workspace of the key in ANTHROPIC_API_KEY
   afs mount --demo /tmp/demo        look around without a key
+  afs block report.pdf              the content block that hands it to Claude
   afs unmount ~/claude-files        end the mount
 
-Exit codes: 0 done, 1 failed (the sentence says why), 2 typed wrongly, 3 nothing of that name.";
+Exit codes: 0 done, 1 failed (the sentence says why), 2 typed wrongly, 3 nothing of that name, or nothing mounted.";
 
 /// What can be asked for.
 #[derive(Debug, Subcommand)]
@@ -75,6 +78,16 @@ pub enum Command {
     /// End a mount
     #[command(visible_alias = "umount")]
     Unmount(unmount::UnmountArguments),
+    /// List the files of a workspace with their ids
+    Ls(files::LsArguments),
+    /// Print the ids of files, for prompts
+    Id(files::IdArguments),
+    /// Print the content blocks that hand files to Claude
+    Block(files::BlockArguments),
+    /// Show what is known of a file
+    Show(files::ShowArguments),
+    /// Find the file of an id, or files by their names
+    Find(files::FindArguments),
     /// Show how your mounts are
     Status(status::StatusArguments),
     /// Show what has not reached the service yet, and why
@@ -109,6 +122,21 @@ fn typed_wrongly(why: &dyn Display) -> ExitCode {
 fn nothing_matched(why: &dyn Display) -> ExitCode {
     complain(why);
     ExitCode::from(NOTHING_MATCHED)
+}
+
+/// Of two outcomes the one that says more.
+fn worse(one: ExitCode, other: ExitCode) -> ExitCode {
+    let rank = |exit: &ExitCode| match exit {
+        exit if *exit == ExitCode::from(USAGE) => 3,
+        exit if *exit == ExitCode::FAILURE => 2,
+        exit if *exit == ExitCode::from(NOTHING_MATCHED) => 1,
+        _ => 0,
+    };
+    if rank(&one) >= rank(&other) {
+        one
+    } else {
+        other
+    }
 }
 
 fn complain(why: &dyn Display) {

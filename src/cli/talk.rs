@@ -45,14 +45,49 @@ fn reached(entry: &MountEntry) -> Reached {
     }
 }
 
-/// A name as it may go to a terminal: without anything that could steer it.
+/// A name as it may go to a terminal: without anything that could steer it, or have it read in another order than it is
+/// written.
 pub(super) fn printable(name: &str) -> String {
     name.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .map(|c| {
+            if c.is_control() || is_bidi(c) {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
         .collect()
+}
+
+/// The formatting characters of the Unicode bidirectional algorithm (UAX #9, section 2).
+fn is_bidi(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// What a mount said instead of what it was asked for.
 pub(super) fn unexpected(reply: &impl std::fmt::Debug) -> ControlError {
     ControlError::Confused(format!("{reply:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_a_name_steers_a_terminal() {
+        for (name, expected) in [
+            ("Übersicht 2026 – 图.pdf", "Übersicht 2026 – 图.pdf"),
+            (
+                "a\u{1b}[2Jb\n\r\u{9b}",
+                "a\u{fffd}[2Jb\u{fffd}\u{fffd}\u{fffd}",
+            ),
+            ("invoice\u{202e}fdp.exe", "invoice\u{fffd}fdp.exe"),
+            (
+                "\u{2066}a\u{2069}\u{200f}\u{61c}",
+                "\u{fffd}a\u{fffd}\u{fffd}\u{fffd}",
+            ),
+        ] {
+            assert_eq!(printable(name), expected);
+        }
+    }
 }

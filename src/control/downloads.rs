@@ -11,6 +11,7 @@ use crate::fs::WorkspaceFs;
 use crate::state::{Row, State, StateError};
 use crate::store::{CachedCopy, Fetched, Reading, Stays, Store};
 
+use super::named::{row_of, shown, without_link};
 use super::protocol::{Download, Downloads, Reply};
 
 /// How long a download that has come may take to be safe on the disk.
@@ -21,11 +22,6 @@ const LATE: Duration = Duration::from_millis(500);
 
 /// Between two looks at what is about to change.
 const SHORT: Duration = Duration::from_millis(20);
-
-/// Where in the mount outputs, ids and sessions have directories of their own.
-const OUTPUTS: &str = ".afs/outputs/";
-const BY_ID: &str = ".afs/by-id/";
-const SESSIONS: &str = ".afs/sessions/";
 
 /// The downloaded copies of a workspace.
 #[derive(Debug)]
@@ -217,19 +213,8 @@ impl Holdings<'_> {
 
     /// What a name in the mount, or an id, stands for.
     fn find(&self, what: &str) -> Result<Option<Named>, StateError> {
-        let what = what
-            .strip_prefix(OUTPUTS)
-            .or_else(|| what.strip_prefix(BY_ID))
-            .unwrap_or(what);
-        let by_name = match what.strip_prefix(SESSIONS).and_then(|s| s.split_once('/')) {
-            Some((session, name)) => self.state.lookup_scoped(session, name)?,
-            None => self.state.lookup(what)?,
-        };
-        let id = FileId::new(what.to_owned());
-        let row = match by_name {
-            Some(row) => Some(row),
-            None => self.state.row_of_id(&id)?,
-        };
+        let id = FileId::new(without_link(what));
+        let row = row_of(self.state, what)?;
         Ok(match row {
             Some(row) => Some(Named {
                 name: shown(&row).unwrap_or_else(|| row.filename.clone()),
@@ -237,7 +222,7 @@ impl Holdings<'_> {
                 row: Some(row),
             }),
             None if self.store.is_cached(&id) => Some(Named {
-                name: what.to_owned(),
+                name: without_link(what).to_owned(),
                 id: Some(id),
                 row: None,
             }),
@@ -334,15 +319,6 @@ fn download(copy: &CachedCopy) -> Download {
 fn name_of(copy: &CachedCopy) -> String {
     let name = copy.row.as_deref().and_then(shown);
     name.unwrap_or_else(|| copy.id.to_string())
-}
-
-/// Where a file stands in the mount.
-fn shown(row: &Row) -> Option<String> {
-    let scoped = || match (&row.scope, &row.scoped_name) {
-        (Some(session), Some(name)) => Some(format!("{SESSIONS}{session}/{name}")),
-        _ => None,
-    };
-    row.name.clone().or_else(scoped)
 }
 
 fn millis(time: SystemTime) -> i64 {

@@ -2,11 +2,14 @@
 //! open, one JSON value a line.
 //!
 //! A client sends one [`Request`] and reads [`Reply`] lines until one that ends it. What is asked for by name is asked of
-//! the outbox and the catalogue; nothing here waits for the network but [`Request::Flush`]
-//! and [`Request::Pin`].
+//! the outbox and the catalogue; nothing here waits for the network but [`Request::Flush`],
+//! [`Request::Pin`], a listing that is due, and [`Request::File`] for an id that nobody knows.
 
 mod client;
 mod downloads;
+mod entries;
+mod files;
+mod named;
 mod protocol;
 mod server;
 mod status;
@@ -19,6 +22,8 @@ use std::path::{Path, PathBuf};
 
 pub use client::{Client, ControlError};
 pub use downloads::Holdings;
+pub use entries::{FileEntry, FormerFile, Which};
+pub use files::{Files, Live};
 pub use protocol::{
     Change, ChangeKind, Copies, Download, Downloads, DroppedChange, Expires, Limiter, Progress,
     Reply, Request, Requests, Status,

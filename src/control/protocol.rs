@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::entries::{FileEntry, FormerFile, Which};
 use super::waiting::Waiting;
 
 /// What a client asks for.
@@ -27,6 +28,18 @@ pub enum Request {
     Flush,
     /// Compare the kept copies with what was saved, and say how far it is.
     VerifyKept,
+    /// Which files there are.
+    Files {
+        /// Which are meant.
+        which: Which,
+    },
+    /// Which file a word stands for.
+    File {
+        /// A name or an id.
+        what: String,
+        /// Whether the service is asked for an id that is not known.
+        asks: bool,
+    },
     /// Which downloaded copies are here.
     Downloads,
     /// Remove one of them.
@@ -85,6 +98,17 @@ pub enum Reply {
         /// The names of files whose copies are not what was saved.
         damaged: Vec<String>,
     },
+    /// To [`Request::Files`]; the end where no more follow.
+    Files {
+        /// They, or some of them.
+        files: Vec<FileEntry>,
+        /// Whether more follow.
+        more: bool,
+    },
+    /// To [`Request::File`]; the end.
+    File(Box<FileEntry>),
+    /// To [`Request::File`], where another file took its place; the end.
+    Former(FormerFile),
     /// To [`Request::Downloads`]; the end.
     Downloads(Downloads),
     /// To [`Request::Evict`]; the end.
@@ -136,6 +160,18 @@ pub enum Reply {
         /// Why, as a sentence.
         why: String,
     },
+}
+
+impl Reply {
+    /// Whether more lines follow this one.
+    #[must_use]
+    pub fn is_followed(&self) -> bool {
+        match self {
+            Self::Progress(_) | Self::Verifying(_) | Self::Downloading { .. } => true,
+            Self::Files { more, .. } => *more,
+            _ => false,
+        }
+    }
 }
 
 /// How a mount is.

@@ -17,7 +17,7 @@ use crate::store::{Findings, Store};
 use crate::sync::Refresher;
 
 use super::protocol::{Change, ChangeKind, Copies, DroppedChange, Progress, Reply, Request};
-use super::{Holdings, Reporter, SOCKET, address};
+use super::{Files, Holdings, Live, Reporter, SOCKET, address};
 
 /// How often a flush says how far it is.
 const PACE: Duration = Duration::from_millis(200);
@@ -152,11 +152,29 @@ impl Server {
             }
             Request::Flush => self.flush(stream),
             Request::VerifyKept => self.verify_kept(stream),
+            Request::Files { which } => {
+                let reply = self
+                    .files()
+                    .list(which, &mut |part| say(stream, part).is_ok());
+                say(stream, &reply)
+            }
+            Request::File { what, asks } => say(stream, &self.files().file(what, *asks)),
             Request::Downloads => say(stream, &self.holdings().list()),
             Request::Evict { what } => say(stream, &self.holdings().evict(what)),
             Request::EvictAll => say(stream, &self.holdings().evict_all()),
             Request::Pin { what } => say(stream, &self.pin(what, stream)),
             Request::Unpin { what } => say(stream, &self.holdings().unpin(what)),
+        }
+    }
+
+    fn files(&self) -> Files<'_> {
+        Files {
+            state: &self.state,
+            store: &self.store,
+            live: Some(Live {
+                refresher: &self.refresher,
+                fs: &self.fs,
+            }),
         }
     }
 

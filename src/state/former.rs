@@ -7,26 +7,42 @@ use rusqlite::OptionalExtension;
 
 use crate::api::FileId;
 
-use super::{Ino, State, StateError};
+use super::{Ino, Millis, State, StateError};
+
+/// What took an id's place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Successor {
+    /// The newest id.
+    pub id: FileId,
+    /// The name it was given.
+    pub name: String,
+    /// When the first one took it, milliseconds.
+    pub replaced_at: Millis,
+}
 
 impl State {
-    /// The newest id that took an id's place, and the name it was given, over as many steps as there were; `None` where
-    /// nothing did.
-    pub fn successor(&self, id: &FileId) -> Result<Option<(FileId, String)>, StateError> {
+    /// What took an id's place, over as many steps as there were; `None` where nothing did.
+    pub fn successor(&self, id: &FileId) -> Result<Option<Successor>, StateError> {
         self.db.read(|sql| {
-            let mut next =
-                sql.prepare_cached("SELECT successor, name FROM replaced WHERE id = ?1")?;
+            let mut next = sql.prepare_cached(
+                "SELECT successor, name, replaced_at FROM replaced WHERE id = ?1",
+            )?;
             let mut known = HashSet::from([id.clone()]);
-            let mut newest: Option<(FileId, String)> = None;
+            let mut newest: Option<Successor> = None;
             loop {
-                let id = newest.as_ref().map_or(id, |(id, _)| id);
+                let id = newest.as_ref().map_or(id, |newest| &newest.id);
+                let first = newest.as_ref().map(|newest| newest.replaced_at);
                 let found = next
                     .query_row([id.as_str()], |row| {
-                        Ok((FileId::new(row.get::<_, String>(0)?), row.get(1)?))
+                        Ok(Successor {
+                            id: FileId::new(row.get::<_, String>(0)?),
+                            name: row.get(1)?,
+                            replaced_at: first.unwrap_or(row.get(2)?),
+                        })
                     })
                     .optional()?;
                 match found {
-                    Some(found) if known.insert(found.0.clone()) => newest = Some(found),
+                    Some(found) if known.insert(found.id.clone()) => newest = Some(found),
                     _ => return Ok(newest),
                 }
             }

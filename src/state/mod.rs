@@ -42,6 +42,7 @@ pub use clock::{now, steady};
 pub use db::StateError;
 pub use digest::{Digest, Digester, Verified};
 pub use expiry::Expiring;
+pub use former::Successor;
 pub use giving_up::{GiveUpError, GivenUp};
 pub use merge::Merge;
 pub use outbox::{Cleanup, PendingBody, Sealed, SealedBytes, When};

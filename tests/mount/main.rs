@@ -7,6 +7,7 @@ mod breaker;
 mod caching;
 mod calls;
 mod campaign;
+mod commands;
 mod copies;
 mod credentials;
 mod cutting;

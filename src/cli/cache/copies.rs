@@ -8,10 +8,10 @@ use clap::Args;
 use indicatif::{HumanBytes, HumanDuration, ProgressBar};
 use serde::Serialize;
 
-use super::places::{Place, Places};
+use crate::cli::places::{Place, Places};
 use crate::cli::status::print_json;
 use crate::cli::talk::{NOTHING_MOUNTED, printable};
-use crate::cli::{NOTHING_MATCHED, failed, nothing_matched, typed_wrongly};
+use crate::cli::{failed, nothing_matched, typed_wrongly, worse};
 use crate::control::{Download, Downloads, Reply, Request};
 use crate::mount::prepare::resolve;
 use crate::state::now;
@@ -341,20 +341,6 @@ fn found(
     let places = Places::look(typed, state_dir)?;
     let taken = places.take_apart(typed)?;
     Ok((places.chosen(taken.mountpoint.as_deref())?, taken.names))
-}
-
-/// Of two outcomes the one that says more.
-fn worse(one: ExitCode, other: ExitCode) -> ExitCode {
-    let rank = |exit: &ExitCode| match exit {
-        exit if *exit == ExitCode::FAILURE => 2,
-        exit if *exit == ExitCode::from(NOTHING_MATCHED) => 1,
-        _ => 0,
-    };
-    if rank(&one) >= rank(&other) {
-        one
-    } else {
-        other
-    }
 }
 
 fn unexpected(place: &Place, reply: &Reply) -> ExitCode {

@@ -3,7 +3,6 @@
 //! *Kept* copies are those of own uploads, the only ones there are; *downloaded* ones can be had again.
 
 mod copies;
-mod places;
 mod verify;
 
 use std::process::ExitCode;

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::api::{ApiError, ErrorKind, FileId};
+use crate::api::{ApiError, ErrorKind, FileId, FilesApi};
 use crate::names;
 use crate::state::{Ino, Row};
+use crate::sync::Refresher;
 
 use super::{Add, Attr, BATCH, Caller, Entry, FsError, Kind, LINKS, WorkspaceFs, ask};
 
@@ -24,18 +25,14 @@ impl WorkspaceFs {
     /// Asks for an id. Who is killed while waiting leaves the question, and its answer is there for the next one.
     fn learn(&self, id: FileId, caller: Caller) -> Result<Arc<Row>, FsError> {
         let (api, refresher) = (Arc::clone(&self.api), Arc::clone(&self.refresher));
-        let learned = ask(caller, move || match api.metadata(&id) {
-            Ok(file) => Ok(refresher.learn(&file)?),
-            Err(ApiError {
-                kind: ErrorKind::NotFound | ErrorKind::Refused,
-                ..
-            }) => Ok(None),
-            Err(error) => {
-                log::warn!("{error}");
-                Err(FsError::from(&error))
-            }
-        })?;
+        let learned = ask(caller, move || learn(&*api, &refresher, &id))?;
         learned?.ok_or(FsError::NotFound)
+    }
+
+    /// What the service says of an id, taken into the catalogue; `None`: it has none such. Blocks for as long as the service
+    /// takes.
+    pub fn ask_for_id(&self, id: &FileId) -> Result<Option<Arc<Row>>, FsError> {
+        learn(&*self.api, &self.refresher, id)
     }
 
     /// A link to the file's name, or the file itself where it has none (it belongs to a session).
@@ -119,4 +116,22 @@ impl WorkspaceFs {
 /// Where a link leads: each stands in a directory of `.afs`.
 fn link_target(row: &Row) -> String {
     format!("../../{}", row.name.as_deref().unwrap_or_default())
+}
+
+fn learn(
+    api: &dyn FilesApi,
+    refresher: &Refresher,
+    id: &FileId,
+) -> Result<Option<Arc<Row>>, FsError> {
+    match api.metadata(id) {
+        Ok(file) => Ok(refresher.learn(&file)?),
+        Err(ApiError {
+            kind: ErrorKind::NotFound | ErrorKind::Refused,
+            ..
+        }) => Ok(None),
+        Err(error) => {
+            log::warn!("{error}");
+            Err(FsError::from(&error))
+        }
+    }
 }

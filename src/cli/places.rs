@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::cli::talk::{Reached, reach};
+use super::talk::{Reached, reach};
 use crate::config::Surroundings;
-use crate::control::{ControlError, Holdings, Reply, Request};
+use crate::control::{ControlError, Files, Holdings, Reply, Request};
 use crate::mount::prepare::resolve;
 use crate::mount::table::MountTable;
 use crate::mount::{Unmounted, sys};
@@ -41,7 +41,14 @@ impl Place {
         };
         let fs = None;
         let holdings = Holdings { state, store, fs };
+        let live = None;
+        let files = Files { state, store, live };
         let reply = match request {
+            Request::Files { which } => files.list(which, &mut |part| {
+                hear(part);
+                true
+            }),
+            Request::File { what, asks } => files.file(what, *asks),
             Request::Downloads => holdings.list(),
             Request::Evict { what } => holdings.evict(what),
             Request::EvictAll => holdings.evict_all(),
@@ -64,7 +71,7 @@ fn ask_mount(
     let client = reached.client.as_mut().map_err(|why| why.clone())?;
     let said = |error: ControlError| error.to_string();
     let mut reply = client.ask(request).map_err(said)?;
-    while matches!(reply, Reply::Downloading { .. }) {
+    while reply.is_followed() {
         hear(&reply);
         reply = client.hear().map_err(said)?;
     }

@@ -1,0 +1,60 @@
+//! Files as commands speak of them.
+
+use serde::{Deserialize, Serialize};
+
+/// A file of a workspace. What the service has a word for has that word: scripts written for its API know it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileEntry {
+    /// Its name in the mount; that of a file of a session is a path there.
+    pub name: String,
+    /// What the service calls it.
+    pub filename: String,
+    /// Its id; absent while the service has nothing of it.
+    pub id: Option<String>,
+    /// Bytes; of the newest content where that is still on its way.
+    pub size_bytes: u64,
+    /// Its media type.
+    pub mime_type: String,
+    /// When the service stored it (RFC 3339).
+    pub created_at: String,
+    /// When its content changed last (RFC 3339).
+    pub modified_at: String,
+    /// Whether the service gives its bytes back: a tool made it.
+    pub downloadable: bool,
+    /// Whether its bytes can be read without asking anybody.
+    pub on_this_machine: bool,
+    /// Whether its newest content is still on its way to the service.
+    pub pending: bool,
+    /// Whether it stays on this machine by its name.
+    pub scratch: bool,
+    /// The session it belongs to.
+    pub session_id: Option<String>,
+    /// When the service gives its bytes up (RFC 3339).
+    pub expires_at: Option<String>,
+    /// Whether it has given them up.
+    pub expired: bool,
+}
+
+/// A file that another one took the place of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormerFile {
+    /// Its id.
+    pub id: String,
+    /// When it was replaced, milliseconds since 1970.
+    pub replaced_at: i64,
+    /// The id of what has its place now.
+    pub successor: String,
+    /// The name that was given.
+    pub name: String,
+}
+
+/// Which files are meant.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Which {
+    /// Only those of this name; `*` is any run of characters, `?` any one.
+    pub glob: Option<String>,
+    /// Only those of this session; otherwise those of the workspace itself.
+    pub session: Option<String>,
+    /// Only what the service gives back, or only what it does not.
+    pub downloadable: Option<bool>,
+}
