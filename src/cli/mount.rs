@@ -149,6 +149,10 @@ pub struct MountArguments {
     /// What becomes of the old version at the service when a file is replaced
     #[arg(long, value_enum, value_name = "WHAT", default_value_t, help_heading = STORAGE)]
     replaced: Replaced,
+    /// Delete old versions this much later, so that prompts with their ids go on working [default: at once; those that afs
+    /// id and afs block gave out, after 24h]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = STORAGE)]
+    keep_replaced: Option<Duration>,
     /// Refuse to write when less than this is free on the disk of the state [default: 2G, or 1% of that disk]
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = STORAGE)]
     min_free: Option<u64>,
@@ -204,6 +208,7 @@ impl MountArguments {
             cache_size: self.cache_size,
             no_trash: self.no_trash,
             keeps_replaced: self.replaced == Replaced::Keep,
+            keep_replaced: self.keep_replaced,
             min_free: self.min_free,
             keep_limit: self.keep_limit,
             write_back: self.write_back,

@@ -48,7 +48,7 @@ impl Place {
                 hear(part);
                 true
             }),
-            Request::File { what, asks } => files.file(what, *asks),
+            Request::File { what, asks, gives } => files.file(what, *asks, *gives),
             Request::Downloads => holdings.list(),
             Request::Evict { what } => holdings.evict(what),
             Request::EvictAll => holdings.evict_all(),

@@ -160,6 +160,15 @@ fn print_status(status: &Status) {
     say!("  listing   {}", listing(status));
     say!("  pending   {}", pending(status));
     say!("  requests  {}", requests(&status.requests));
+    if status.lingering > 0 {
+        say!(
+            "  replaced  {} at the service for a while, because their ids may be used",
+            match status.lingering {
+                1 => "1 file stays".to_owned(),
+                count => format!("{count} files stay"),
+            }
+        );
+    }
     if let Some(expiring) = expiring(status) {
         say!("  expiring  {expiring}");
     }

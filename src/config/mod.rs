@@ -95,6 +95,8 @@ pub struct MountSettings {
     pub write_back: bool,
     /// Whether what is replaced stays at the service.
     pub keeps_replaced: bool,
+    /// How long everything that is replaced stays at the service before it is deleted; none: not at all.
+    pub keep_replaced: Duration,
     /// How many bytes stay free on the disk of the state; `None`: the usual.
     pub min_free: Option<u64>,
     /// How many bytes of own uploads are kept to be read; `None`: all.
@@ -179,6 +181,8 @@ pub struct MountRequest {
     pub write_back: bool,
     /// Whether what is replaced stays at the service.
     pub keeps_replaced: bool,
+    /// How long what is replaced stays at the service.
+    pub keep_replaced: Option<Duration>,
     /// How much stays free on the disk of the state.
     pub min_free: Option<u64>,
     /// How much of own uploads is kept.
@@ -317,6 +321,7 @@ impl MountRequest {
             cache_size: self.cache_size.unwrap_or(DEFAULT_CACHE_SIZE),
             trash: !self.no_trash,
             keeps_replaced: self.keeps_replaced,
+            keep_replaced: self.keep_replaced.unwrap_or_default(),
             min_free: self.min_free,
             keep_limit: self.keep_limit,
             write_back: self.write_back,

@@ -40,6 +40,12 @@ pub struct Live<'a> {
     pub fs: &'a WorkspaceFs,
 }
 
+/// What a word stands for, or what is to be answered.
+enum Found {
+    Row(Arc<Row>),
+    Else(Reply),
+}
+
 impl Files<'_> {
     /// Tells `say` the files that are meant, in the order in which they came, a part at a time; the last part is the
     /// answer. A listing that is due is waited for as by who opens the directory. `say` says whether to go on.
@@ -84,39 +90,58 @@ impl Files<'_> {
         }
     }
 
-    /// The file of a name or an id. Where nothing is known of an id, `asks` has the service asked for it.
+    /// The file of a name or an id. Where nothing is known of an id, `asks` has the service asked for it. What `gives` its
+    /// id to somebody has it stay alive for a day after it is replaced.
     #[must_use]
-    pub fn file(&self, what: &str, asks: bool) -> Reply {
-        let found = self.find(what, asks);
+    pub fn file(&self, what: &str, asks: bool, gives: bool) -> Reply {
+        let found = self.find(what, asks).and_then(|found| match found {
+            Found::Row(row) if gives => self.give_out(row),
+            Found::Row(row) => Ok(self.found(&row)),
+            Found::Else(reply) => Ok(reply),
+        });
         found.unwrap_or_else(|error| failed(&error))
     }
 
-    fn find(&self, what: &str, asks: bool) -> Result<Reply, StateError> {
+    /// Answers with an id that stays alive. It may be replaced until that is written down: then it is another one.
+    fn give_out(&self, mut row: Arc<Row>) -> Result<Reply, StateError> {
+        loop {
+            let Some(id) = &row.id else {
+                return Ok(self.found(&row));
+            };
+            self.state.give_out(id)?;
+            match self.state.row(row.ino)? {
+                Some(now) if now.id != row.id => row = now,
+                _ => return Ok(self.found(&row)),
+            }
+        }
+    }
+
+    fn find(&self, what: &str, asks: bool) -> Result<Found, StateError> {
         let id = FileId::new(without_link(what));
         if let Some(row) = row_of(self.state, what)?.filter(|row| row.is_shown()) {
-            return Ok(self.found(&row));
+            return Ok(Found::Row(row));
         }
         if let Some(former) = self.former(&id)? {
-            return Ok(Reply::Former(former));
+            return Ok(Found::Else(Reply::Former(former)));
         }
         // It may be new.
         self.refresh();
         if let Some(row) = row_of(self.state, what)?.filter(|row| row.is_shown()) {
-            return Ok(self.found(&row));
+            return Ok(Found::Row(row));
         }
         if asks
             && id.as_str().starts_with(IDS_BEGIN)
             && let Some(live) = &self.live
         {
             match live.fs.ask_for_id(&id) {
-                Ok(Some(row)) => return Ok(self.found(&row)),
+                Ok(Some(row)) => return Ok(Found::Row(row)),
                 Ok(None) => {}
-                Err(error) => return Ok(failed(&format!("{id}: {error}"))),
+                Err(error) => return Ok(Found::Else(failed(&format!("{id}: {error}")))),
             }
         }
-        Ok(Reply::Unmatched {
+        Ok(Found::Else(Reply::Unmatched {
             why: format!("{what}: there is no file of this name or id"),
-        })
+        }))
     }
 
     fn found(&self, row: &Row) -> Reply {

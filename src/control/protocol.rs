@@ -39,6 +39,9 @@ pub enum Request {
         what: String,
         /// Whether the service is asked for an id that is not known.
         asks: bool,
+        /// Whether its id goes to somebody who will use it: then it stays alive for a day after it is replaced.
+        #[serde(default)]
+        gives: bool,
     },
     /// Which downloaded copies are here.
     Downloads,
@@ -213,6 +216,9 @@ pub struct Status {
     /// Files that it has given up and lists still.
     #[serde(default)]
     pub expired: u64,
+    /// Replaced files that stay at the service for a while, because their ids are used.
+    #[serde(default)]
+    pub lingering: u64,
     /// Bytes of own uploads kept on this machine.
     pub kept_bytes: u64,
     /// Bytes of outputs cached on this machine.

@@ -158,7 +158,9 @@ impl Server {
                     .list(which, &mut |part| say(stream, part).is_ok());
                 say(stream, &reply)
             }
-            Request::File { what, asks } => say(stream, &self.files().file(what, *asks)),
+            Request::File { what, asks, gives } => {
+                say(stream, &self.files().file(what, *asks, *gives))
+            }
             Request::Downloads => say(stream, &self.holdings().list()),
             Request::Evict { what } => say(stream, &self.holdings().evict(what)),
             Request::EvictAll => say(stream, &self.holdings().evict_all()),

@@ -63,6 +63,7 @@ impl Reporter {
                 at: time.as_millisecond(),
             }),
             expired: expiring.expired,
+            lingering: self.state.lingering()?,
             kept_bytes: self.store.kept_bytes(),
             cached_bytes: self.store.cached_bytes(),
             requests: requests(&self.budget.traffic()),

@@ -14,6 +14,7 @@ use crate::control;
 use crate::fs::{FsError, FsSettings, WorkspaceFs};
 use crate::fuse::FuseAdapter;
 use crate::names::NameRules;
+use crate::state::Millis;
 use crate::store::Limits;
 use crate::sync::Refresher;
 use crate::uploader::{self, Conduct};
@@ -189,6 +190,9 @@ fn mount(
     if settings.write_back {
         workspace.state.coalesce_saves(WRITE_BACK_PACE);
     }
+    workspace
+        .state
+        .keep_replaced(settings.keep_replaced.as_millis() as Millis)?;
     if !settings.read_only {
         uploader::start(
             &service.saves,

@@ -197,7 +197,8 @@ impl State {
         self.db.read(|sql| {
             let mut statement = sql.prepare_cached(
                 "SELECT id FROM files WHERE id IS NOT NULL AND ino IN (SELECT ino FROM outbox WHERE ino IS NOT NULL) \
-                 UNION SELECT id FROM outbox WHERE id IS NOT NULL UNION SELECT id FROM superseded",
+                 UNION SELECT id FROM outbox WHERE id IS NOT NULL UNION SELECT id FROM superseded \
+                 UNION SELECT id FROM lingering",
             )?;
             let ids = statement.query_map([], |row| row.get::<_, String>(0).map(FileId::new))?;
             ids.collect()

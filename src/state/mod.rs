@@ -16,6 +16,7 @@ mod entry;
 mod expiry;
 mod former;
 mod giving_up;
+mod lingering;
 mod merge;
 mod outbox;
 mod outputs;

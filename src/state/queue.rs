@@ -237,6 +237,18 @@ impl Queue {
         lock(&self.inner).pacing = Pacing::every(interval);
     }
 
+    /// Waits; whether it was stopped meanwhile.
+    pub(super) fn is_stopped_within(&self, wait: Duration) -> bool {
+        let inner = lock(&self.inner);
+        let waited = self
+            .changed
+            .wait_timeout_while(inner, wait, |inner| !inner.stopped);
+        waited
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .0
+            .stopped
+    }
+
     pub(super) fn stop(&self) {
         lock(&self.inner).stopped = true;
         self.changed.notify_all();

@@ -8,6 +8,7 @@ use crate::api::{FileId, FileMetadata};
 use super::clock::Moment;
 use super::db::Tx;
 use super::entry::Entry;
+use super::lingering::lingers;
 use super::outbox::NEVER;
 use super::queue::EntriesGuard;
 use super::{
@@ -266,6 +267,7 @@ pub(super) fn unhide(tx: &Tx<'_>, ids: &[FileId]) -> Result<(), StateError> {
     Ok(())
 }
 
+/// Has files deleted at the service; those whose ids are in somebody's prompts later.
 pub(super) fn insert_deletes(
     tx: &mut Tx<'_>,
     ids: &[FileId],
@@ -276,24 +278,29 @@ pub(super) fn insert_deletes(
     let mut entries = Vec::new();
     for id in ids {
         hide(tx, id)?;
-        tx.sql
-            .prepare_cached(
-                "INSERT INTO outbox (kind, name, size, mime_type, id, renamed, not_before, since) \
-                 VALUES ('delete', ?1, 0, '', ?2, ?3, 0, ?4)",
-            )?
-            .execute(params![name, id.as_str(), doom.to_column(), now.wall])?;
-        entries.push(new_entry(
-            tx,
-            Work::Delete {
-                id: id.clone(),
-                doom,
-            },
-            name,
-            When::Now,
-            now,
-        ));
+        if !lingers(tx, id, name, doom, now)? {
+            entries.push(insert_delete(tx, id, name, doom, now)?);
+        }
     }
     Ok(entries)
+}
+
+pub(super) fn insert_delete(
+    tx: &Tx<'_>,
+    id: &FileId,
+    name: &str,
+    doom: Doom,
+    now: Moment,
+) -> Result<Entry, StateError> {
+    tx.sql
+        .prepare_cached(
+            "INSERT INTO outbox (kind, name, size, mime_type, id, renamed, not_before, since) \
+             VALUES ('delete', ?1, 0, '', ?2, ?3, 0, ?4)",
+        )?
+        .execute(params![name, id.as_str(), doom.to_column(), now.wall])?;
+    let id = id.clone();
+    let work = Work::Delete { id, doom };
+    Ok(new_entry(tx, work, name, When::Now, now))
 }
 
 /// What a save sends.

@@ -139,6 +139,18 @@ pub(super) const MIGRATIONS: &[&str] = &[
     "
     CREATE TABLE pinned (id TEXT PRIMARY KEY) WITHOUT ROWID;
     ",
+    // 7: ids that are in somebody's prompts
+    "
+    CREATE TABLE given (id TEXT PRIMARY KEY) WITHOUT ROWID;
+    -- Replaced files whose deletions are to come.
+    CREATE TABLE lingering (
+        id    TEXT PRIMARY KEY,
+        name  TEXT NOT NULL,             -- for people
+        doom  INTEGER NOT NULL,          -- as outbox.renamed
+        until INTEGER NOT NULL           -- milliseconds
+    ) WITHOUT ROWID;
+    CREATE INDEX lingering_until ON lingering (until);
+    ",
 ];
 
 #[cfg(test)]

@@ -78,8 +78,27 @@ pub fn start(
             .name(name.into())
             .spawn(move || worker.hand_out(class))?;
     }
+    let state = Arc::clone(state);
+    thread::Builder::new()
+        .name("afs-lingering".into())
+        .spawn(move || end_lingering(&state))?;
     Ok(())
 }
+
+/// Has replaced files deleted when they have stayed for long enough.
+fn end_lingering(state: &State) {
+    loop {
+        if let Err(error) = state.end_lingering(crate::state::now()) {
+            log::warn!("replaced files stay at the service for now: {error}");
+        }
+        if state.is_stopped_within(LINGERS) {
+            return;
+        }
+    }
+}
+
+/// How often is looked whether replaced files have stayed at the service for long enough.
+const LINGERS: Duration = Duration::from_secs(10);
 
 /// Places for work that is under way.
 #[derive(Debug, Default)]

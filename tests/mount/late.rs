@@ -111,27 +111,3 @@ fn what_arrived_and_was_removed_is_in_the_trash() {
         [("f".to_owned(), b"acknowledged".to_vec())]
     );
 }
-
-/// A worker that had seen the file went for its copy when that was in the trash already. It was noted as a failed save that
-/// the service may have seen, and the next file of its name was told so.
-#[test]
-fn what_is_removed_while_its_renaming_is_sent_is_no_failure() {
-    const TIMES: usize = 300;
-    let world = World::new();
-    world.removes("a");
-    world.removes("b");
-    let fs = Direct::start(&world, &Setup::default());
-    let surface: &dyn Surface = &fs;
-    for n in 0..TIMES {
-        surface.put("a", format!("one {n}").as_bytes()).unwrap();
-        surface.rename("a", "b", 0).unwrap();
-        surface.unlink("b").unwrap();
-        assert_eq!(surface.put("b", b"another"), Ok(()), "after {n}");
-        surface.unlink("b").unwrap();
-    }
-    eventually("nothing is left", || {
-        fs.state().hurry();
-        fs.state().pending().is_empty()
-    });
-    assert!(world.emulator.files().unwrap().is_empty());
-}

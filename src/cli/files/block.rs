@@ -30,7 +30,8 @@ Examples:
 
 PDFs and plain text are documents, JPEG, PNG, GIF and WebP are images. All else
 is put into the container of the code execution tool, which the request then
-has to have. The output is JSON, always a list: the value of a message's
+has to have. The ids stay alive for 24 h after their files are saved again or
+renamed, so that prompts that hold them go on working. The output is JSON, always a list: the value of a message's
 \"content\", or part of it."
 )]
 pub struct BlockArguments {
@@ -89,7 +90,7 @@ pub fn block(arguments: &BlockArguments) -> ExitCode {
     let mut exit = ExitCode::SUCCESS;
     let mut blocks = Vec::new();
     for word in &words {
-        let said = match look_up(&mut places, word) {
+        let said = match look_up(&mut places, word, !arguments.inline) {
             Ok(Found::File(n, file)) => match block_of(arguments, &places[n], &file) {
                 Ok(block) => {
                     blocks.push(block);

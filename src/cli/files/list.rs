@@ -180,7 +180,7 @@ pub fn find(arguments: &FindArguments) -> ExitCode {
 }
 
 fn one(places: &mut [Place], word: &str) -> Result<Vec<Placed>, ExitCode> {
-    match look_up(places, word)? {
+    match look_up(places, word, false)? {
         Found::File(n, file) => Ok(vec![Placed::new(&places[n], *file)]),
         Found::Former(former) => {
             tell!("{}", told(&former));

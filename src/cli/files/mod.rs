@@ -60,13 +60,14 @@ fn asked_for(
     Ok((places, words))
 }
 
-/// What a word stands for, in the first place that knows it. Only where none does is the service asked.
-fn look_up(places: &mut [Place], word: &str) -> Result<Found, ExitCode> {
+/// What a word stands for, in the first place that knows it. Only where none does is the service asked. What `gives` the id
+/// to somebody has it stay alive for a day after it is replaced.
+fn look_up(places: &mut [Place], word: &str, gives: bool) -> Result<Found, ExitCode> {
     let mut why = String::new();
     for asks in [false, true] {
         for (n, place) in places.iter_mut().enumerate() {
             let what = word.to_owned();
-            match place.ask(&Request::File { what, asks }, &mut |_| {}) {
+            match place.ask(&Request::File { what, asks, gives }, &mut |_| {}) {
                 Ok(Reply::File(file)) => return Ok(Found::File(n, file)),
                 Ok(Reply::Former(former)) => return Ok(Found::Former(former)),
                 Ok(Reply::Unmatched { why: said }) => why = said,

@@ -49,8 +49,10 @@ Examples:
   afs id ~/claude-files/*.pdf     one id a line, in this order
   afs id --json report.pdf        with its name
 
-Exit code 1 where a file has no id yet because it is still on its way to the
-service, 3 where there is no such file."
+An id that was given out stays alive for 24 h after its file is saved again or
+renamed: a prompt that holds it goes on working. Exit code 1 where a file has
+no id yet because it is still on its way to the service, 3 where there is no
+such file."
 )]
 pub struct IdArguments {
     /// Names in the mount, or paths of files; before them the mount point, where several are mounted
@@ -81,7 +83,7 @@ pub fn show(arguments: &ShowArguments) -> ExitCode {
     let mut exit = ExitCode::SUCCESS;
     let mut files = Vec::new();
     for word in &words {
-        match look_up(&mut places, word) {
+        match look_up(&mut places, word, false) {
             Ok(Found::File(n, file)) => {
                 if !arguments.json {
                     print(&places[n], &file, words.len() > 1);
@@ -157,7 +159,7 @@ pub fn id(arguments: &IdArguments) -> ExitCode {
     let mut exit = ExitCode::SUCCESS;
     let mut ids = Vec::new();
     for word in &words {
-        let said = match look_up(&mut places, word) {
+        let said = match look_up(&mut places, word, true) {
             Ok(Found::File(_, file)) => match id_at_service(&file) {
                 Ok(id) => {
                     if !arguments.json {

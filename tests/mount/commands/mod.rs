@@ -3,6 +3,7 @@
 
 mod blocks;
 mod files;
+mod giving;
 
 use std::process::Command;
 
