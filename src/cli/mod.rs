@@ -2,7 +2,8 @@
 //!
 //! Arguments are not settings: each command turns what was typed into a plain request and hands it on. Exit codes: 0 done,
 //! 1 failed, 2 typed wrongly,
-//! 3 nothing of that name, or nothing mounted.
+//! 3 nothing of that name, or nothing mounted,
+//! 4 refused because something would be lost.
 
 /// Prints a line. Where nobody reads it any more (`afs status | head -1`) that is no reason to end in a panic.
 macro_rules! say {
@@ -29,6 +30,7 @@ pub mod mount;
 mod places;
 pub mod status;
 mod talk;
+pub mod trash;
 pub mod unmount;
 
 use std::fmt::Display;
@@ -42,6 +44,9 @@ const USAGE: u8 = 2;
 /// Nothing matches the name that was typed.
 const NOTHING_MATCHED: u8 = 3;
 
+/// It could be done, and would cost something that nobody has said may go.
+const REFUSED: u8 = 4;
+
 /// An Anthropic Files-API workspace as a directory.
 ///
 /// What you copy in is uploaded, what tools made can be read, what you delete is deleted at the service.
@@ -53,7 +58,7 @@ const NOTHING_MATCHED: u8 = 3;
     propagate_version = true,
     subcommand_required = true,
     arg_required_else_help = true,
-    after_help = "Exit codes: 0 done, 1 failed (the sentence says why), 2 typed wrongly, 3 nothing of that name, or nothing mounted.",
+    after_help = "Exit codes: 0 done, 1 failed (the sentence says why), 2 typed wrongly, 3 nothing of that name, or\nnothing mounted, 4 refused because something would be lost.",
     after_long_help = EXAMPLES
 )]
 struct Arguments {
@@ -68,7 +73,7 @@ Examples:
   afs block report.pdf              the content block that hands it to Claude
   afs unmount ~/claude-files        end the mount
 
-Exit codes: 0 done, 1 failed (the sentence says why), 2 typed wrongly, 3 nothing of that name, or nothing mounted.";
+Exit codes: 0 done, 1 failed (the sentence says why), 2 typed wrongly, 3 nothing of that name, or\nnothing mounted, 4 refused because something would be lost.";
 
 /// What can be asked for.
 #[derive(Debug, Subcommand)]
@@ -96,6 +101,8 @@ pub enum Command {
     Flush(flush::FlushArguments),
     /// Look after the copies on this machine
     Cache(cache::CacheArguments),
+    /// Get back what was deleted or replaced
+    Trash(trash::TrashArguments),
     /// Serve the Files API on this machine, for tests and demos
     Emulator(emulator::EmulatorArguments),
 }
@@ -127,7 +134,8 @@ fn nothing_matched(why: &dyn Display) -> ExitCode {
 /// Of two outcomes the one that says more.
 fn worse(one: ExitCode, other: ExitCode) -> ExitCode {
     let rank = |exit: &ExitCode| match exit {
-        exit if *exit == ExitCode::from(USAGE) => 3,
+        exit if *exit == ExitCode::from(USAGE) => 4,
+        exit if *exit == ExitCode::from(REFUSED) => 3,
         exit if *exit == ExitCode::FAILURE => 2,
         exit if *exit == ExitCode::from(NOTHING_MATCHED) => 1,
         _ => 0,
@@ -137,6 +145,12 @@ fn worse(one: ExitCode, other: ExitCode) -> ExitCode {
     } else {
         other
     }
+}
+
+/// Says what would be lost and gives the exit code for it.
+fn refused(why: &dyn Display) -> ExitCode {
+    complain(why);
+    ExitCode::from(REFUSED)
 }
 
 fn complain(why: &dyn Display) {

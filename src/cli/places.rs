@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::talk::{Reached, reach};
 use crate::config::Surroundings;
-use crate::control::{ControlError, Files, Holdings, Reply, Request};
+use crate::control::{ControlError, Files, Holdings, Reply, Request, Trash};
 use crate::mount::prepare::resolve;
 use crate::mount::table::MountTable;
 use crate::mount::{Unmounted, sys};
@@ -41,6 +41,7 @@ impl Place {
         };
         let fs = None;
         let holdings = Holdings { state, store, fs };
+        let trash = Trash { state, store, fs };
         let live = None;
         let files = Files { state, store, live };
         let reply = match request {
@@ -49,6 +50,9 @@ impl Place {
                 true
             }),
             Request::File { what, asks, gives } => files.file(what, *asks, *gives),
+            Request::Trash => trash.list(),
+            Request::TakeBack { name } => trash.take_back(name),
+            Request::Purge { key } => trash.purge(key),
             Request::Downloads => holdings.list(),
             Request::Evict { what } => holdings.evict(what),
             Request::EvictAll => holdings.evict_all(),

@@ -173,9 +173,10 @@ fn print_status(status: &Status) {
         say!("  expiring  {expiring}");
     }
     say!(
-        "  on disk   {} kept, {} cached",
+        "  on disk   {} kept, {} cached, {} in the trash",
         HumanBytes(status.kept_bytes),
-        HumanBytes(status.cached_bytes)
+        HumanBytes(status.cached_bytes),
+        HumanBytes(status.trash_bytes)
     );
     say!("  process   {}, state in {}", status.pid, status.state_dir);
 }

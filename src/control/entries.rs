@@ -58,3 +58,20 @@ pub struct Which {
     /// Only what the service gives back, or only what it does not.
     pub downloadable: Option<bool>,
 }
+
+/// A file in the trash of this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrashFile {
+    /// What it is told from others by.
+    pub key: String,
+    /// The name people know it by.
+    pub name: String,
+    /// The id it had at the service, or one of this machine's own where it never was there.
+    pub id: String,
+    /// Bytes.
+    pub size_bytes: u64,
+    /// When it came here, milliseconds since 1970.
+    pub thrown_at: i64,
+    /// Where its bytes are.
+    pub path: String,
+}

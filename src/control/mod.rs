@@ -13,6 +13,7 @@ mod named;
 mod protocol;
 mod server;
 mod status;
+mod trash;
 mod waiting;
 
 use std::fs::File;
@@ -22,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 pub use client::{Client, ControlError};
 pub use downloads::Holdings;
-pub use entries::{FileEntry, FormerFile, Which};
+pub use entries::{FileEntry, FormerFile, TrashFile, Which};
 pub use files::{Files, Live};
 pub use protocol::{
     Change, ChangeKind, Copies, Download, Downloads, DroppedChange, Expires, Limiter, Progress,
@@ -30,6 +31,7 @@ pub use protocol::{
 };
 pub use server::{About, Server, serve};
 pub use status::Reporter;
+pub use trash::Trash;
 pub use waiting::Waiting;
 
 /// The socket's name in a workspace's state directory.

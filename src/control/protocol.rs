@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::entries::{FileEntry, FormerFile, Which};
+use super::entries::{FileEntry, FormerFile, TrashFile, Which};
 use super::waiting::Waiting;
 
 /// What a client asks for.
@@ -42,6 +42,18 @@ pub enum Request {
         /// Whether its id goes to somebody who will use it: then it stays alive for a day after it is replaced.
         #[serde(default)]
         gives: bool,
+    },
+    /// What is in the trash, and what is on its way there.
+    Trash,
+    /// Take a deletion back that has not been sent.
+    TakeBack {
+        /// The name of what was deleted.
+        name: String,
+    },
+    /// Remove a file from the trash for good.
+    Purge {
+        /// Its key.
+        key: String,
     },
     /// Which downloaded copies are here.
     Downloads,
@@ -112,6 +124,17 @@ pub enum Reply {
     File(Box<FileEntry>),
     /// To [`Request::File`], where another file took its place; the end.
     Former(FormerFile),
+    /// To [`Request::Trash`]; the end.
+    Trash {
+        /// Its files, oldest first.
+        files: Vec<TrashFile>,
+        /// Names of files whose deletions have not been sent.
+        deletions: Vec<String>,
+    },
+    /// To [`Request::TakeBack`]; the end.
+    TakenBack,
+    /// To [`Request::Purge`]; the end.
+    Purged,
     /// To [`Request::Downloads`]; the end.
     Downloads(Downloads),
     /// To [`Request::Evict`]; the end.
@@ -223,6 +246,9 @@ pub struct Status {
     pub kept_bytes: u64,
     /// Bytes of outputs cached on this machine.
     pub cached_bytes: u64,
+    /// Bytes in the trash.
+    #[serde(default)]
+    pub trash_bytes: u64,
     /// Requests to the service.
     #[serde(default)]
     pub requests: Requests,

@@ -17,7 +17,7 @@ use crate::store::{Findings, Store};
 use crate::sync::Refresher;
 
 use super::protocol::{Change, ChangeKind, Copies, DroppedChange, Progress, Reply, Request};
-use super::{Files, Holdings, Live, Reporter, SOCKET, address};
+use super::{Files, Holdings, Live, Reporter, SOCKET, Trash, address};
 
 /// How often a flush says how far it is.
 const PACE: Duration = Duration::from_millis(200);
@@ -161,6 +161,9 @@ impl Server {
             Request::File { what, asks, gives } => {
                 say(stream, &self.files().file(what, *asks, *gives))
             }
+            Request::Trash => say(stream, &self.trash().list()),
+            Request::TakeBack { name } => say(stream, &self.trash().take_back(name)),
+            Request::Purge { key } => say(stream, &self.trash().purge(key)),
             Request::Downloads => say(stream, &self.holdings().list()),
             Request::Evict { what } => say(stream, &self.holdings().evict(what)),
             Request::EvictAll => say(stream, &self.holdings().evict_all()),
@@ -177,6 +180,14 @@ impl Server {
                 refresher: &self.refresher,
                 fs: &self.fs,
             }),
+        }
+    }
+
+    fn trash(&self) -> Trash<'_> {
+        Trash {
+            state: &self.state,
+            store: &self.store,
+            fs: Some(&self.fs),
         }
     }
 

@@ -66,6 +66,7 @@ impl Reporter {
             lingering: self.state.lingering()?,
             kept_bytes: self.store.kept_bytes(),
             cached_bytes: self.store.cached_bytes(),
+            trash_bytes: self.store.trash_bytes(),
             requests: requests(&self.budget.traffic()),
             waiting: self.elsewhere(),
         })

@@ -213,8 +213,7 @@ impl Unmounted {
         };
         let limits = Limits {
             cache,
-            // Nothing is deleted or saved here.
-            trash: false,
+            trash: true,
             min_free: None,
             kept: None,
             no_progress: Duration::ZERO,

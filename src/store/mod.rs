@@ -35,6 +35,7 @@ pub use cache::Stays;
 pub use cached::CachedCopy;
 pub use fetch::{FetchError, Fetched, Reading, Source};
 pub use keep::Stay;
+pub use trash::Trashed;
 pub use verify::{Findings, Print};
 
 use cache::Cache;
@@ -421,6 +422,24 @@ impl Store {
             lock(&self.kept_names).remove(&name);
         }
         Ok(())
+    }
+
+    /// What is in the trash, oldest first; nothing where there is none.
+    pub fn trashed(&self) -> io::Result<Vec<Trashed>> {
+        self.trash.as_ref().map_or(Ok(Vec::new()), Trash::list)
+    }
+
+    /// Removes a file from the trash for good, by its key; whether it was there.
+    pub fn empty_trash(&self, key: &str) -> io::Result<bool> {
+        self.trash
+            .as_ref()
+            .map_or(Ok(false), |trash| trash.remove(key))
+    }
+
+    /// Bytes in the trash.
+    #[must_use]
+    pub fn trash_bytes(&self) -> u64 {
+        self.trash.as_ref().map_or(0, Trash::bytes)
     }
 
     /// Whether what is deleted is brought to a trash.

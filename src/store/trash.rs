@@ -47,6 +47,23 @@ impl Thing {
     }
 }
 
+/// A file in the trash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trashed {
+    /// What it is told from others by.
+    pub key: String,
+    /// The name people know it by.
+    pub name: String,
+    /// The id it had at the service, or one of this machine's own where it never was there.
+    pub id: String,
+    /// Bytes.
+    pub size: u64,
+    /// When it came here, milliseconds.
+    pub thrown_at: i64,
+    /// Where its bytes are.
+    pub path: PathBuf,
+}
+
 impl Trash {
     pub(super) fn open(disk: &Disk, dir: PathBuf, now: i64) -> io::Result<Self> {
         let mut found: Vec<Thing> = names_in(&dir)?
@@ -160,6 +177,44 @@ impl Trash {
         Ok(true)
     }
 
+    /// What is here, oldest first.
+    pub(super) fn list(&self) -> io::Result<Vec<Trashed>> {
+        let things = lock(&self.things);
+        let mut files = Vec::new();
+        for thing in &things.order {
+            let dir = self.dir.join(&thing.name);
+            for name in names_in(&dir)? {
+                files.push(Trashed {
+                    key: thing.name.clone(),
+                    id: thing.id().to_owned(),
+                    size: thing.size,
+                    thrown_at: thing.thrown_at,
+                    path: dir.join(&name),
+                    name,
+                });
+            }
+        }
+        Ok(files)
+    }
+
+    /// Removes one for good; whether it was there.
+    pub(super) fn remove(&self, key: &str) -> io::Result<bool> {
+        let mut things = lock(&self.things);
+        let Some(at) = things.order.iter().position(|thing| thing.name == key) else {
+            return Ok(false);
+        };
+        self.disk.remove_dir_all(&self.dir.join(key))?;
+        if let Some(thing) = things.order.remove(at) {
+            things.total -= thing.size;
+        }
+        Ok(true)
+    }
+
+    /// Bytes that are here.
+    pub(super) fn bytes(&self) -> u64 {
+        lock(&self.things).total
+    }
+
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {
         self.disk.step(Step::Remove(dir), || fs::remove_dir(dir))
     }
@@ -271,6 +326,25 @@ mod tests {
         trash.take(&path, "file-1", "a", 5).unwrap();
         assert!(!trash.give_back("1", &path).unwrap());
         assert!(trash.give_back("file-1", &path).unwrap());
+    }
+
+    #[test]
+    fn one_that_is_removed_is_gone_and_the_others_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let trash = trash(5, dir.path());
+        for (n, name) in [(1, "a"), (2, "b")] {
+            let copy = copy(dir.path(), name);
+            trash.take(&copy, &format!("file_{n}"), name, 5).unwrap();
+        }
+        let listed = trash.list().unwrap();
+        let names: Vec<&str> = listed.iter().map(|file| &file.name[..]).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!(fs::read(&listed[1].path).unwrap(), b"b");
+        assert!(trash.remove(&listed[0].key).unwrap());
+        assert!(!trash.remove(&listed[0].key).unwrap());
+        assert!(!trash.remove("../../elsewhere").unwrap());
+        assert_eq!(trash.list().unwrap(), listed[1..]);
+        assert_eq!(trash.bytes(), 1);
     }
 
     #[test]

@@ -29,7 +29,7 @@ enum Found {
 }
 
 /// The workspaces that are meant, and the other words. Where there are none, that has been said.
-fn asked(
+pub(super) fn asked(
     typed: &[PathBuf],
     state_dir: Option<&Path>,
 ) -> Result<(Vec<Place>, Vec<String>), ExitCode> {
@@ -47,7 +47,7 @@ fn asked(
 }
 
 /// The same of a command that needs at least one word.
-fn asked_for(
+pub(super) fn asked_for(
     typed: &[PathBuf],
     state_dir: Option<&Path>,
 ) -> Result<(Vec<Place>, Vec<String>), ExitCode> {
@@ -105,7 +105,7 @@ fn told(former: &FormerFile) -> String {
 }
 
 /// A time as this machine's users read it.
-fn local(time: Timestamp) -> String {
+pub(super) fn local(time: Timestamp) -> String {
     time.to_zoned(TimeZone::system())
         .strftime("%Y-%m-%d %H:%M")
         .to_string()
