@@ -21,6 +21,7 @@ macro_rules! tell {
     }};
 }
 
+pub mod allow_deletes;
 pub mod cache;
 pub mod emulator;
 pub mod files;
@@ -103,6 +104,8 @@ pub enum Command {
     Cache(cache::CacheArguments),
     /// Get back what was deleted or replaced
     Trash(trash::TrashArguments),
+    /// Let many deletions through for a while
+    AllowDeletes(allow_deletes::AllowDeletesArguments),
     /// Serve the Files API on this machine, for tests and demos
     Emulator(emulator::EmulatorArguments),
 }

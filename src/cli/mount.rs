@@ -149,6 +149,9 @@ pub struct MountArguments {
     /// What becomes of the old version at the service when a file is replaced
     #[arg(long, value_enum, value_name = "WHAT", default_value_t, help_heading = STORAGE)]
     replaced: Replaced,
+    /// Refuse to delete when more files than this are deleted in a minute that nobody here could bring back; 0 never does
+    #[arg(long, value_name = "N", help_heading = STORAGE)]
+    delete_guard: Option<usize>,
     /// Delete old versions this much later, so that prompts with their ids go on working [default: at once; those that afs
     /// id and afs block gave out, after 24h]
     #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = STORAGE)]
@@ -208,6 +211,7 @@ impl MountArguments {
             cache_size: self.cache_size,
             no_trash: self.no_trash,
             keeps_replaced: self.replaced == Replaced::Keep,
+            delete_guard: self.delete_guard,
             keep_replaced: self.keep_replaced,
             min_free: self.min_free,
             keep_limit: self.keep_limit,

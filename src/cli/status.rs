@@ -160,6 +160,12 @@ fn print_status(status: &Status) {
     say!("  listing   {}", listing(status));
     say!("  pending   {}", pending(status));
     say!("  requests  {}", requests(&status.requests));
+    if status.refuses_deletes {
+        say!(
+            "  deletes   refused, for there were too many in a minute; if that is no mistake: afs allow-deletes {}",
+            status.mountpoint
+        );
+    }
     if status.lingering > 0 {
         say!(
             "  replaced  {} at the service for a while, because their ids may be used",

@@ -19,6 +19,9 @@ pub use words::{MountWords, parse_beta, parse_mount_words, parse_umask};
 
 use crate::api::{ApiKey, Credential, CustomHeaders, Dialect, Glob, LIFETIMES, MimeOverride};
 
+/// How many files that can't be had back may be deleted in a minute.
+const DEFAULT_DELETE_GUARD: usize = 200;
+
 /// Where the service is unless somebody says otherwise.
 pub const DEFAULT_BASE_URL: &str = "https://api.anthropic.com";
 /// How long a transfer may stand still.
@@ -95,6 +98,8 @@ pub struct MountSettings {
     pub write_back: bool,
     /// Whether what is replaced stays at the service.
     pub keeps_replaced: bool,
+    /// How many files whose bytes are not on this machine may be deleted in a minute; 0: any number.
+    pub delete_guard: usize,
     /// How long everything that is replaced stays at the service before it is deleted; none: not at all.
     pub keep_replaced: Duration,
     /// How many bytes stay free on the disk of the state; `None`: the usual.
@@ -181,6 +186,8 @@ pub struct MountRequest {
     pub write_back: bool,
     /// Whether what is replaced stays at the service.
     pub keeps_replaced: bool,
+    /// How many files may be deleted in a minute that are not on this machine.
+    pub delete_guard: Option<usize>,
     /// How long what is replaced stays at the service.
     pub keep_replaced: Option<Duration>,
     /// How much stays free on the disk of the state.
@@ -321,6 +328,7 @@ impl MountRequest {
             cache_size: self.cache_size.unwrap_or(DEFAULT_CACHE_SIZE),
             trash: !self.no_trash,
             keeps_replaced: self.keeps_replaced,
+            delete_guard: self.delete_guard.unwrap_or(DEFAULT_DELETE_GUARD),
             keep_replaced: self.keep_replaced.unwrap_or_default(),
             min_free: self.min_free,
             keep_limit: self.keep_limit,

@@ -43,6 +43,11 @@ pub enum Request {
         #[serde(default)]
         gives: bool,
     },
+    /// Let all deletions through for a while.
+    AllowDeletes {
+        /// Seconds.
+        seconds: u64,
+    },
     /// What is in the trash, and what is on its way there.
     Trash,
     /// Take a deletion back that has not been sent.
@@ -124,6 +129,8 @@ pub enum Reply {
     File(Box<FileEntry>),
     /// To [`Request::File`], where another file took its place; the end.
     Former(FormerFile),
+    /// To [`Request::AllowDeletes`]; the end.
+    DeletesAllowed,
     /// To [`Request::Trash`]; the end.
     Trash {
         /// Its files, oldest first.
@@ -249,6 +256,9 @@ pub struct Status {
     /// Bytes in the trash.
     #[serde(default)]
     pub trash_bytes: u64,
+    /// Whether deletions are refused, for there were too many.
+    #[serde(default)]
+    pub refuses_deletes: bool,
     /// Requests to the service.
     #[serde(default)]
     pub requests: Requests,

@@ -161,6 +161,10 @@ impl Server {
             Request::File { what, asks, gives } => {
                 say(stream, &self.files().file(what, *asks, *gives))
             }
+            Request::AllowDeletes { seconds } => {
+                self.fs.allow_deletes(Duration::from_secs(*seconds));
+                say(stream, &Reply::DeletesAllowed)
+            }
             Request::Trash => say(stream, &self.trash().list()),
             Request::TakeBack { name } => say(stream, &self.trash().take_back(name)),
             Request::Purge { key } => say(stream, &self.trash().purge(key)),
@@ -238,6 +242,7 @@ impl Server {
             state: Arc::clone(&self.state),
             store: Arc::clone(&self.store),
             refresher: Arc::clone(&self.refresher),
+            fs: Arc::downgrade(&self.fs),
             budget: Arc::clone(&self.budget),
         }
     }

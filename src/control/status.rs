@@ -1,11 +1,12 @@
 //! How a mount is: what `afs status` prints, and what a file in the mount says.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::api::{Budget, Traffic};
+use crate::fs::WorkspaceFs;
 use crate::state::{Pending, State, StateError};
 use crate::store::Store;
 use crate::sync::Refresher;
@@ -24,6 +25,8 @@ pub struct Reporter {
     pub(super) state: Arc<State>,
     pub(super) store: Arc<Store>,
     pub(super) refresher: Arc<Refresher>,
+    /// It holds what renders its status file, which holds this.
+    pub(super) fs: Weak<WorkspaceFs>,
     pub(super) budget: Arc<Budget>,
 }
 
@@ -67,6 +70,7 @@ impl Reporter {
             kept_bytes: self.store.kept_bytes(),
             cached_bytes: self.store.cached_bytes(),
             trash_bytes: self.store.trash_bytes(),
+            refuses_deletes: self.fs.upgrade().is_some_and(|fs| fs.refuses_deletes()),
             requests: requests(&self.budget.traffic()),
             waiting: self.elsewhere(),
         })

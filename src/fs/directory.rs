@@ -111,6 +111,7 @@ impl WorkspaceFs {
             Some(row) => row,
             None => self.row_named(parent, name)?,
         };
+        self.must_be_expendable(&row)?;
         let node = self.node(row.ino);
         let mut inner = node.as_ref().map(|node| node.lock());
         if let Some(inner) = &mut inner {
@@ -179,6 +180,9 @@ impl WorkspaceFs {
         }
         let _stay = self.store.let_kept_stay();
         self.must_be_renamable(&row)?;
+        if let Some(over) = &over {
+            self.must_be_expendable(over)?;
+        }
         let mime_type = mime_type_of(new_name, &self.head_of(&row), &self.settings.mime_overrides);
         let size = node.as_ref().map_or(row.size, |node| node.shown().size);
         // A name that the service has is a file's, whatever it looks like.

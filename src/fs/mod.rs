@@ -30,6 +30,7 @@ mod copies;
 mod directory;
 mod error;
 mod file;
+mod guard;
 mod lending;
 mod node;
 mod pending;
@@ -55,6 +56,7 @@ pub use error::FsError;
 pub use pending::{Dropped, DroppedKind};
 pub use types::{Attr, Changes, DirEntry, Entry, Fh, Kind, OpenFlags, Place, RenameMode, Space};
 
+use guard::DeleteGuard;
 use lending::Lending;
 use node::Node;
 use views::{SessionDirs, Status};
@@ -79,6 +81,8 @@ pub struct FsSettings {
     pub xattr: bool,
     /// Whether close(2) leaves the upload to later: it returns when the content is durable here.
     pub write_back: bool,
+    /// How many files whose bytes are not on this machine may be deleted in a minute; 0: any number.
+    pub delete_guard: usize,
     /// Media types by name that go before the built-in ones.
     pub mime_overrides: Vec<MimeOverride>,
     /// Which names are not ordinary.
@@ -106,6 +110,7 @@ pub struct WorkspaceFs {
     /// Whether the mount has ended: drafts are kept as they are, and nothing changes any more.
     is_over: AtomicBool,
     lending: Lending,
+    guard: DeleteGuard,
 }
 
 /// An open file.
@@ -137,6 +142,7 @@ impl WorkspaceFs {
         settings: FsSettings,
     ) -> Self {
         Self {
+            guard: DeleteGuard::new(settings.delete_guard),
             api,
             state,
             store,

@@ -237,6 +237,7 @@ fn status_text(reporter: &control::Reporter) -> Result<String, FsError> {
 
 fn fs_settings(settings: &MountSettings) -> FsSettings {
     FsSettings {
+        delete_guard: settings.delete_guard,
         uid: settings.uid,
         gid: settings.gid,
         umask: settings.umask,

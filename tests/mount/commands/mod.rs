@@ -4,6 +4,7 @@
 mod blocks;
 mod files;
 mod giving;
+mod guard;
 mod trash;
 
 use std::process::Command;

@@ -100,6 +100,7 @@ impl Direct {
         let learned = afs::state::now();
         eventually("the clock moves on", || afs::state::now() > learned);
         let settings = FsSettings {
+            delete_guard: 0,
             uid: nix::unistd::getuid().as_raw(),
             gid: nix::unistd::getgid().as_raw(),
             umask: setup.umask,
