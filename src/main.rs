@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         Command::Pending(arguments) => cli::status::show_pending(&arguments),
         Command::Flush(arguments) => cli::flush::run(&arguments),
         Command::Cache(arguments) => cli::cache::run(&arguments),
+        Command::Prune(arguments) => cli::prune::run(&arguments),
         Command::AllowDeletes(arguments) => cli::allow_deletes::run(&arguments),
         Command::Trash(arguments) => cli::trash::run(&arguments),
         Command::Emulator(arguments) => cli::emulator::run(arguments),

@@ -29,6 +29,7 @@ pub mod flush;
 mod logging;
 pub mod mount;
 mod places;
+pub mod prune;
 pub mod status;
 mod talk;
 pub mod trash;
@@ -104,6 +105,8 @@ pub enum Command {
     Cache(cache::CacheArguments),
     /// Get back what was deleted or replaced
     Trash(trash::TrashArguments),
+    /// Delete old files, after showing which
+    Prune(prune::PruneArguments),
     /// Let many deletions through for a while
     AllowDeletes(allow_deletes::AllowDeletesArguments),
     /// Serve the Files API on this machine, for tests and demos

@@ -320,7 +320,7 @@ fn empty(arguments: &EmptyArguments) -> Result<ExitCode, ExitCode> {
 }
 
 /// Asks whether to go on, where there is somebody to ask.
-fn confirm(question: &str, yes: bool) -> Result<(), ExitCode> {
+pub(super) fn confirm(question: &str, yes: bool) -> Result<(), ExitCode> {
     if yes {
         return Ok(());
     }
@@ -332,6 +332,6 @@ fn confirm(question: &str, yes: bool) -> Result<(), ExitCode> {
     let mut said = String::new();
     match io::stdin().read_line(&mut said) {
         Ok(_) if matches!(said.trim(), "y" | "Y" | "yes") => Ok(()),
-        _ => Err(refused(&"nothing was removed")),
+        _ => Err(refused(&"nothing was done")),
     }
 }

@@ -27,6 +27,9 @@ pub struct FileEntry {
     pub pending: bool,
     /// Whether it stays on this machine by its name.
     pub scratch: bool,
+    /// Whether it has a suffix in its name because a newer file has the plain one, or had it.
+    #[serde(default)]
+    pub is_older_copy: bool,
     /// The session it belongs to.
     pub session_id: Option<String>,
     /// When the service gives its bytes up (RFC 3339).

@@ -189,6 +189,7 @@ impl Files<'_> {
             on_this_machine: is_pending || row.id.as_ref().is_none_or(is_copied),
             pending: is_pending && !row.scratch,
             scratch: row.scratch,
+            is_older_copy: row.suffixed,
             session_id: row.scope.clone(),
             expires_at: row.expires_at.map(|time| time.to_string()),
             expired: row.is_expired,

@@ -88,10 +88,10 @@ pub struct FindArguments {
 
 /// A file and where it is, for scripts.
 #[derive(Serialize)]
-struct Placed {
-    path: String,
+pub(in crate::cli) struct Placed {
+    pub(in crate::cli) path: String,
     #[serde(flatten)]
-    file: FileEntry,
+    pub(in crate::cli) file: FileEntry,
 }
 
 impl Placed {
@@ -207,7 +207,7 @@ fn matching(places: &mut [Place], glob: &str) -> Result<Vec<Placed>, ExitCode> {
 }
 
 /// All files of a place that are meant.
-fn all(place: &mut Place, which: &Which) -> Result<Vec<Placed>, String> {
+pub(in crate::cli) fn all(place: &mut Place, which: &Which) -> Result<Vec<Placed>, String> {
     let mut files = Vec::new();
     let request = Request::Files {
         which: which.clone(),
@@ -241,7 +241,7 @@ fn sorted(mut files: Vec<Placed>, sort: Sort) -> Vec<Placed> {
 }
 
 /// A file as a line; the name last, for it may have any length.
-fn line(file: &FileEntry) -> String {
+pub(in crate::cli) fn line(file: &FileEntry) -> String {
     let size = HumanBytes(file.size_bytes).to_string();
     let kind = match file {
         FileEntry { scratch: true, .. } => "scratch",

@@ -18,6 +18,7 @@ use crate::control::{FileEntry, FormerFile, Reply, Request};
 
 pub use block::{BlockArguments, block};
 pub use list::{FindArguments, LsArguments, find, ls};
+pub(super) use list::{Placed, all, line};
 pub use show::{IdArguments, ShowArguments, id, show};
 
 /// What a word stands for.

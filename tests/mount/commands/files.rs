@@ -127,6 +127,7 @@ bytes     at the service; reading downloads them
             "on_this_machine": false,
             "pending": false,
             "scratch": false,
+            "is_older_copy": false,
             "session_id": null,
             "expires_at": null,
             "expired": false,

@@ -5,6 +5,7 @@ mod blocks;
 mod files;
 mod giving;
 mod guard;
+mod prune;
 mod trash;
 
 use std::process::Command;
