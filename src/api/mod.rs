@@ -13,6 +13,7 @@ mod mime;
 mod paced;
 mod policy;
 mod retry;
+mod time;
 mod types;
 
 pub use budget::{Budget, Class, RateLimits, Traffic, Turn};
