@@ -12,6 +12,8 @@ mod key;
 mod mime;
 mod paced;
 mod policy;
+#[cfg(test)]
+pub(crate) mod properties;
 mod retry;
 mod time;
 mod types;
