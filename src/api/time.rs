@@ -5,8 +5,9 @@ use jiff::civil::{Date, date};
 use jiff::fmt::temporal::Pieces;
 use serde::{Deserialize, Deserializer, de};
 
-/// The day in whose last hours a [`Timestamp`] ends, so that any offset can be added to it.
-const LAST_DAY: Date = date(9999, 12, 30);
+/// The day from which on a moment can be beyond [`Timestamp::MAX`]: that ends on the day after it, and offsets are above
+/// -26 hours.
+const LAST_DAY: Date = date(9999, 12, 29);
 
 /// A time. The last hours of the year 9999, which some write for "never", become the last time there is: they are no
 /// reason to lose a whole listing.
@@ -61,6 +62,11 @@ mod tests {
     fn the_last_hours_of_the_year_9999_are_a_time_and_no_reason_to_lose_a_listing() {
         for (text, expected) in [
             ("9999-12-30T22:00:00Z", "9999-12-30T22:00:00Z".parse().ok()),
+            (
+                "9999-12-29T23:59:59-21:59",
+                "9999-12-30T21:58:59Z".parse().ok(),
+            ),
+            ("9999-12-29T23:59:59-22:01", Some(Timestamp::MAX)),
             ("9999-12-31T23:59:59Z", Some(Timestamp::MAX)),
             ("9999-12-31T23:59:59.999999999-23:59", Some(Timestamp::MAX)),
             ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z".parse().ok()),
