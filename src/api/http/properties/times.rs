@@ -44,8 +44,8 @@ impl Civil {
 prop_compose! {
     fn civil()(
         year in prop_oneof![1..=9999_i64, 1969..2030_i64, prop::sample::select(&[1_i64, 4, 100, 1600, 2000, 9999][..])],
-        month in 1..=12_i64,
-        day in 1..=31_i64,
+        month in prop_oneof![1..=12_i64, prop::sample::select(&[1_i64, 2, 12][..])],
+        day in prop_oneof![1..=31_i64, Just(1), 28..=31_i64],
         second in prop_oneof![0..DAY, Just(0), Just(DAY - 1)],
     ) -> Civil {
         let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
