@@ -5,8 +5,8 @@ use jiff::civil::{Date, date};
 use jiff::fmt::temporal::Pieces;
 use serde::{Deserialize, Deserializer, de};
 
-/// The day from which on a moment can be beyond [`Timestamp::MAX`]: that ends on the day after it, and offsets are above
-/// -26 hours.
+/// The day from which on a moment can be beyond [`Timestamp::MAX`]: that is on the day after it, and no offset is as low
+/// as -26 hours.
 const LAST_DAY: Date = date(9999, 12, 29);
 
 /// A time. The last hours of the year 9999, which some write for "never", become the last time there is: they are no

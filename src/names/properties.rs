@@ -179,7 +179,8 @@ proptest! {
         let kind = lists.kind_of(&name);
         prop_assert_eq!(kind, lists.kind_of(&name));
         if !name.is_empty() {
-            for scratch in [format!("{name}~"), format!(".{name}.swp"), format!("#{name}#"), format!(".~lock.{name}#")] {
+            let scratch = [format!("{name}~"), format!(".{name}.swp"), format!("#{name}#"), format!(".~lock.{name}#")];
+            for scratch in scratch {
                 prop_assert_eq!(lists.kind_of(&scratch), NameKind::Scratch, "{}", scratch);
             }
             for passing in [format!("{name}.part"), format!("{name}-journal"), format!("{name}.tmp")] {

@@ -14,7 +14,10 @@ proptest! {
 
     #[test]
     fn a_time_of_the_service_is_a_files_time(
-        second in prop_oneof![Timestamp::MIN.as_second()..=Timestamp::MAX.as_second(), -9_300_000_000..9_300_000_000_i64],
+        second in prop_oneof![
+            Timestamp::MIN.as_second()..=Timestamp::MAX.as_second(),
+            -9_300_000_000..9_300_000_000_i64,
+        ],
         fraction in 0..1_000_000_000_i32,
     ) {
         let time = Timestamp::new(second, fraction).unwrap_or(Timestamp::MAX);

@@ -1,4 +1,4 @@
-//! The ledger, whatever the service says of limits: no wait is beyond an hour, and no minute sees more than was allowed.
+//! The ledger, whatever the service says of limits: no wait is beyond an hour, and no minute sees more than it may.
 
 use proptest::prelude::*;
 
