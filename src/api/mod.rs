@@ -12,7 +12,10 @@ mod key;
 mod mime;
 mod paced;
 mod policy;
+#[cfg(test)]
+pub(crate) mod properties;
 mod retry;
+mod time;
 mod types;
 
 pub use budget::{Budget, Class, RateLimits, Traffic, Turn};

@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::time::{time, time_or_never};
+
 /// A file's identity at the service. Opaque: "the format and length of IDs may change over time" (API reference).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(transparent)]
@@ -57,6 +59,7 @@ pub struct FileMetadata {
     /// Its length in bytes.
     pub size_bytes: u64,
     /// When the service stored it.
+    #[serde(deserialize_with = "time")]
     pub created_at: Timestamp,
     /// Whether [`super::FilesApi::download`] gives its bytes; absent means no.
     #[serde(default)]
@@ -65,7 +68,7 @@ pub struct FileMetadata {
     #[serde(default)]
     pub scope: Option<Scope>,
     /// When the service gives its bytes up. `null` means never, and so does leaving it out, as the beta does always.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "time_or_never")]
     pub expires_at: Option<Timestamp>,
 }
 

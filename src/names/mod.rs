@@ -49,4 +49,6 @@ fn cut(text: &str, limit: usize) -> &str {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

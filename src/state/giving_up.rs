@@ -258,3 +258,47 @@ pub(super) fn bring_back(tx: &mut Tx<'_>, id: &FileId, now: Millis) -> Result<bo
     forget_former(tx, id)?;
     Ok(rows > 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::rows::remember_replaced;
+    use super::super::{Confirmed, Nanos};
+    use super::*;
+    use crate::api::FileMetadata;
+
+    /// The database makes floating point of what 64 bits do not hold, and such a row could not be read any more.
+    #[test]
+    fn a_file_of_any_time_comes_back_as_it_was() {
+        for (created_at, mtime) in [
+            ("2025-04-15T18:37:24.100435Z", 1_744_742_244_100_435_000),
+            ("9999-12-30T00:00:00Z", Nanos::MAX),
+            ("0001-01-01T00:00:00Z", Nanos::MIN),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let state = State::open(dir.path()).unwrap();
+            let file = FileMetadata {
+                id: FileId::new("file_1"),
+                filename: "a".to_owned(),
+                mime_type: "text/plain".to_owned(),
+                size_bytes: 1,
+                created_at: created_at.parse().unwrap(),
+                downloadable: false,
+                scope: None,
+                expires_at: None,
+            };
+            let confirmed = Confirmed {
+                file: &file,
+                spared: false,
+                kept: None,
+                keeps_replaced: false,
+            };
+            let is_back = state.write("test", Durability::Relaxed, |tx| {
+                remember_replaced(tx, &confirmed, None, Some(("a".to_owned(), false)))?;
+                bring_back(tx, &file.id, 0)
+            });
+            assert!(is_back.unwrap());
+            let row = state.lookup("a").unwrap().expect("it is back");
+            assert_eq!((row.created_at, row.mtime), (file.created_at, mtime));
+        }
+    }
+}

@@ -21,6 +21,8 @@ mod merge;
 mod outbox;
 mod outputs;
 mod progress;
+#[cfg(test)]
+mod properties;
 mod queue;
 mod record;
 mod renaming;

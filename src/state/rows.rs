@@ -5,6 +5,7 @@ use rusqlite::{Connection, params};
 
 use crate::api::{FileId, FileMetadata};
 
+use super::catalogue::nanos;
 use super::clock::Moment;
 use super::db::Tx;
 use super::entry::Entry;
@@ -133,7 +134,7 @@ pub(super) fn remember_replaced(
         .prepare_cached(
             "INSERT OR IGNORE INTO former (id, name, suffixed, filename, mime_type, size, created_at, mtime, \
              downloadable, own, spared, sha256, kept_size, kept_mtime) \
-             VALUES (?1, ?2, ?11, ?3, ?4, ?5, ?6, ?6 * 1000, ?7, 1, 0, ?8, ?9, ?10)",
+             VALUES (?1, ?2, ?11, ?3, ?4, ?5, ?6, ?12, ?7, 1, 0, ?8, ?9, ?10)",
         )?
         .execute(params![
             file.id.as_str(),
@@ -146,7 +147,8 @@ pub(super) fn remember_replaced(
             digest.as_ref().map(Digest::as_bytes),
             confirmed.kept.map(|kept| kept.size as i64),
             confirmed.kept.map(|kept| kept.mtime),
-            is_suffixed.unwrap_or(false)
+            is_suffixed.unwrap_or(false),
+            nanos(file.created_at)
         ])?;
     Ok(())
 }

@@ -305,4 +305,6 @@ impl Ledger {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

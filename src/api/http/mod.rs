@@ -11,6 +11,8 @@ mod download;
 mod endpoint;
 mod headers;
 mod multipart;
+#[cfg(test)]
+mod properties;
 mod upload;
 
 use std::fmt;
