@@ -165,9 +165,9 @@ pub struct HttpClient {
     client: Client,
     uploader: Uploader,
     no_progress: Duration,
-    /// The betas of a list of a session's files.
     /// Told what answers say of limits.
     budget: Option<Arc<Budget>>,
+    /// The betas of a list of a session's files.
     session_betas: Option<HeaderValue>,
 }
 
