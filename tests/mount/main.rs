@@ -49,6 +49,7 @@ mod scratch;
 mod sealing;
 mod secrets;
 mod space;
+mod stalled;
 mod streaming;
 mod surface;
 mod tls;
