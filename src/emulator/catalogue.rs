@@ -286,30 +286,30 @@ impl Catalogue {
         unknown: UnknownCursor,
         age: Duration,
     ) -> Option<Page> {
-        let then = &self.past.ago(age);
+        let since = &self.past.ago(age);
         let (before, id) = match &query.cursor {
-            None => return Some(self.older(query, Bound::Unbounded, then)),
+            None => return Some(self.older(query, Bound::Unbounded, since)),
             Some(Cursor::After(id)) => (false, id),
             Some(Cursor::Before(id)) => (true, id),
             Some(Cursor::Below(place)) => {
-                return Some(self.older(query, Bound::Excluded(*place), then));
+                return Some(self.older(query, Bound::Excluded(*place), since));
             }
         };
-        match (self.get_then(id, then), unknown) {
-            (Some(file), _) if before => Some(self.newer(query, file.place, then)),
-            (Some(file), _) => Some(self.older(query, Bound::Excluded(file.place), then)),
+        match (self.get_then(id, since), unknown) {
+            (Some(file), _) if before => Some(self.newer(query, file.place, since)),
+            (Some(file), _) => Some(self.older(query, Bound::Excluded(file.place), since)),
             (None, UnknownCursor::Refused) => None,
             (None, UnknownCursor::EmptyPage) => Some(Page::default()),
-            (None, UnknownCursor::Ignored) => Some(self.older(query, Bound::Unbounded, then)),
+            (None, UnknownCursor::Ignored) => Some(self.older(query, Bound::Unbounded, since)),
         }
     }
 
     /// Those of these files that were there so long ago, newest first, each once.
     pub(super) fn these(&self, ids: &[String], age: Duration) -> Page {
-        let then = &self.past.ago(age);
+        let since = &self.past.ago(age);
         let found: BTreeMap<_, _> = ids
             .iter()
-            .filter_map(|id| self.get_then(id, then))
+            .filter_map(|id| self.get_then(id, since))
             .map(|file| (file.place, file))
             .collect();
         Page {
@@ -318,9 +318,9 @@ impl Catalogue {
         }
     }
 
-    fn get_then(&self, id: &str, then: &Difference) -> Option<Arc<Stored>> {
-        let here = self.get(id).filter(|file| !then.hides(file.place));
-        here.or_else(|| then.gone(id).cloned())
+    fn get_then(&self, id: &str, since: &Difference) -> Option<Arc<Stored>> {
+        let here = self.get(id).filter(|file| !since.hides(file.place));
+        here.or_else(|| since.gone(id).cloned())
     }
 
     /// The newest files below a place, those of sessions too.
@@ -339,10 +339,10 @@ impl Catalogue {
             .collect()
     }
 
-    fn older(&self, query: &PageQuery, from: Bound<Place>, then: &Difference) -> Page {
+    fn older(&self, query: &PageQuery, from: Bound<Place>, since: &Difference) -> Page {
         let range = (Bound::Unbounded, from);
-        let here = self.here(query, range, then).rev();
-        let gone = Self::gone(query, range, then).rev();
+        let here = self.here(query, range, since).rev();
+        let gone = Self::gone(query, range, since).rev();
         let wanted = query.limit + 1;
         let mut files: Vec<_> = here.take(wanted).chain(gone.take(wanted)).collect();
         files.sort_unstable_by_key(|file| std::cmp::Reverse(file.place));
@@ -355,10 +355,10 @@ impl Catalogue {
         }
     }
 
-    fn newer(&self, query: &PageQuery, than: Place, then: &Difference) -> Page {
+    fn newer(&self, query: &PageQuery, than: Place, since: &Difference) -> Page {
         let range = (Bound::Excluded(than), Bound::Unbounded);
-        let here = self.here(query, range, then);
-        let gone = Self::gone(query, range, then);
+        let here = self.here(query, range, since);
+        let gone = Self::gone(query, range, since);
         let wanted = query.limit + 1;
         let mut files: Vec<_> = here.take(wanted).chain(gone.take(wanted)).collect();
         files.sort_unstable_by_key(|file| file.place);
@@ -377,12 +377,12 @@ impl Catalogue {
         &self,
         query: &PageQuery,
         range: (Bound<Place>, Bound<Place>),
-        then: &Difference,
+        since: &Difference,
     ) -> impl DoubleEndedIterator<Item = Arc<Stored>> {
-        let shelf = self.shelves.get(&query.session).into_iter();
-        shelf
+        let entries = self.shelves.get(&query.session).into_iter();
+        entries
             .flat_map(move |entries| entries.range(range))
-            .filter(|(place, _)| !then.hides(**place))
+            .filter(|(place, _)| !since.hides(**place))
             .map(|(place, entry)| self.file(*place, entry))
     }
 
@@ -390,9 +390,9 @@ impl Catalogue {
     fn gone(
         query: &PageQuery,
         range: (Bound<Place>, Bound<Place>),
-        then: &Difference,
+        since: &Difference,
     ) -> impl DoubleEndedIterator<Item = Arc<Stored>> {
-        let gone = then.went.range(range).map(|(_, file)| file);
+        let gone = since.went.range(range).map(|(_, file)| file);
         gone.filter(|file| file.session == query.session).cloned()
     }
 

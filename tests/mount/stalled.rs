@@ -37,22 +37,22 @@ impl Times {
         done
     }
 
-    fn at(&self, share: f64) -> Duration {
+    /// So many of a hundred took no longer.
+    fn at(&self, percent: usize) -> Duration {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
-        let at = (share * (sorted.len() - 1) as f64).round() as usize;
-        sorted[at]
+        sorted[(sorted.len() - 1) * percent / 100]
     }
 
     fn most(&self) -> Duration {
-        self.at(1.0)
+        self.at(100)
     }
 }
 
 impl fmt::Display for Times {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = |time: Duration| time.as_secs_f64() * 1000.0;
-        let (median, mostly, most) = (self.at(0.5), self.at(0.99), self.most());
+        let (median, mostly, most) = (self.at(50), self.at(99), self.most());
         write!(
             f,
             "{} times, p50 {:.2} ms, p99 {:.2} ms, at most {:.2} ms",
@@ -108,14 +108,14 @@ impl Load {
         });
     }
 
-    /// What took longer than it may, a line each; all is printed.
-    fn slower_than(&self, machine: &Self) -> String {
-        let mut slow = String::new();
+    /// What took longer than it may; all is printed.
+    fn slower_than(&self, machine: &Self) -> Vec<String> {
+        let mut slow = Vec::new();
         for ((what, times), (_, machine)) in self.each().into_iter().zip(machine.each()) {
             println!("{what}: {times}; this machine's share: {machine}");
-            let mostly = times.at(0.99) < MOSTLY + machine.at(0.99);
+            let mostly = times.at(99) < MOSTLY + machine.at(99);
             if !mostly || times.most() > EVER + machine.most() {
-                slow += &format!("{what}: {times}\n");
+                slow.push(format!("{what}: {times}"));
             }
         }
         slow
@@ -239,7 +239,7 @@ fn while_the_server_answers_nothing_what_is_here_goes_on_at_once() {
         if slow.is_empty() {
             break;
         }
-        assert!(tries > 0, "{slow}");
+        assert!(tries > 0, "{slow:?}");
     }
     let requests = world.emulator.requests();
     let answered = requests.iter().find(|request| request.status.is_some());

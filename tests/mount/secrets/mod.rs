@@ -113,9 +113,9 @@ fn below(path: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// A command of ours about a mount.
-fn command(world: &World, word: &str, options: &[&str], path: &Path) -> Command {
+fn command(world: &World, verb: &str, options: &[&str], path: &Path) -> Command {
     let mut command = world.afs();
-    command.arg(word).args(options).arg(path);
+    command.arg(verb).args(options).arg(path);
     command
 }
 
