@@ -254,6 +254,28 @@ fn while_the_server_answers_nothing_what_is_here_goes_on_at_once() {
     }
 }
 
+/// Every listing that ended without an answer was followed by one that the next `ls` waited two seconds for: once a minute,
+/// for as long as the server was silent.
+#[test]
+fn a_server_that_stays_silent_is_waited_for_once() {
+    let world = World::new();
+    world.output("a", b"1");
+    let mount = world.mount_with(&["--refresh", "100ms", "--timeout", "1s"]);
+    assert_eq!(mount.names(), ["a"]);
+    world.hang(&[LoggedCall::List]);
+    world.forget_calls();
+    let mut times = Times::default();
+    eventually("three listings hung", || {
+        times.of(|| assert_eq!(mount.names(), ["a"]));
+        world.calls().list >= 4
+    });
+    let waited = times.0.iter().filter(|took| **took > EVER * 3 / 4);
+    assert!(waited.count() <= 1, "{times}");
+    world.output("b", b"2");
+    world.emulator.clear_faults();
+    eventually("the new name is shown", || mount.names() == ["a", "b"]);
+}
+
 /// So long a program waits before it is ended.
 const PATIENCE: Duration = Duration::from_millis(400);
 
