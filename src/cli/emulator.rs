@@ -34,7 +34,9 @@ call the first rule is carried out that matches and is due.
   do:      status with headers and body; delay_ms; stall (until the rules change); drop_answer, reset_answer;
            cut_after_bytes, reset_after_bytes, stall_after_bytes, slow_bytes_per_second, corrupt_byte, says_length
            (of the answer's body); drop_field, set_fields (of JSON answers); cut_request_after_bytes (of the
-           request's body; without name and id); refuse (connections; without call, name and id)
+           request's body; without name and id); refuse (connections; without call, name and id);
+           stale_listing_s (lists answer as the workspace was so long ago, an hour at most); quota_full (uploads);
+           skewed_clock_s (+ ahead, - behind: `created_at` of uploads and `date` of answers)
   [{\"call\": \"upload\", \"every\": 2, \"when\": \"after_effect\", \"do\": {\"drop_answer\": true}},
    {\"call\": \"list\", \"times\": 3, \"do\": {\"status\": 429, \"headers\": {\"retry-after\": \"2\"}}},
    {\"call\": \"content\", \"name\": \"*.csv\", \"do\": {\"corrupt_byte\": 7, \"cut_after_bytes\": 1000}}]")]

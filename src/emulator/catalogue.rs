@@ -7,12 +7,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::config::UnknownCursor;
 use super::content::Content;
 use super::ids::Mint;
+use super::past::{Difference, Past};
 
 /// A place in the order: the time in microseconds, then the file's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +50,22 @@ impl Stored {
     pub(super) fn expires_at(&self) -> Option<Timestamp> {
         self.expires_us
             .map(|us| Timestamp::from_microsecond(us).unwrap_or_default())
+    }
+
+    /// The same without its bytes.
+    fn without_content(&self) -> Self {
+        Self {
+            place: self.place,
+            id: self.id.clone(),
+            filename: self.filename.clone(),
+            mime_type: self.mime_type.clone(),
+            size: self.size,
+            downloadable: self.downloadable,
+            session: self.session.clone(),
+            expires_us: self.expires_us,
+            content: Content::Synthetic(self.place.seq),
+            sha256: OnceLock::new(),
+        }
     }
 
     /// Whether its bytes are given up.
@@ -137,6 +155,7 @@ pub(super) struct Catalogue {
     used: u64,
     /// The sizes, within `used`, of what expires, by its time and number.
     expiring: BTreeMap<(i64, u64), u64>,
+    past: Past,
 }
 
 impl Catalogue {
@@ -150,6 +169,7 @@ impl Catalogue {
             newest_us: 0,
             used: 0,
             expiring: BTreeMap::new(),
+            past: Past::default(),
         }
     }
 
@@ -191,6 +211,7 @@ impl Catalogue {
     /// later files; [`Catalogue::reserve`] does.
     pub(super) fn insert(&mut self, file: Arc<Stored>) {
         self.next_seq = self.next_seq.max(file.place.seq + 1);
+        self.past.came(file.place.seq, 1);
         if file.session.is_none() {
             self.used += file.size;
             if let Some(expires_us) = file.expires_us {
@@ -211,6 +232,7 @@ impl Catalogue {
             return;
         }
         self.reserve(range.place(range.count - 1));
+        self.past.came(range.first.seq, range.count);
         let range = Arc::new(range);
         let entries = self.shelves.entry(None).or_default();
         for index in 0..range.count {
@@ -240,7 +262,11 @@ impl Catalogue {
         let Some(entries) = self.shelves.get_mut(&file.session) else {
             return;
         };
-        if entries.remove(&file.place).is_some() && file.session.is_none() {
+        if entries.remove(&file.place).is_none() {
+            return;
+        }
+        self.past.went(file.without_content());
+        if file.session.is_none() {
             self.used -= file.size;
             if let Some(expires_us) = file.expires_us {
                 self.expiring.remove(&(expires_us, file.place.seq));
@@ -248,34 +274,53 @@ impl Catalogue {
         }
     }
 
-    /// One page; `None` when the cursor names no file and such cursors are refused.
-    pub(super) fn page(&self, query: &PageQuery, unknown: UnknownCursor) -> Option<Page> {
+    /// Whatever is there was always there.
+    pub(super) fn forget_past(&mut self) {
+        self.past.forget();
+    }
+
+    /// One page of what was there so long ago; `None` when the cursor names no file and such cursors are refused.
+    pub(super) fn page(
+        &self,
+        query: &PageQuery,
+        unknown: UnknownCursor,
+        age: Duration,
+    ) -> Option<Page> {
+        let since = &self.past.ago(age);
         let (before, id) = match &query.cursor {
-            None => return Some(self.older(query, Bound::Unbounded)),
+            None => return Some(self.older(query, Bound::Unbounded, since)),
             Some(Cursor::After(id)) => (false, id),
             Some(Cursor::Before(id)) => (true, id),
-            Some(Cursor::Below(place)) => return Some(self.older(query, Bound::Excluded(*place))),
+            Some(Cursor::Below(place)) => {
+                return Some(self.older(query, Bound::Excluded(*place), since));
+            }
         };
-        match (self.get(id), unknown) {
-            (Some(file), _) if before => Some(self.newer(query, file.place)),
-            (Some(file), _) => Some(self.older(query, Bound::Excluded(file.place))),
+        match (self.get_then(id, since), unknown) {
+            (Some(file), _) if before => Some(self.newer(query, file.place, since)),
+            (Some(file), _) => Some(self.older(query, Bound::Excluded(file.place), since)),
             (None, UnknownCursor::Refused) => None,
             (None, UnknownCursor::EmptyPage) => Some(Page::default()),
-            (None, UnknownCursor::Ignored) => Some(self.older(query, Bound::Unbounded)),
+            (None, UnknownCursor::Ignored) => Some(self.older(query, Bound::Unbounded, since)),
         }
     }
 
-    /// Those of these files that are there, newest first, each once.
-    pub(super) fn these(&self, ids: &[String]) -> Page {
+    /// Those of these files that were there so long ago, newest first, each once.
+    pub(super) fn these(&self, ids: &[String], age: Duration) -> Page {
+        let since = &self.past.ago(age);
         let found: BTreeMap<_, _> = ids
             .iter()
-            .filter_map(|id| self.get(id))
+            .filter_map(|id| self.get_then(id, since))
             .map(|file| (file.place, file))
             .collect();
         Page {
             files: found.into_values().rev().collect(),
             ..Page::default()
         }
+    }
+
+    fn get_then(&self, id: &str, since: &Difference) -> Option<Arc<Stored>> {
+        let here = self.get(id).filter(|file| !since.hides(file.place));
+        here.or_else(|| since.gone(id).cloned())
     }
 
     /// The newest files below a place, those of sessions too.
@@ -294,13 +339,15 @@ impl Catalogue {
             .collect()
     }
 
-    fn older(&self, query: &PageQuery, from: Bound<Place>) -> Page {
-        let Some(entries) = self.shelves.get(&query.session) else {
-            return Page::default();
-        };
-        let mut found = entries.range((Bound::Unbounded, from)).rev();
-        let files = self.take(&mut found, query.limit);
-        let has_more = found.next().is_some();
+    fn older(&self, query: &PageQuery, from: Bound<Place>, since: &Difference) -> Page {
+        let range = (Bound::Unbounded, from);
+        let here = self.here(query, range, since).rev();
+        let gone = Self::gone(query, range, since).rev();
+        let wanted = query.limit + 1;
+        let mut files: Vec<_> = here.take(wanted).chain(gone.take(wanted)).collect();
+        files.sort_unstable_by_key(|file| std::cmp::Reverse(file.place));
+        let has_more = files.len() > query.limit;
+        files.truncate(query.limit);
         Page {
             files,
             has_more,
@@ -308,13 +355,15 @@ impl Catalogue {
         }
     }
 
-    fn newer(&self, query: &PageQuery, than: Place) -> Page {
-        let Some(entries) = self.shelves.get(&query.session) else {
-            return Page::default();
-        };
-        let mut found = entries.range((Bound::Excluded(than), Bound::Unbounded));
-        let mut files = self.take(&mut found, query.limit);
-        let has_more = found.next().is_some();
+    fn newer(&self, query: &PageQuery, than: Place, since: &Difference) -> Page {
+        let range = (Bound::Excluded(than), Bound::Unbounded);
+        let here = self.here(query, range, since);
+        let gone = Self::gone(query, range, since);
+        let wanted = query.limit + 1;
+        let mut files: Vec<_> = here.take(wanted).chain(gone.take(wanted)).collect();
+        files.sort_unstable_by_key(|file| file.place);
+        let has_more = files.len() > query.limit;
+        files.truncate(query.limit);
         files.reverse();
         Page {
             files,
@@ -323,15 +372,28 @@ impl Catalogue {
         }
     }
 
-    fn take<'a>(
+    /// The files of a range that are there and were there then, oldest first.
+    fn here(
         &self,
-        entries: &mut impl Iterator<Item = (&'a Place, &'a Entry)>,
-        limit: usize,
-    ) -> Vec<Arc<Stored>> {
+        query: &PageQuery,
+        range: (Bound<Place>, Bound<Place>),
+        since: &Difference,
+    ) -> impl DoubleEndedIterator<Item = Arc<Stored>> {
+        let entries = self.shelves.get(&query.session).into_iter();
         entries
-            .take(limit)
+            .flat_map(move |entries| entries.range(range))
+            .filter(|(place, _)| !since.hides(**place))
             .map(|(place, entry)| self.file(*place, entry))
-            .collect()
+    }
+
+    /// The files of a range that were there then and have gone, oldest first.
+    fn gone(
+        query: &PageQuery,
+        range: (Bound<Place>, Bound<Place>),
+        since: &Difference,
+    ) -> impl DoubleEndedIterator<Item = Arc<Stored>> {
+        let gone = since.went.range(range).map(|(_, file)| file);
+        gone.filter(|file| file.session == query.session).cloned()
     }
 
     fn file(&self, place: Place, entry: &Entry) -> Arc<Stored> {

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use axum::body::{Body, HttpBody};
 use axum::extract::Request;
 use axum::http::header::{
-    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_RANGE, HeaderMap, HeaderValue, IF_RANGE, RANGE,
+    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_RANGE, DATE, HeaderMap, HeaderValue, IF_RANGE,
+    RANGE,
 };
 use axum::http::{StatusCode, Uri, request};
 use axum::response::Response;
@@ -24,6 +25,7 @@ use super::catalogue::Stored;
 use super::content;
 use super::dialect::{self, Spoken, Wish};
 use super::faults::{Fault, FaultAction, FaultMoment, Target};
+use super::guard::date;
 use super::history::Tick;
 use super::http::{Hangup, RequestId, Service, internal};
 use super::log::{LoggedCall, Trace};
@@ -205,6 +207,11 @@ impl Exchange {
         })
     }
 
+    /// What this call's fault has in store for its effect, if anything.
+    pub(super) fn ordered<T>(&self, part: impl Fn(&FaultAction) -> Option<T>) -> Option<T> {
+        self.fault.as_ref()?.action.parts().iter().find_map(part)
+    }
+
     async fn answer(mut self, outcome: Result<Answer, End>, is_lost: bool) -> Response {
         let mut answer = match outcome {
             Ok(answer) | Err(End::Answered(answer)) => answer,
@@ -214,6 +221,7 @@ impl Exchange {
         if is_lost {
             return hangup();
         }
+        let skew_us = self.ordered(FaultAction::skewed_clock_us);
         if let Some(mut fault) = self.fault.take() {
             if fault.when == FaultMoment::AfterEffect {
                 match strike(&mut fault, &self.request_id, &self.wire).await {
@@ -225,6 +233,11 @@ impl Exchange {
             answer = shape::shaped(answer, &fault, &self.wire).await;
         }
         self.say_what_is_left(&mut answer.headers);
+        if let Some(skew_us) = skew_us
+            && let Some(date) = date(self.service.workspace.now_us() + skew_us)
+        {
+            answer.headers.entry(DATE).or_insert(date);
+        }
         answer.into_response(self.trace)
     }
 
@@ -255,11 +268,12 @@ impl Exchange {
         let switches = &self.service.config.switches;
         let workspace = &self.service.workspace;
         let mint = workspace.mint();
+        let age = self.ordered(FaultAction::stale_listing).unwrap_or_default();
         let page = match dialect::wish(uri, self.spoken, mint, switches)? {
             Wish::Page(query) => workspace
-                .page(&query, switches.unknown_cursor)
+                .page(&query, switches.unknown_cursor, age)
                 .ok_or_else(|| dialect::unknown_cursor(&query))?,
-            Wish::Ids(ids) => workspace.these(&ids),
+            Wish::Ids(ids) => workspace.these(&ids, age),
         };
         let data: Vec<_> = page.files.iter().map(|file| self.object(file)).collect();
         let goes_on = page.goes_down && page.has_more;
@@ -437,6 +451,9 @@ async fn strike(fault: &mut Fault, request_id: &str, wire: &WireCutter) -> Resul
             | FaultAction::SaysLength(_)
             | FaultAction::CorruptByte(_)
             | FaultAction::DropField(_)
+            | FaultAction::StaleListing(_)
+            | FaultAction::QuotaFull
+            | FaultAction::SkewedClock(_)
             | FaultAction::SetFields(_)
             | FaultAction::Refuse
             | FaultAction::All(_) => {}

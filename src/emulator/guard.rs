@@ -48,7 +48,8 @@ pub(super) async fn guard(
     if service.workspace.is_ahead()
         && let Some(date) = date(service.workspace.now_us())
     {
-        response.headers_mut().insert(DATE, date);
+        // A fault may have said another one.
+        response.headers_mut().entry(DATE).or_insert(date);
     }
     response.headers_mut().insert(
         "anthropic-organization-id",
@@ -58,7 +59,7 @@ pub(super) async fn guard(
 }
 
 /// The `date` of a clock that is not this machine's, which is hyper's business.
-fn date(now_us: i64) -> Option<HeaderValue> {
+pub(super) fn date(now_us: i64) -> Option<HeaderValue> {
     let now = Timestamp::from_microsecond(now_us).ok()?;
     let text = DateTimePrinter::new()
         .timestamp_to_rfc9110_string(&now)

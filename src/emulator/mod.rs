@@ -10,8 +10,8 @@
 //!   and `objects`: what goes out
 //! - `rules`: what the service refuses and in which words; `dialect`: which shapes a request asks for, and what a list
 //!   may ask; `rate`: how often
-//! - `workspace`: the files, made of `catalogue` (which, in what order), `content` (their bytes), `database` (what
-//!   survives) and `ids`
+//! - `workspace`: the files, made of `catalogue` (which, in what order), `past` (which a while ago), `content` (their
+//!   bytes), `database` (what survives) and `ids`
 //! - `side_door`: what the service does not let its users do; `faults`: trouble to order, and `shape`: what it makes of
 //!   answers; `log`: what was asked; `history`: what came of it
 //! - `import`, `samples`: files that are there from the start
@@ -32,6 +32,7 @@ mod import;
 mod log;
 mod multipart;
 mod objects;
+mod past;
 mod rate;
 mod rules;
 mod samples;
@@ -417,6 +418,7 @@ fn open_workspace(config: &Config) -> Result<Workspace, EmulatorError> {
     if config.seed_demo && workspace.first_time("demo")? {
         plant_sample(&workspace, samples::demo())?;
     }
+    workspace.forget_past();
     Ok(workspace)
 }
 

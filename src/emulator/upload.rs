@@ -7,11 +7,12 @@ use super::answer::Answer;
 use super::content::Incoming;
 use super::dialect::{self, Dialect};
 use super::exchange::{End, Exchange, RequestBody};
+use super::faults::FaultAction;
 use super::http::{internal, not_stored};
 use super::multipart::{Event, Multipart, PartHead};
 use super::rules::{self, Refusal};
 use super::side_door::guess;
-use super::workspace::{Expiry, NewFile};
+use super::workspace::{Expiry, NewFile, StoreError};
 
 /// Receives a form and stores its file.
 pub(super) async fn receive(
@@ -154,13 +155,17 @@ async fn store(exchange: &Exchange, file: FilePart, expiry: Expiry) -> Result<An
         .finish()
         .await
         .map_err(|error| internal(&error))?;
+    if exchange.ordered(FaultAction::quota_full).is_some() {
+        return Err(not_stored(&StoreError::Full, &exchange.service));
+    }
+    let skew_us = exchange.ordered(FaultAction::skewed_clock_us);
     let new = NewFile {
         filename: file.filename,
         mime_type: file.mime_type,
         downloadable: false,
         session: None,
         id: None,
-        created_us: None,
+        created_us: skew_us.map(|skew_us| exchange.service.workspace.now_us() + skew_us),
         expiry,
         received,
         quota: config.quota,

@@ -383,12 +383,24 @@ impl Workspace {
         lock(&self.catalogue).get(id)
     }
 
-    pub(super) fn page(&self, query: &PageQuery, unknown: UnknownCursor) -> Option<Page> {
-        lock(&self.catalogue).page(query, unknown)
+    /// A page of what was there so long ago.
+    pub(super) fn page(
+        &self,
+        query: &PageQuery,
+        unknown: UnknownCursor,
+        age: Duration,
+    ) -> Option<Page> {
+        lock(&self.catalogue).page(query, unknown, age)
     }
 
-    pub(super) fn these(&self, ids: &[String]) -> Page {
-        lock(&self.catalogue).these(ids)
+    /// Those of these files that were there so long ago.
+    pub(super) fn these(&self, ids: &[String], age: Duration) -> Page {
+        lock(&self.catalogue).these(ids, age)
+    }
+
+    /// Whatever is there was always there.
+    pub(super) fn forget_past(&self) {
+        lock(&self.catalogue).forget_past();
     }
 
     /// Every file, those of sessions too, newest first. A million of them are never here at once, nor is the

@@ -27,9 +27,16 @@ impl Caller {
     /// Whether a signal is killing it: then what it has written may be a part of what it meant to write. A process that
     /// is killed closes its files with the signal still pending; one that has crashed closes them with the signal in its
     /// exit code.
+    ///
+    /// That code is asked for only where the process is on its way out. Since some version the kernel (seen in 6.18)
+    /// keeps a reader of `/proc/TID/stat` waiting while the process is in an execve(2), and the close of what is closed
+    /// by that is in the middle of it: the process would wait for this answer, this for the process, and `ps` for both.
     pub(super) fn is_dying(self) -> bool {
-        self.status().is_some_and(|status| is_dying(&status))
-            || self.stat().is_some_and(|stat| has_crashed(&stat))
+        let Some(status) = self.status() else {
+            return false;
+        };
+        is_dying(&status)
+            || (has_no_memory(&status) && self.stat().is_some_and(|stat| has_crashed(&stat)))
     }
 
     fn status(self) -> Option<String> {
@@ -64,6 +71,12 @@ fn is_dying(status: &str) -> bool {
     ENDING
         .into_iter()
         .any(|signal| deadly & (1 << (signal - 1)) != 0)
+}
+
+/// Whether a `/proc/TID/status` (proc(5)) is of a process that ends: it gives up its memory before its files, and has no
+/// such lines from then on.
+fn has_no_memory(status: &str) -> bool {
+    field(status, "VmSize:").is_none()
 }
 
 /// Whether a `/proc/TID/stat` (proc(5)) shows the end of a process by a signal: in its last field, the exit code, as
@@ -147,6 +160,13 @@ mod tests {
         ] {
             assert_eq!(is_dying(&status), expected, "{status}");
         }
+    }
+
+    #[test]
+    fn a_process_that_runs_has_memory() {
+        let status = Caller(std::process::id()).status().unwrap();
+        assert!(!has_no_memory(&status), "{status}");
+        assert!(has_no_memory("Name:\tafs\nSigPnd:\t0\n"));
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::io::{self, Read};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::config::SECRET_VARIABLES;
+
 /// How a helper ended.
 #[derive(Debug)]
 pub(super) enum Outcome {
@@ -14,8 +16,12 @@ pub(super) enum Outcome {
     StillRunning,
 }
 
-/// Runs a program with plain English messages and no input.
+/// Runs a program with plain English messages, no input, and without the user's secrets.
 pub(super) fn run(command: &mut Command, limit: Duration) -> io::Result<Outcome> {
+    for name in SECRET_VARIABLES {
+        // `afs unmount` is typed where the key is in the environment, and has not taken it out of there.
+        command.env_remove(name);
+    }
     let mut child = command
         .env("LC_ALL", "C")
         .stdin(Stdio::null())

@@ -100,7 +100,10 @@ pub fn may_write(directory: &Path) -> bool {
 }
 
 /// No core file of this process, and nobody else of the same user looks into its memory: the key is in there.
+/// The limit alone would not do, a kernel that pipes core files to a program does not ask for it; but it can be seen from
+/// outside, and goes for what this process starts too.
 pub fn forbid_core_dumps() -> io::Result<()> {
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     Ok(nix::sys::prctl::set_dumpable(false)?)
 }
 

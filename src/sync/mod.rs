@@ -26,6 +26,9 @@ use listing::{Complete, Depth, Listing, OWN_GRACE_MS, Outcome};
 /// How long an `opendir` waits for a refresh before it serves what is known.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// And for one that follows another which was waited for in vain: a service that is well again answers within this.
+const PATIENCE_IN_VAIN: Duration = Duration::from_millis(200);
+
 /// How often who waits looks whether it still should.
 const LOOK_AROUND: Duration = Duration::from_millis(200);
 
@@ -72,6 +75,8 @@ struct Inner {
     stopped: bool,
     /// When the last refresh ended, well or not.
     ended: Option<Instant>,
+    /// Whether the last one made people wait and failed.
+    is_in_vain: bool,
     /// When one last ended well.
     succeeded: Option<Instant>,
     /// Grows while nothing changes.
@@ -155,9 +160,14 @@ impl Refresher {
     pub fn directory_opened(self: &Arc<Self>, is_given_up: &dyn Fn() -> bool) -> bool {
         self.start_if_due();
         let mut inner = self.lock();
-        // A refresh that hangs is waited for once, not by everybody who comes later.
+        // A refresh that hangs is waited for once, not by everybody who comes later; nor is the next one.
         while let Some(since) = inner.running_since {
-            let left = (since + PATIENCE).saturating_duration_since(Instant::now());
+            let patience = if inner.is_in_vain {
+                PATIENCE_IN_VAIN
+            } else {
+                PATIENCE
+            };
+            let left = (since + patience).saturating_duration_since(Instant::now());
             if left.is_zero() {
                 log::debug!("the refresh takes its time; serving what is known");
                 return false;
@@ -257,7 +267,9 @@ impl Refresher {
 
     fn ended(&self, outcome: &Result<Outcome, RefreshError>) {
         let mut inner = self.lock();
-        inner.running_since = None;
+        let took = inner.running_since.take().map(|since| since.elapsed());
+        inner.is_in_vain = outcome.is_err()
+            && (inner.is_in_vain || took.is_some_and(|took| took > PATIENCE_IN_VAIN));
         inner.ended = Some(Instant::now());
         match outcome {
             Ok(outcome) => {

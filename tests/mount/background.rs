@@ -16,14 +16,14 @@ use super::versions::Service;
 const NOTICE: &str = "Everything copied here is uploaded to this key's workspace";
 
 /// A mount whose process runs by itself; it is ended when this is dropped, however the test went.
-struct Detached {
+pub(crate) struct Detached {
     path: PathBuf,
-    pid: u32,
+    pub(crate) pid: u32,
 }
 
 impl Detached {
     /// What was mounted at `path` in the background.
-    fn at(path: &Path) -> Self {
+    pub(crate) fn at(path: &Path) -> Self {
         let pids = served_at(path);
         assert_eq!(pids.len(), 1, "processes that serve {}", path.display());
         Self {
@@ -73,7 +73,7 @@ fn served_at(path: &Path) -> Vec<u32> {
 }
 
 /// `afs mount` with this world's directories.
-fn mount(world: &World, options: &[&str], path: &Path) -> Command {
+pub(crate) fn mount(world: &World, options: &[&str], path: &Path) -> Command {
     let mut command = world.afs();
     command
         .args(["mount", "--state-dir"])

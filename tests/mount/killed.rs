@@ -215,6 +215,21 @@ fn a_program_that_was_stopped_in_the_middle_and_goes_on_saves_like_any_other() {
     assert_eq!(world.stored_bytes("notes.md"), b"half and half");
 }
 
+/// The kernel closes what is to be closed by an execve(2) in the middle of it, and keeps readers of `/proc/PID/stat` waiting
+/// meanwhile: the mount was one, and it, the program and every `ps` waited for each other.
+#[test]
+fn a_program_that_becomes_another_one_saves_what_it_replaced() {
+    let world = World::new();
+    let mount = world.mount();
+    mount.sh("echo before > notes.md");
+    mount.sh(
+        "exec python3 -c 'import os; f = os.open(\"notes.md\", os.O_WRONLY | os.O_TRUNC); os.write(f, b\"whole\"); \
+         os.execvp(\"true\", [\"true\"])'",
+    );
+    mount.unmount();
+    assert_eq!(world.stored_bytes("notes.md"), b"whole");
+}
+
 #[test]
 fn a_replacement_that_ends_well_deletes_what_it_replaces() {
     let world = World::new();

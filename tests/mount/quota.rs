@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use afs::emulator::{Config, LoggedCall};
+use afs::emulator::{Config, FaultAction, FaultRule, LoggedCall};
 
 use super::harness::{Mount, World, eventually, pattern};
 use super::hung::close_of;
@@ -12,6 +12,7 @@ use super::surface::{On, Setup, on_both};
 on_both! {
     room_that_a_removed_file_leaves_is_used_at_once
     with_write_back_newer_content_of_what_finds_no_room_is_not_tried_either
+    what_the_service_says_it_has_no_room_for_is_kept_and_sent_when_it_has
 }
 
 /// Room for 50,000 bytes, of which the file `hog` takes 40,000.
@@ -84,6 +85,25 @@ fn with_write_back_newer_content_of_what_finds_no_room_is_not_tried_either(on: O
     eventually("there is room", || world.all_stored("hog").is_empty());
     fs.end();
     assert_eq!(world.stored_bytes("f"), pattern(30_009));
+}
+
+/// Nothing of ours makes room here: another client may have, or the organisation has bought some.
+fn what_the_service_says_it_has_no_room_for_is_kept_and_sent_when_it_has(on: On) {
+    let world = World::new();
+    let fs = on.start(&world);
+    world.emulator.set_faults(vec![FaultRule {
+        call: Some(LoggedCall::Upload),
+        ..FaultRule::new(FaultAction::QuotaFull)
+    }]);
+    assert_eq!(fs.put("f", &pattern(30_000)), Err(libc::EDQUOT));
+    assert_eq!(fs.get("f").unwrap(), pattern(30_000));
+    assert_eq!(fs.names(), ["f"]);
+    assert_eq!(world.all_stored("f"), []);
+    world.emulator.clear_faults();
+    assert_eq!(fs.retry(None), Ok(1));
+    eventually("it arrives", || !world.all_stored("f").is_empty());
+    assert_eq!(world.stored_bytes("f"), pattern(30_000));
+    fs.end();
 }
 
 fn afs(world: &World, command: &str, mount: &Mount, words: &[&str]) -> String {

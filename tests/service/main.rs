@@ -11,6 +11,7 @@ mod emulator_lists;
 mod emulator_persistence;
 mod emulator_rules;
 mod emulator_side_door;
+mod emulator_states;
 mod emulator_uploads;
 mod http_client;
 mod http_trouble;

@@ -3,10 +3,13 @@
 //! Written, an action is an object with one field or several; each field is one thing that happens to the call.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use super::super::past;
 
 /// What a fault does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,12 +45,23 @@ pub enum FaultAction {
     DropField(String),
     /// Gives these fields of every object of a JSON answer other values. Objects that have no such field stay as they are.
     SetFields(BTreeMap<String, Value>),
+    /// A list answers as the workspace was so many seconds ago: what came since is missing, what went since is there. What
+    /// is said of a single file stays true. What was there when the emulator started was always there.
+    StaleListing(f64),
+    /// An upload finds the quota used up.
+    QuotaFull,
+    /// The service's clock is so many seconds ahead, or behind where negative: in the `created_at` of what is uploaded, and
+    /// in the answer's `date`.
+    SkewedClock(i64),
     /// Resets new connections as they come, before anything is read. No call has begun then, so that its rule can't ask for one;
     /// nor does the side door answer meanwhile.
     Refuse,
     /// Several of these, each once.
     All(Vec<FaultAction>),
 }
+
+/// A hundred years: what is more can't be written as a time everywhere.
+const MOST_SKEW_S: i64 = 100 * 365 * 86_400;
 
 /// An answer of a rule's own.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,6 +80,29 @@ impl FaultAction {
         match self {
             Self::All(parts) => parts,
             one => std::slice::from_ref(one),
+        }
+    }
+
+    /// How long ago a list looks, of one part.
+    pub(in super::super) fn stale_listing(&self) -> Option<Duration> {
+        match self {
+            Self::StaleListing(seconds) => Duration::try_from_secs_f64(*seconds).ok(),
+            _ => None,
+        }
+    }
+
+    /// Whether one part has uploads find no room.
+    pub(in super::super) fn quota_full(&self) -> Option<()> {
+        matches!(self, Self::QuotaFull).then_some(())
+    }
+
+    /// How far the clock is ahead, in microseconds, of one part.
+    pub(in super::super) fn skewed_clock_us(&self) -> Option<i64> {
+        match self {
+            Self::SkewedClock(seconds) => {
+                Some((*seconds).clamp(-MOST_SKEW_S, MOST_SKEW_S) * 1_000_000)
+            }
+            _ => None,
         }
     }
 
@@ -128,6 +165,12 @@ struct ActionForm {
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    stale_listing_s: Option<f64>,
+    #[serde(skip_serializing_if = "is_false")]
+    quota_full: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skewed_clock_s: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     drop_field: Option<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     set_fields: BTreeMap<String, Value>,
@@ -172,6 +215,9 @@ impl TryFrom<ActionForm> for FaultAction {
             answer.check()?;
             parts.push(Self::Status(answer));
         }
+        parts.extend(form.stale_listing_s.map(Self::StaleListing));
+        parts.extend(form.quota_full.then_some(Self::QuotaFull));
+        parts.extend(form.skewed_clock_s.map(Self::SkewedClock));
         parts.extend(form.drop_field.map(Self::DropField));
         if !form.set_fields.is_empty() {
             parts.push(Self::SetFields(form.set_fields));
@@ -199,6 +245,21 @@ impl ActionForm {
             let why = "`slow_bytes_per_second` must be at least 1; use `stall` for nothing at all";
             return Err(why.to_owned());
         }
+        let longest = past::LONGEST.as_secs_f64();
+        if self
+            .stale_listing_s
+            .is_some_and(|age| !(0.0..=longest).contains(&age))
+        {
+            return Err(format!("`stale_listing_s` must be 0 to {longest}"));
+        }
+        if self
+            .skewed_clock_s
+            .is_some_and(|skew| skew.unsigned_abs() > MOST_SKEW_S.unsigned_abs())
+        {
+            return Err(format!(
+                "`skewed_clock_s` must be -{MOST_SKEW_S} to {MOST_SKEW_S}"
+            ));
+        }
         if self.status.is_none() && (self.body.is_some() || !self.headers.is_empty()) {
             return Err("`headers` and `body` need a `status`".to_owned());
         }
@@ -225,6 +286,9 @@ impl ActionForm {
             FaultAction::CorruptByte(at) => self.corrupt_byte = Some(at),
             FaultAction::DropField(name) => self.drop_field = Some(name),
             FaultAction::SetFields(fields) => self.set_fields = fields,
+            FaultAction::StaleListing(seconds) => self.stale_listing_s = Some(seconds),
+            FaultAction::QuotaFull => self.quota_full = true,
+            FaultAction::SkewedClock(seconds) => self.skewed_clock_s = Some(seconds),
             FaultAction::Refuse => self.refuse = true,
             FaultAction::All(parts) => parts.into_iter().for_each(|part| self.add(part)),
         }
