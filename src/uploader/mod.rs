@@ -11,7 +11,7 @@ use std::io::{self, Cursor, Read};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -96,6 +96,9 @@ fn end_lingering(state: &State) {
         }
     }
 }
+
+/// How long a download that has come may take to be safe on the disk.
+const BECOMES_A_COPY: Duration = Duration::from_secs(2);
 
 /// How often is looked whether replaced files have stayed at the service for long enough.
 const LINGERS: Duration = Duration::from_secs(10);
@@ -424,6 +427,8 @@ impl Worker {
         // renamed file live on under its new id.
         if doom != Doom::Renamed {
             let called = names::directory_name(&record.name);
+            // Who read it to its end a moment ago has its bytes here, though they are no copy yet.
+            self.store.settle(Instant::now() + BECOMES_A_COPY);
             let thrown = self.store.throw_away(id, &called);
             let is_in_trash = thrown.map_err(|error| disk(Call::Delete, &error))?;
             if rescue == Rescue::Here && !is_in_trash {
