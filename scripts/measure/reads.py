@@ -12,7 +12,11 @@ MIDDLE = 50 * MB
 
 
 def local(bed, table):
-    """What is on this machine already, by the kernel alone and by the mount, against the same file of the disk."""
+    """What is on this machine already, by the kernel alone and by the mount, against the same copy read on the disk.
+
+    The very same one: of two files of the same bytes one is read by a quarter faster than the other for as long as both
+    are in memory, by where their pages happen to be.
+    """
     emulator = bed.emulator("local")
     emulator.outputs(1, "large-", LARGE)
     name = emulator.files()[0]["filename"]
@@ -21,13 +25,13 @@ def local(bed, table):
         mount = bed.mount(emulator, way, *options)
         bed.io("seq", mount.path / name, 1 << 20)
         mount.end()
-    native = bed.native / "large"
-    shutil.copyfile(next((bed.work / "passthrough" / "cache").rglob(emulator.files()[0]["id"])), native)
-    goals = {"passthrough": (0.9, 0.95, 0.95, 0.95), "no passthrough": (0.25, 0.65, 0.25, 0.88)}
+    goals = {"passthrough": (0.9, 0.95, 0.95, 0.88), "no passthrough": (0.25, 0.65, 0.25, 0.88)}
     pages = 100_000
     for _ in table.rounds():
-        own = [bed.io("seq", native, 1 << 20) for _ in range(2)] + [bed.io("mmap", native), bed.io("random", native, pages)]
         for way, options in ways.items():
+            native = next((bed.work / way / "cache").rglob(emulator.files()[0]["id"]))
+            own = [bed.io("seq", native, 1 << 20) for _ in range(2)]
+            own += [bed.io("mmap", native), bed.io("random", native, pages)]
             # No page of it is the mount's yet.
             mount = bed.mount(emulator, way, *options)
             path = mount.path / name
