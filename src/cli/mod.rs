@@ -1,9 +1,7 @@
 //! The command line: what can be typed, what is printed, and the exit codes. The only room that names `clap`.
 //!
 //! Arguments are not settings: each command turns what was typed into a plain request and hands it on. Exit codes: 0 done,
-//! 1 failed, 2 typed wrongly,
-//! 3 nothing of that name, or nothing mounted,
-//! 4 refused because something would be lost.
+//! 1 failed, 2 typed wrongly, 3 nothing of that name, or nothing mounted, 4 refused because something would be lost.
 
 /// Prints a line. Where nobody reads it any more (`afs status | head -1`) that is no reason to end in a panic.
 macro_rules! say {
