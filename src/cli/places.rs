@@ -2,15 +2,33 @@
 //! name, an id, or the path of a file.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::talk::{Reached, reach};
+use clap::Args;
+
+use super::talk::{NOTHING_MOUNTED, Reached, printable, reach};
+use super::{failed, nothing_matched, typed_wrongly};
 use crate::config::Surroundings;
 use crate::control::{ControlError, Files, Holdings, Reply, Request, Trash};
 use crate::mount::prepare::resolve;
 use crate::mount::table::MountTable;
 use crate::mount::{Unmounted, sys};
 use crate::store::Store;
+
+/// Where states are.
+#[derive(Debug, Default, Args)]
+pub(super) struct StateDir {
+    /// Where state is, for what is not mounted [default: ~/.local/state/afs]
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+impl StateDir {
+    pub(super) fn dir(&self) -> Option<&Path> {
+        self.state_dir.as_deref()
+    }
+}
 
 /// A workspace of this machine.
 pub(super) enum Place {
@@ -194,6 +212,53 @@ impl Places {
             )),
             _ => Ok(chosen),
         }
+    }
+}
+
+/// The workspaces that are meant, and the other words. Where there are none, that has been said.
+pub(super) fn asked(
+    typed: &[PathBuf],
+    state: &StateDir,
+) -> Result<(Vec<Place>, Vec<String>), ExitCode> {
+    let places = Places::look(typed, state.dir()).map_err(|why| failed(&why))?;
+    let typed = places
+        .take_apart(typed)
+        .map_err(|why| nothing_matched(&why))?;
+    let places = places
+        .chosen(typed.mountpoint.as_deref())
+        .map_err(|why| nothing_matched(&why))?;
+    if places.is_empty() {
+        return Err(nothing_matched(&NOTHING_MOUNTED));
+    }
+    Ok((places, typed.names))
+}
+
+/// The same of a command that needs at least one word.
+pub(super) fn asked_for(
+    typed: &[PathBuf],
+    state: &StateDir,
+) -> Result<(Vec<Place>, Vec<String>), ExitCode> {
+    let (places, words) = asked(typed, state)?;
+    if words.is_empty() {
+        return Err(typed_wrongly(
+            &"say which file: its name, its path, or its id",
+        ));
+    }
+    Ok((places, words))
+}
+
+/// The workspaces of a command that is about nothing in them: of one mount point, or all.
+pub(super) fn asked_all(
+    mountpoint: Option<&PathBuf>,
+    state: &StateDir,
+) -> Result<Vec<Place>, ExitCode> {
+    let (places, words) = asked(mountpoint.map_or(&[], std::slice::from_ref), state)?;
+    match words.first() {
+        None => Ok(places),
+        Some(word) => Err(typed_wrongly(&format!(
+            "{} is no mount point; to look for files by name: afs find",
+            printable(word)
+        ))),
     }
 }
 

@@ -9,10 +9,9 @@ use clap::Args;
 use indicatif::HumanBytes;
 use jiff::Timestamp;
 
-use super::files::{Placed, all, asked, line};
-use super::places::Place;
-use super::talk::{printable, unexpected};
-use super::trash::confirm;
+use super::files::{Placed, all, line};
+use super::places::{Place, StateDir, asked_all};
+use super::talk::{confirm, printable, unexpected};
 use super::{failed, nothing_matched, typed_wrongly};
 use crate::config::parse_time;
 use crate::control::{Reply, Request, Which};
@@ -67,12 +66,7 @@ pub fn run(arguments: &PruneArguments) -> ExitCode {
 }
 
 fn prune(arguments: &PruneArguments) -> Result<(), ExitCode> {
-    let typed: Vec<PathBuf> = arguments.mountpoint.iter().cloned().collect();
-    let (mut places, words) = asked(&typed, None)?;
-    if let Some(word) = words.first() {
-        let why = format!("{} is no mount point", printable(word));
-        return Err(typed_wrongly(&why));
-    }
+    let mut places = asked_all(arguments.mountpoint.as_ref(), &StateDir::default())?;
     let place = match &mut places[..] {
         [place @ Place::Mounted(_)] => place,
         [_] => return Err(nothing_matched(&"deleting takes a mount: afs mount")),

@@ -1,7 +1,13 @@
 //! Finding the mounts that a command is about, and talking to them.
 
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::refused;
 use crate::control::{Client, ControlError};
 use crate::mount::prepare::resolve;
 use crate::mount::registration::Daemon;
@@ -62,6 +68,30 @@ pub(super) fn printable(name: &str) -> String {
 /// The formatting characters of the Unicode bidirectional algorithm (UAX #9, section 2).
 fn is_bidi(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A time as this machine's users read it.
+pub(super) fn local(time: Timestamp) -> String {
+    time.to_zoned(TimeZone::system())
+        .strftime("%Y-%m-%d %H:%M")
+        .to_string()
+}
+
+/// Asks whether to go on, where there is somebody to ask.
+pub(super) fn confirm(question: &str, yes: bool) -> Result<(), ExitCode> {
+    if yes {
+        return Ok(());
+    }
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        let why = format!("{question} Nobody can be asked here: say --yes");
+        return Err(refused(&why));
+    }
+    eprint!("{question} [y/N] ");
+    let mut said = String::new();
+    match io::stdin().read_line(&mut said) {
+        Ok(_) if matches!(said.trim(), "y" | "Y" | "yes") => Ok(()),
+        _ => Err(refused(&"nothing was done")),
+    }
 }
 
 /// What a mount said instead of what it was asked for.

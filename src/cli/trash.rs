@@ -1,7 +1,7 @@
 //! `afs trash`: what was deleted or replaced and is still on this machine.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, IsTerminal};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -9,10 +9,9 @@ use clap::{Args, Subcommand};
 use indicatif::HumanBytes;
 use jiff::Timestamp;
 
-use super::files::{asked, asked_for, local};
-use super::places::Place;
+use super::places::{Place, StateDir, asked, asked_all, asked_for};
 use super::status::print_json;
-use super::talk::{printable, unexpected};
+use super::talk::{confirm, local, printable, unexpected};
 use super::{failed, nothing_matched, refused, typed_wrongly, worse};
 use crate::control::{Reply, Request, TrashFile};
 
@@ -51,9 +50,8 @@ struct ListArguments {
     /// Print JSON, a list with one object a file
     #[arg(long)]
     json: bool,
-    /// Where state is, for what is not mounted [default: ~/.local/state/afs]
-    #[arg(long, value_name = "DIR")]
-    state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    state: StateDir,
 }
 
 /// What can be typed after `afs trash restore`.
@@ -77,9 +75,8 @@ struct RestoreArguments {
     /// The name to give it
     #[arg(long = "as", value_name = "NAME")]
     rename: Option<String>,
-    /// Where state is, for what is not mounted [default: ~/.local/state/afs]
-    #[arg(long, value_name = "DIR")]
-    state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    state: StateDir,
 }
 
 /// What can be typed after `afs trash empty`.
@@ -101,9 +98,8 @@ struct EmptyArguments {
     /// Don't ask
     #[arg(long, short)]
     yes: bool,
-    /// Where state is, for what is not mounted [default: ~/.local/state/afs]
-    #[arg(long, value_name = "DIR")]
-    state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    state: StateDir,
 }
 
 /// What is in the trash of a place, oldest first, and names whose deletions have not been sent.
@@ -121,14 +117,7 @@ pub fn run(arguments: &TrashArguments) -> ExitCode {
 }
 
 fn list(arguments: &ListArguments) -> Result<ExitCode, ExitCode> {
-    let typed: Vec<PathBuf> = arguments.mountpoint.iter().cloned().collect();
-    let (mut places, words) = asked(&typed, arguments.state_dir.as_deref())?;
-    if let Some(word) = words.first() {
-        return Err(typed_wrongly(&format!(
-            "{} is no mount point",
-            printable(word)
-        )));
-    }
+    let mut places = asked_all(arguments.mountpoint.as_ref(), &arguments.state)?;
     let mut all = Vec::new();
     for place in &mut places {
         let (files, deletions) = held(place)?;
@@ -175,7 +164,7 @@ fn held(place: &mut Place) -> Result<Held, ExitCode> {
 }
 
 fn restore(arguments: &RestoreArguments) -> Result<ExitCode, ExitCode> {
-    let (mut places, words) = asked_for(&arguments.names, arguments.state_dir.as_deref())?;
+    let (mut places, words) = asked_for(&arguments.names, &arguments.state)?;
     if arguments.rename.is_some() && words.len() > 1 {
         return Err(typed_wrongly(&"--as gives one file its name"));
     }
@@ -281,7 +270,7 @@ fn close(file: File) -> io::Result<()> {
 }
 
 fn empty(arguments: &EmptyArguments) -> Result<ExitCode, ExitCode> {
-    let (mut places, words) = asked(&arguments.names, arguments.state_dir.as_deref())?;
+    let (mut places, words) = asked(&arguments.names, &arguments.state)?;
     let mut doomed = Vec::new();
     for (n, place) in places.iter_mut().enumerate() {
         let (files, _) = held(place)?;
@@ -317,21 +306,4 @@ fn empty(arguments: &EmptyArguments) -> Result<ExitCode, ExitCode> {
     }
     say!("removed {what}");
     Ok(ExitCode::SUCCESS)
-}
-
-/// Asks whether to go on, where there is somebody to ask.
-pub(super) fn confirm(question: &str, yes: bool) -> Result<(), ExitCode> {
-    if yes {
-        return Ok(());
-    }
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        let why = format!("{question} Nobody can be asked here: say --yes");
-        return Err(refused(&why));
-    }
-    eprint!("{question} [y/N] ");
-    let mut said = String::new();
-    match io::stdin().read_line(&mut said) {
-        Ok(_) if matches!(said.trim(), "y" | "Y" | "yes") => Ok(()),
-        _ => Err(refused(&"nothing was done")),
-    }
 }

@@ -53,10 +53,10 @@ impl Files<'_> {
     pub fn list(&self, which: &Which, say: &mut dyn FnMut(&Reply) -> bool) -> Reply {
         let glob = match which.glob.as_deref().map(str::parse::<Glob>).transpose() {
             Ok(glob) => glob,
-            Err(error) => return failed(&error),
+            Err(error) => return Reply::failed(&error),
         };
         if let Err(error) = self.refresh_for(which) {
-            return failed(&error);
+            return Reply::failed(&error);
         }
         let is_meant = |row: &Row, name: &str| {
             glob.as_ref().is_none_or(|glob| glob.matches(name))
@@ -72,7 +72,7 @@ impl Files<'_> {
             };
             let rows = match rows {
                 Ok(rows) => rows,
-                Err(error) => return failed(&error),
+                Err(error) => return Reply::failed(&error),
             };
             let meant = rows.iter().filter_map(|row| {
                 let name = row.scoped_name.as_ref().filter(|_| which.session.is_some());
@@ -85,7 +85,7 @@ impl Files<'_> {
             };
             after = last.ino;
             if !say(&Reply::Files { files, more: true }) {
-                return failed(&"nobody listens");
+                return Reply::failed(&"nobody listens");
             }
         }
     }
@@ -99,7 +99,7 @@ impl Files<'_> {
             Found::Row(row) => Ok(self.found(&row)),
             Found::Else(reply) => Ok(reply),
         });
-        found.unwrap_or_else(|error| failed(&error))
+        found.unwrap_or_else(|error| Reply::failed(&error))
     }
 
     /// Answers with an id that stays alive. It may be replaced until that is written down: then it is another one.
@@ -136,7 +136,7 @@ impl Files<'_> {
             match live.fs.ask_for_id(&id) {
                 Ok(Some(row)) => return Ok(Found::Row(row)),
                 Ok(None) => {}
-                Err(error) => return Ok(Found::Else(failed(&format!("{id}: {error}")))),
+                Err(error) => return Ok(Found::Else(Reply::failed(&format!("{id}: {error}")))),
             }
         }
         Ok(Found::Else(Reply::Unmatched {
@@ -199,10 +199,4 @@ impl Files<'_> {
 
 fn time(nanos: Nanos) -> Timestamp {
     Timestamp::from_nanosecond(nanos.into()).unwrap_or_default()
-}
-
-fn failed(why: &impl ToString) -> Reply {
-    Reply::Failed {
-        why: why.to_string(),
-    }
 }

@@ -196,6 +196,13 @@ pub enum Reply {
 }
 
 impl Reply {
+    /// Why what was asked for can't be answered.
+    pub(super) fn failed(why: &impl ToString) -> Self {
+        Self::Failed {
+            why: why.to_string(),
+        }
+    }
+
     /// Whether more lines follow this one.
     #[must_use]
     pub fn is_followed(&self) -> bool {

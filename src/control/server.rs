@@ -132,7 +132,7 @@ impl Server {
                 let mut changes: Vec<Change> = self.state.pending().iter().map(change).collect();
                 match self.state.unfinished() {
                     Ok(drafts) => changes.extend(drafts.iter().map(unfinished)),
-                    Err(error) => return say(stream, &failed(&error)),
+                    Err(error) => return say(stream, &Reply::failed(&error)),
                 }
                 changes.sort_by_key(|change| change.since);
                 say(stream, &Reply::Pending { changes })
@@ -146,7 +146,7 @@ impl Server {
                     Err(GiveUpError::NotPending) => Reply::Dropped {
                         changes: Vec::new(),
                     },
-                    Err(why) => failed(&format!("{name}: {why}")),
+                    Err(why) => Reply::failed(&format!("{name}: {why}")),
                 };
                 say(stream, &reply)
             }
@@ -222,12 +222,14 @@ impl Server {
 
     fn retry(&self, name: Option<&str>) -> Reply {
         if self.sends_nothing() {
-            return failed(&SENDS_NOTHING);
+            return Reply::failed(&SENDS_NOTHING);
         }
         let sent = match name.map(|name| self.fs.send_unfinished(name)) {
             None => 0,
             Some(Ok(sent)) => sent,
-            Some(Err(why)) => return failed(&format!("{}: {why}", name.unwrap_or_default())),
+            Some(Err(why)) => {
+                return Reply::failed(&format!("{}: {why}", name.unwrap_or_default()));
+            }
         };
         Reply::Retried {
             count: sent + self.state.retry(name),
@@ -250,7 +252,7 @@ impl Server {
     fn status(&self) -> Reply {
         match self.reporter().status() {
             Ok(status) => Reply::Status(Box::new(status)),
-            Err(error) => failed(&error),
+            Err(error) => Reply::failed(&error),
         }
     }
 
@@ -261,7 +263,7 @@ impl Server {
         let last = before.iter().map(|change| change.record.seq).max();
         before.retain(|change| !change.on_hold && !change.is_scratch);
         if self.sends_nothing() && !before.is_empty() {
-            return say(stream, &failed(&SENDS_NOTHING));
+            return say(stream, &Reply::failed(&SENDS_NOTHING));
         }
         let tried_before: HashMap<Seq, u32> = before
             .iter()
@@ -399,12 +401,6 @@ fn unfinished(draft: &Unfinished) -> Change {
         sent: 0,
         waits_for_close: false,
         last_error: None,
-    }
-}
-
-fn failed(why: &impl ToString) -> Reply {
-    Reply::Failed {
-        why: why.to_string(),
     }
 }
 

@@ -51,20 +51,18 @@ impl Trash<'_> {
     #[must_use]
     pub fn take_back(&self, name: &str) -> Reply {
         let Some(fs) = self.fs else {
-            return Reply::Failed {
-                why: "only a mount can take deletions back; mount it first".to_owned(),
-            };
+            return Reply::failed(&"only a mount can take deletions back; mount it first");
         };
         match self.can_be_taken_back(name) {
             Ok(true) => {}
             Ok(false) => return nothing_of(name),
-            Err(error) => return failed(&error),
+            Err(error) => return Reply::failed(&error),
         }
         match fs.drop_pending(name) {
             Ok(_) => Reply::TakenBack,
             // It was sent a moment ago.
             Err(GiveUpError::NotPending) => nothing_of(name),
-            Err(error) => failed(&format!("{name}: {error}")),
+            Err(error) => Reply::failed(&format!("{name}: {error}")),
         }
     }
 
@@ -103,11 +101,5 @@ fn nothing_of(name: &str) -> Reply {
 }
 
 fn disk(error: &io::Error) -> Reply {
-    failed(&format!("the trash can't be used: {error}"))
-}
-
-fn failed(why: &impl ToString) -> Reply {
-    Reply::Failed {
-        why: why.to_string(),
-    }
+    Reply::failed(&format!("the trash can't be used: {error}"))
 }

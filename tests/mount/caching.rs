@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use afs::emulator::{FaultAction, FaultAnswer, FaultRule, LoggedCall, PlantedFile, StoredFile};
 use serde_json::{Value, json};
 
+use super::commands::{Ran, ran};
 use super::harness::{Calls, Mount, World, eventually, pattern};
 
 /// Each output has this size.
@@ -20,12 +21,6 @@ const ONE_DOWNLOAD: Calls = Calls {
     content: 1,
     ..Calls::NONE
 };
-
-struct Ran {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
 
 impl Ran {
     #[track_caller]
@@ -50,13 +45,7 @@ fn cache(world: &World, command: &str, words: &[&str]) -> Ran {
 fn run(world: &World, command: &str, words: &[&str]) -> Ran {
     let mut afs = world.afs();
     afs.args(["cache", command]).args(words);
-    let ran = afs.arg("--state-dir").arg(world.state_root()).output();
-    let ran = ran.unwrap();
-    Ran {
-        code: ran.status.code(),
-        out: String::from_utf8(ran.stdout).unwrap(),
-        err: String::from_utf8(ran.stderr).unwrap(),
-    }
+    ran(afs.arg("--state-dir").arg(world.state_root()))
 }
 
 /// Outputs of these names, each with bytes of its own.

@@ -8,7 +8,7 @@ use clap::Args;
 use indicatif::{HumanBytes, HumanDuration, ProgressBar};
 use serde::Serialize;
 
-use crate::cli::places::{Place, Places};
+use crate::cli::places::{Place, Places, StateDir};
 use crate::cli::status::print_json;
 use crate::cli::talk::{NOTHING_MOUNTED, printable};
 use crate::cli::{failed, nothing_matched, typed_wrongly, worse};
@@ -36,9 +36,8 @@ pub(super) struct ListArguments {
     /// Print JSON, a list with one object a workspace
     #[arg(long)]
     json: bool,
-    /// Where state is, for what is not mounted [default: ~/.local/state/afs]
-    #[arg(long, value_name = "DIR")]
-    state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    state: StateDir,
 }
 
 /// What can be typed after `afs cache evict`.
@@ -64,9 +63,8 @@ pub(super) struct EvictArguments {
     /// All downloaded copies but those that are pinned or open
     #[arg(long)]
     all: bool,
-    /// Where state is, for what is not mounted [default: ~/.local/state/afs]
-    #[arg(long, value_name = "DIR")]
-    state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    state: StateDir,
 }
 
 /// What can be typed after `afs cache pin`.
@@ -87,9 +85,8 @@ pub(super) struct PinArguments {
     /// Names in the mount, ids, or paths of files; before them the mount point, where several are mounted
     #[arg(value_name = "NAME|ID", required = true)]
     names: Vec<PathBuf>,
-    /// Where state is, for what is not mounted [default: ~/.local/state/afs]
-    #[arg(long, value_name = "DIR")]
-    state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    state: StateDir,
 }
 
 /// What can be typed after `afs cache unpin`.
@@ -107,9 +104,8 @@ pub(super) struct UnpinArguments {
     /// Names in the mount, ids, or paths of files; before them the mount point, where several are mounted
     #[arg(value_name = "NAME|ID", required = true)]
     names: Vec<PathBuf>,
-    /// Where state is, for what is not mounted [default: ~/.local/state/afs]
-    #[arg(long, value_name = "DIR")]
-    state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    state: StateDir,
 }
 
 /// The copies of a workspace, for scripts.
@@ -124,7 +120,7 @@ struct Listed {
 /// Prints the downloaded copies.
 pub(super) fn list(arguments: &ListArguments) -> ExitCode {
     let typed: Vec<PathBuf> = arguments.mountpoint.iter().cloned().collect();
-    let places = match found(&typed, arguments.state_dir.as_deref(), true) {
+    let places = match found(&typed, arguments.state.dir(), true) {
         Ok((places, _)) => places,
         Err(why) => return failed(&why),
     };
@@ -196,7 +192,7 @@ fn line(copy: &Download, now: i64) -> String {
 
 /// Removes downloaded copies.
 pub(super) fn evict(arguments: &EvictArguments) -> ExitCode {
-    let state_dir = arguments.state_dir.as_deref();
+    let state_dir = arguments.state.dir();
     if !arguments.all {
         return each(&arguments.names, state_dir, "evict", &|what| {
             Request::Evict { what }
@@ -248,7 +244,7 @@ fn evict_all(mut place: Place) -> ExitCode {
 
 /// Pins downloaded copies.
 pub(super) fn pin(arguments: &PinArguments) -> ExitCode {
-    let state_dir = arguments.state_dir.as_deref();
+    let state_dir = arguments.state.dir();
     each(&arguments.names, state_dir, "pin", &|what| Request::Pin {
         what,
     })
@@ -256,7 +252,7 @@ pub(super) fn pin(arguments: &PinArguments) -> ExitCode {
 
 /// Releases pinned copies.
 pub(super) fn unpin(arguments: &UnpinArguments) -> ExitCode {
-    let state_dir = arguments.state_dir.as_deref();
+    let state_dir = arguments.state.dir();
     each(&arguments.names, state_dir, "unpin", &|what| {
         Request::Unpin { what }
     })

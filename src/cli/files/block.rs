@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{Found, asked_for, id_at_service, look_up, told};
-use crate::cli::places::Place;
+use super::{Found, id_at_service, look_up, told};
+use crate::cli::places::{Place, StateDir, asked_for};
 use crate::cli::status::print_json;
 use crate::cli::talk::printable;
 use crate::cli::{failed, nothing_matched, typed_wrongly, worse};
@@ -53,9 +53,8 @@ pub struct BlockArguments {
     /// Put the text of text files into the blocks
     #[arg(long, conflicts_with_all = ["kind", "title", "context", "citations"])]
     inline: bool,
-    /// Where state is, for what is not mounted [default: ~/.local/state/afs]
-    #[arg(long, value_name = "DIR")]
-    state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    state: StateDir,
 }
 
 /// The types of content blocks that take a file (Files API, "File types and content blocks").
@@ -83,7 +82,7 @@ impl BlockType {
 /// Prints the blocks of files.
 #[must_use]
 pub fn block(arguments: &BlockArguments) -> ExitCode {
-    let (mut places, words) = match asked_for(&arguments.files, arguments.state_dir.as_deref()) {
+    let (mut places, words) = match asked_for(&arguments.files, &arguments.state) {
         Ok(asked) => asked,
         Err(exit) => return exit,
     };

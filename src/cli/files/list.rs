@@ -7,11 +7,11 @@ use clap::{Args, ValueEnum};
 use indicatif::HumanBytes;
 use serde::Serialize;
 
-use super::{Found, asked, asked_for, local_text, look_up, told};
-use crate::cli::places::Place;
+use super::{Found, local_text, look_up, told};
+use crate::cli::places::{Place, StateDir, asked_all, asked_for};
 use crate::cli::status::print_json;
 use crate::cli::talk::{printable, unexpected};
-use crate::cli::{failed, nothing_matched, typed_wrongly, worse};
+use crate::cli::{failed, nothing_matched, worse};
 use crate::control::{FileEntry, Reply, Request, Which};
 
 /// What can be typed after `afs ls`.
@@ -45,9 +45,8 @@ pub struct LsArguments {
     /// Print JSON, a list with one object a file
     #[arg(long)]
     json: bool,
-    /// Where state is, for what is not mounted [default: ~/.local/state/afs]
-    #[arg(long, value_name = "DIR")]
-    state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    state: StateDir,
 }
 
 /// In which order files are listed.
@@ -81,9 +80,8 @@ pub struct FindArguments {
     /// Print JSON, a list with one object a file
     #[arg(long)]
     json: bool,
-    /// Where state is, for what is not mounted [default: ~/.local/state/afs]
-    #[arg(long, value_name = "DIR")]
-    state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    state: StateDir,
 }
 
 /// A file and where it is, for scripts.
@@ -107,17 +105,10 @@ impl Placed {
 /// Prints the files of workspaces.
 #[must_use]
 pub fn ls(arguments: &LsArguments) -> ExitCode {
-    let typed: Vec<PathBuf> = arguments.mountpoint.iter().cloned().collect();
-    let (mut places, words) = match asked(&typed, arguments.state_dir.as_deref()) {
-        Ok(asked) => asked,
+    let mut places = match asked_all(arguments.mountpoint.as_ref(), &arguments.state) {
+        Ok(places) => places,
         Err(exit) => return exit,
     };
-    if let Some(word) = words.first() {
-        return typed_wrongly(&format!(
-            "{} is no mount point; to look for files by name: afs find",
-            printable(word)
-        ));
-    }
     let which = Which {
         glob: None,
         session: arguments.session.clone(),
@@ -152,7 +143,7 @@ pub fn ls(arguments: &LsArguments) -> ExitCode {
 /// Prints where files are.
 #[must_use]
 pub fn find(arguments: &FindArguments) -> ExitCode {
-    let (mut places, words) = match asked_for(&arguments.what, arguments.state_dir.as_deref()) {
+    let (mut places, words) = match asked_for(&arguments.what, &arguments.state) {
         Ok(asked) => asked,
         Err(exit) => return exit,
     };

@@ -5,15 +5,13 @@ mod block;
 mod list;
 mod show;
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
-use super::places::{Place, Places};
-use super::talk::{NOTHING_MOUNTED, printable, unexpected};
-use super::{failed, nothing_matched, typed_wrongly};
+use super::places::Place;
+use super::talk::{local, printable, unexpected};
+use super::{failed, nothing_matched};
 use crate::control::{FileEntry, FormerFile, Reply, Request};
 
 pub use block::{BlockArguments, block};
@@ -27,38 +25,6 @@ enum Found {
     File(usize, Box<FileEntry>),
     /// One that another took the place of.
     Former(FormerFile),
-}
-
-/// The workspaces that are meant, and the other words. Where there are none, that has been said.
-pub(super) fn asked(
-    typed: &[PathBuf],
-    state_dir: Option<&Path>,
-) -> Result<(Vec<Place>, Vec<String>), ExitCode> {
-    let places = Places::look(typed, state_dir).map_err(|why| failed(&why))?;
-    let typed = places
-        .take_apart(typed)
-        .map_err(|why| nothing_matched(&why))?;
-    let places = places
-        .chosen(typed.mountpoint.as_deref())
-        .map_err(|why| nothing_matched(&why))?;
-    if places.is_empty() {
-        return Err(nothing_matched(&NOTHING_MOUNTED));
-    }
-    Ok((places, typed.names))
-}
-
-/// The same of a command that needs at least one word.
-pub(super) fn asked_for(
-    typed: &[PathBuf],
-    state_dir: Option<&Path>,
-) -> Result<(Vec<Place>, Vec<String>), ExitCode> {
-    let (places, words) = asked(typed, state_dir)?;
-    if words.is_empty() {
-        return Err(typed_wrongly(
-            &"say which file: its name, its path, or its id",
-        ));
-    }
-    Ok((places, words))
 }
 
 /// What a word stands for, in the first place that knows it. Only where none does is the service asked. What `gives` the id
@@ -103,13 +69,6 @@ fn told(former: &FormerFile) -> String {
         printable(&former.name),
         local(Timestamp::from_millisecond(former.replaced_at).unwrap_or_default())
     )
-}
-
-/// A time as this machine's users read it.
-pub(super) fn local(time: Timestamp) -> String {
-    time.to_zoned(TimeZone::system())
-        .strftime("%Y-%m-%d %H:%M")
-        .to_string()
 }
 
 /// The same of one that is written as RFC 3339 says.

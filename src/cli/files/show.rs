@@ -7,8 +7,8 @@ use clap::Args;
 use indicatif::HumanBytes;
 use serde::Serialize;
 
-use super::{Found, asked_for, id_at_service, local_text, look_up, told};
-use crate::cli::places::Place;
+use super::{Found, id_at_service, local_text, look_up, told};
+use crate::cli::places::{Place, StateDir, asked_for};
 use crate::cli::status::print_json;
 use crate::cli::talk::printable;
 use crate::cli::{failed, nothing_matched, worse};
@@ -34,9 +34,8 @@ pub struct ShowArguments {
     /// Print JSON, a list with one object a file
     #[arg(long)]
     json: bool,
-    /// Where state is, for what is not mounted [default: ~/.local/state/afs]
-    #[arg(long, value_name = "DIR")]
-    state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    state: StateDir,
 }
 
 /// What can be typed after `afs id`.
@@ -61,9 +60,8 @@ pub struct IdArguments {
     /// Print JSON, a list with one object a file
     #[arg(long)]
     json: bool,
-    /// Where state is, for what is not mounted [default: ~/.local/state/afs]
-    #[arg(long, value_name = "DIR")]
-    state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    state: StateDir,
 }
 
 /// A file's id, for scripts.
@@ -76,7 +74,7 @@ struct Named {
 /// Prints what is known of files.
 #[must_use]
 pub fn show(arguments: &ShowArguments) -> ExitCode {
-    let (mut places, words) = match asked_for(&arguments.files, arguments.state_dir.as_deref()) {
+    let (mut places, words) = match asked_for(&arguments.files, &arguments.state) {
         Ok(asked) => asked,
         Err(exit) => return exit,
     };
@@ -152,7 +150,7 @@ fn bytes_are(file: &FileEntry) -> &'static str {
 /// Prints the ids of files.
 #[must_use]
 pub fn id(arguments: &IdArguments) -> ExitCode {
-    let (mut places, words) = match asked_for(&arguments.files, arguments.state_dir.as_deref()) {
+    let (mut places, words) = match asked_for(&arguments.files, &arguments.state) {
         Ok(asked) => asked,
         Err(exit) => return exit,
     };

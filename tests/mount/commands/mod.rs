@@ -15,10 +15,10 @@ use serde_json::Value;
 use crate::harness::World;
 
 /// What a command left behind.
-struct Ran {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Ran {
@@ -46,7 +46,7 @@ impl Ran {
     }
 }
 
-fn ran(command: &mut Command) -> Ran {
+pub(crate) fn ran(command: &mut Command) -> Ran {
     let output = command.output().expect("afs runs");
     Ran {
         code: output.status.code(),
