@@ -170,9 +170,19 @@ impl<S: Connection> AsyncWrite for Wire<S> {
 }
 
 impl<S: Connection> Drop for Wire<S> {
+    /// Ends the connection itself, not only this end of it: in a process that starts others, as tests do, one of these may
+    /// have a copy of the socket until its exec is through, and a close alone would be none.
     fn drop(&mut self) {
-        if self.cutter.is_reset() {
-            let _ = self.stream.socket().set_zero_linger();
+        let socket = self.stream.socket();
+        // To dissolve the association of a connected socket is to abort it: a RST (tcp_disconnect in Linux).
+        let ended = if self.cutter.is_reset() {
+            rustix::net::connect_unspec(socket)
+        } else {
+            rustix::net::shutdown(socket, rustix::net::Shutdown::Both)
+        };
+        if let Err(error) = ended {
+            // The other end was faster.
+            log::debug!("emulator: a connection had ended: {error}");
         }
     }
 }

@@ -1,15 +1,19 @@
 //! Trouble to order: each action, where it strikes, and what the log says of it.
 
-use std::io::Read;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use afs::emulator::{
     Config, Emulator, FaultAction, FaultMoment, FaultRule, LoggedCall, PlantedFile,
 };
 use reqwest::Method;
+use rustix::net::getpeername;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use serde_json::{Value, json};
 
-use crate::wire::{Api, exchange, form, noise, read, start, try_read, wait_until};
+use crate::wire::{Api, connect, exchange, form, noise, read, start, try_read, wait_until};
 
 fn order(api: &Api, rule: &Value) {
     let reply = api.put_faults(&json!([rule]));
@@ -337,4 +341,43 @@ fn a_rule_that_is_not_understood_is_refused_by_its_name_and_changes_nothing() {
         assert!(message.contains(word), "{rules}: {message}");
     }
     assert_eq!(api.get("/v1/files").status, 500);
+}
+
+/// A process that starts another lends it a copy of every socket until its exec is through.
+#[test]
+fn a_connection_ends_whoever_else_has_a_copy_of_its_socket() {
+    for (fault, is_reset) in [("drop_answer", false), ("reset_answer", true)] {
+        let (emulator, api) = start(Config::default());
+        let mut ours = connect(&emulator);
+        let key = "x-api-key: k\r\nanthropic-version: 2023-06-01\r\n";
+        let head = format!("GET /v1/files HTTP/1.1\r\nhost: localhost\r\n{key}\r\n");
+        ours.write_all(head.as_bytes()).unwrap();
+        let mut first = [0; 64 * 1024];
+        assert!(ours.read(&mut first).unwrap() > 0);
+        let copy = copy_of_other_end(&ours);
+        order(&api, &json!({"call": "list", "do": {fault: true}}));
+        ours.write_all(head.as_bytes()).unwrap();
+        let mut rest = Vec::new();
+        let ended = ours.read_to_end(&mut rest);
+        assert_eq!(rest, b"");
+        match ended {
+            Ok(_) => assert!(!is_reset),
+            Err(error) => {
+                assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+                assert!(is_reset);
+            }
+        }
+        drop(copy);
+    }
+}
+
+/// A second descriptor of the socket at the other end, which is in this process too.
+fn copy_of_other_end(ours: &TcpStream) -> OwnedFd {
+    let address = ours.local_addr().unwrap();
+    let this = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
+    let copies = (0..1024).filter_map(|fd| pidfd_getfd(&this, fd, PidfdGetfdFlags::empty()).ok());
+    copies
+        .into_iter()
+        .find(|fd| getpeername(fd).is_ok_and(|peer| peer == Some(address.into())))
+        .expect("the other end")
 }
