@@ -289,6 +289,7 @@ mod tests {
             filename: "a".to_owned(),
             mime_type: "text/plain".to_owned(),
             size: 0,
+            expires_in_seconds: None,
             body: Box::new(std::io::empty()),
         };
         let error = paced.upload(upload).unwrap_err();

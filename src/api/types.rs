@@ -105,6 +105,9 @@ pub struct Upload {
     pub mime_type: String,
     /// How many bytes `body` yields.
     pub size: u64,
+    /// After how many seconds the service is to give it up, which only [`Dialect::Ga`](super::Dialect) can say; `None`:
+    /// as the client's dialect says.
+    pub expires_in_seconds: Option<u64>,
     /// The bytes.
     pub body: Box<dyn Read + Send>,
 }

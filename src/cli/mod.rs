@@ -28,8 +28,10 @@ mod logging;
 pub mod mount;
 mod places;
 pub mod prune;
+mod reaching;
 pub mod status;
 mod talk;
+pub mod transfers;
 pub mod trash;
 pub mod unmount;
 
@@ -84,15 +86,26 @@ pub enum Command {
     #[command(visible_alias = "umount")]
     Unmount(unmount::UnmountArguments),
     /// List the files of a workspace with their ids
+    #[command(visible_alias = "list")]
     Ls(files::LsArguments),
     /// Print the ids of files, for prompts
     Id(files::IdArguments),
     /// Print the content blocks that hand files to Claude
     Block(files::BlockArguments),
     /// Show what is known of a file
+    #[command(visible_alias = "metadata")]
     Show(files::ShowArguments),
     /// Find the file of an id, or files by their names
     Find(files::FindArguments),
+    /// Upload files of this machine
+    #[command(visible_alias = "upload")]
+    Put(Box<transfers::PutArguments>),
+    /// Download files to this machine
+    #[command(visible_alias = "download")]
+    Get(Box<transfers::GetArguments>),
+    /// Delete files at the service
+    #[command(visible_alias = "delete")]
+    Rm(Box<transfers::RemoveArguments>),
     /// Show how your mounts are
     Status(status::StatusArguments),
     /// Show what has not reached the service yet, and why

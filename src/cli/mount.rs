@@ -51,11 +51,20 @@ enum Replaced {
 
 /// Which shapes the service is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum DialectWord {
+pub(super) enum DialectWord {
     /// As until August 2026, selected by the beta's header [default]
     Beta,
     /// As it is generally available since
     Ga,
+}
+
+impl From<DialectWord> for Dialect {
+    fn from(word: DialectWord) -> Self {
+        match word {
+            DialectWord::Beta => Self::Beta,
+            DialectWord::Ga => Self::Ga { expires: None },
+        }
+    }
 }
 
 /// What can be typed after `afs mount`.
@@ -196,10 +205,7 @@ impl MountArguments {
             secrets: None,
             key_file: self.key_file,
             base_url: self.base_url,
-            dialect: self.dialect.map(|word| match word {
-                DialectWord::Beta => Dialect::Beta,
-                DialectWord::Ga => Dialect::Ga { expires: None },
-            }),
+            dialect: self.dialect.map(Into::into),
             expires: self.expires,
             workspace_id: self.workspace_id,
             allow_http: self.allow_http,
@@ -294,10 +300,10 @@ fn start(settings: &MountSettings) -> ExitCode {
     // The first word is `mount`, by whatever means it was typed: there are no options before it.
     let typed = std::env::args_os().skip(2);
     let words = [OsString::from("mount"), OsString::from(SERVE_FLAG)];
-    let secrets = match &settings.source {
+    let secrets = match &settings.service.source {
         Source::Service { credential, .. } => Some(Secrets {
             credential: credential.clone(),
-            headers: settings.headers.clone(),
+            headers: settings.service.headers.clone(),
         }),
         Source::Demo => None,
     };

@@ -1,19 +1,21 @@
 //! Which workspace a command is about, mounted or not, and which of its files: what is typed may be a mount point, a
 //! name, an id, or the path of a file.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
 
+use super::reaching::Reaching;
 use super::talk::{NOTHING_MOUNTED, Reached, printable, reach};
 use super::{failed, nothing_matched, typed_wrongly};
 use crate::config::Surroundings;
-use crate::control::{ControlError, Files, Holdings, Reply, Request, Trash};
+use crate::control::{Bare, ControlError, Files, Holdings, Reply, Request, Server, Trash};
 use crate::mount::prepare::resolve;
 use crate::mount::table::MountTable;
-use crate::mount::{Unmounted, sys};
+use crate::mount::{Session, Unmounted, sys};
 use crate::store::Store;
 
 /// Where states are.
@@ -36,6 +38,10 @@ pub(super) enum Place {
     Mounted(Reached),
     /// One that is looked at here, for nobody has it mounted.
     Unmounted(PathBuf, Box<Unmounted>, Arc<Store>),
+    /// One that this command works on alone, by its key.
+    Working(Box<Session>, Box<Server>),
+    /// One that nothing is known of here; the path is the service's address.
+    Bare(PathBuf, Box<Bare>),
 }
 
 impl Place {
@@ -43,7 +49,33 @@ impl Place {
     pub(super) fn path(&self) -> &Path {
         match self {
             Self::Mounted(reached) => &reached.mountpoint,
-            Self::Unmounted(path, ..) => path,
+            Self::Unmounted(path, ..) | Self::Bare(path, _) => path,
+            Self::Working(_, server) => &server.about.mountpoint,
+        }
+    }
+
+    /// The one that a session is about.
+    pub(super) fn working(session: Session) -> Self {
+        let server = session.server(Path::new(""));
+        Self::Working(Box::new(session), Box::new(server))
+    }
+
+    /// The end of the command. What it has left to do is in the outbox, and is said.
+    pub(super) fn end(&self) -> ExitCode {
+        match self {
+            Self::Working(session, _) if session.finish() > 0 => failed(
+                &"some changes have not reached the service; they are safe on this machine, and the next mount or command \
+                 sends them",
+            ),
+            _ => ExitCode::SUCCESS,
+        }
+    }
+
+    /// Has the kernel see a file that was changed behind its back: it looks again where an open fails.
+    pub(super) fn look_again(&self, name: &str) {
+        if let Self::Mounted(reached) = self {
+            // Whether it can be read does not matter.
+            let _ = File::open(reached.mountpoint.join(name));
         }
     }
 
@@ -56,6 +88,13 @@ impl Place {
         let (state, store) = match self {
             Self::Mounted(reached) => return ask_mount(reached, request, hear),
             Self::Unmounted(_, unmounted, store) => (&unmounted.state, &*store),
+            Self::Working(_, server) => return ended(answer_of(server, request, hear)),
+            Self::Bare(_, bare) => {
+                return ended(bare.answer(request, &mut |part| {
+                    hear(part);
+                    true
+                }));
+            }
         };
         let fs = None;
         let holdings = Holdings { state, store, fs };
@@ -78,11 +117,31 @@ impl Place {
             Request::Unpin { what } => holdings.unpin(what),
             other => return Err(format!("it has to be mounted for {other:?}")),
         };
-        match reply {
-            Reply::Failed { why } => Err(why),
-            reply => Ok(reply),
-        }
+        ended(reply)
     }
+}
+
+fn ended(reply: Reply) -> Result<Reply, String> {
+    match reply {
+        Reply::Failed { why } => Err(why),
+        reply => Ok(reply),
+    }
+}
+
+/// The line that ends the answer.
+fn answer_of(server: &Server, request: &Request, hear: &mut dyn FnMut(&Reply)) -> Reply {
+    let mut last = None;
+    server.answer(request, &mut |part| {
+        if part.is_followed() {
+            hear(part);
+        } else {
+            last = Some(part.clone());
+        }
+        true
+    });
+    last.unwrap_or_else(|| Reply::Failed {
+        why: "there was no answer, by a mistake in afs".to_owned(),
+    })
 }
 
 fn ask_mount(
@@ -111,6 +170,7 @@ pub(super) struct Typed {
 
 /// The mounts of this user, and the workspaces that are not mounted, which are looked for where they matter only: until
 /// this is dropped nobody can mount them.
+#[derive(Default)]
 pub(super) struct Places {
     mounted: Vec<PathBuf>,
     unmounted: Vec<Unmounted>,
@@ -132,6 +192,10 @@ impl Places {
         Ok(places)
     }
 
+    fn are_none(&self) -> bool {
+        self.mounted.is_empty() && self.unmounted.is_empty()
+    }
+
     /// The place that a path leads into, and what of the path is left in there. Looked for from the root down, so that
     /// nothing in a mount is touched.
     fn around(&self, path: &Path) -> Option<(PathBuf, PathBuf)> {
@@ -145,8 +209,13 @@ impl Places {
         })
     }
 
-    fn is_place(&self, path: &Path) -> bool {
+    /// Whether something is mounted there now.
+    pub(super) fn is_mounted(&self, path: &Path) -> bool {
         self.mounted.iter().any(|mounted| mounted == path)
+    }
+
+    fn is_place(&self, path: &Path) -> bool {
+        self.is_mounted(path)
             || self
                 .unmounted
                 .iter()
@@ -187,7 +256,7 @@ impl Places {
     /// The place of this path; where none is named every mount, or, where nothing is mounted, every workspace.
     pub(super) fn chosen(self, mountpoint: Option<&Path>) -> Result<Vec<Place>, String> {
         let is_mounted = match mountpoint {
-            Some(path) => self.mounted.iter().any(|mounted| mounted == path),
+            Some(path) => self.is_mounted(path),
             None => !self.mounted.is_empty(),
         };
         if is_mounted {
@@ -233,12 +302,47 @@ pub(super) fn asked(
     Ok((places, typed.names))
 }
 
+/// The same of a command that can ask the service itself: where its key is named, or where nothing is known here.
+pub(super) fn asked_service(
+    typed: &[PathBuf],
+    reaching: &Reaching,
+) -> Result<(Vec<Place>, Vec<String>), ExitCode> {
+    let as_words = || typed.iter().map(|word| word.to_string_lossy().into_owned());
+    if reaching.names_service() {
+        return Ok((vec![reaching.bare(false)?], as_words().collect()));
+    }
+    let places = match Places::look(typed, reaching.state().dir()) {
+        Ok(places) => places,
+        // Without a home directory there is no state, but there may be a key.
+        Err(_) if reaching.has_key() => Places::default(),
+        Err(why) => return Err(failed(&why)),
+    };
+    if places.are_none() && reaching.has_key() && !typed.iter().any(|word| is_path(word)) {
+        return Ok((vec![reaching.bare(false)?], as_words().collect()));
+    }
+    drop(places);
+    asked(typed, reaching.state())
+}
+
 /// The same of a command that needs at least one word.
 pub(super) fn asked_for(
     typed: &[PathBuf],
+    reaching: &Reaching,
+) -> Result<(Vec<Place>, Vec<String>), ExitCode> {
+    at_least_one(asked_service(typed, reaching)?)
+}
+
+/// The same of one that is about this machine only.
+pub(super) fn asked_here_for(
+    typed: &[PathBuf],
     state: &StateDir,
 ) -> Result<(Vec<Place>, Vec<String>), ExitCode> {
-    let (places, words) = asked(typed, state)?;
+    at_least_one(asked(typed, state)?)
+}
+
+fn at_least_one(
+    (places, words): (Vec<Place>, Vec<String>),
+) -> Result<(Vec<Place>, Vec<String>), ExitCode> {
     if words.is_empty() {
         return Err(typed_wrongly(
             &"say which file: its name, its path, or its id",
@@ -252,7 +356,21 @@ pub(super) fn asked_all(
     mountpoint: Option<&PathBuf>,
     state: &StateDir,
 ) -> Result<Vec<Place>, ExitCode> {
-    let (places, words) = asked(mountpoint.map_or(&[], std::slice::from_ref), state)?;
+    without_words(asked(mountpoint.map_or(&[], std::slice::from_ref), state)?)
+}
+
+/// The same of a command that can ask the service itself.
+pub(super) fn asked_all_service(
+    mountpoint: Option<&PathBuf>,
+    reaching: &Reaching,
+) -> Result<Vec<Place>, ExitCode> {
+    without_words(asked_service(
+        mountpoint.map_or(&[], std::slice::from_ref),
+        reaching,
+    )?)
+}
+
+fn without_words((places, words): (Vec<Place>, Vec<String>)) -> Result<Vec<Place>, ExitCode> {
     match words.first() {
         None => Ok(places),
         Some(word) => Err(typed_wrongly(&format!(

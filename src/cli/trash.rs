@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use indicatif::HumanBytes;
 use jiff::Timestamp;
 
-use super::places::{Place, StateDir, asked, asked_all, asked_for};
+use super::places::{Place, StateDir, asked, asked_all, asked_here_for};
 use super::status::print_json;
 use super::talk::{confirm, local, printable, unexpected};
 use super::{failed, nothing_matched, refused, typed_wrongly, worse};
@@ -164,7 +164,7 @@ fn held(place: &mut Place) -> Result<Held, ExitCode> {
 }
 
 fn restore(arguments: &RestoreArguments) -> Result<ExitCode, ExitCode> {
-    let (mut places, words) = asked_for(&arguments.names, &arguments.state)?;
+    let (mut places, words) = asked_here_for(&arguments.names, &arguments.state)?;
     if arguments.rename.is_some() && words.len() > 1 {
         return Err(typed_wrongly(&"--as gives one file its name"));
     }

@@ -1,6 +1,7 @@
 //! Settings resolved from requests and made-up surroundings.
 
 use super::*;
+use crate::api::ApiKey;
 
 fn resolve(
     request: MountRequest,
@@ -24,12 +25,12 @@ const USUAL: [(&str, &str); 2] = [("HOME", "/home/ada"), (KEY_VARIABLE, "sk-ant-
 #[test]
 fn nothing_said_means_the_documented_defaults() {
     let got = resolve(MountRequest::default(), &USUAL).unwrap();
-    assert_eq!(got.base_url, "https://api.anthropic.com");
+    assert_eq!(got.service.base_url, "https://api.anthropic.com");
     assert_eq!(got.state_root, Path::new("/home/ada/.local/state/afs"));
     assert_eq!(got.cache_root, Path::new("/home/ada/.cache/afs"));
     assert_eq!(got.cache_size, 10 << 30);
     assert_eq!(got.refresh, Duration::from_secs(10));
-    assert_eq!(got.no_progress, Duration::from_secs(60));
+    assert_eq!(got.service.no_progress, Duration::from_secs(60));
     assert_eq!(got.quota, 500 << 30);
     assert_eq!((got.uid, got.gid, got.umask), (1000, 100, 0o077));
     assert!(!got.read_only && !got.allow_other && !got.xattr);
@@ -128,10 +129,16 @@ fn the_demo_needs_no_key_and_uses_none() {
         ..MountRequest::default()
     };
     assert_eq!(
-        resolve(request(), &[("HOME", "/h")]).unwrap().source,
+        resolve(request(), &[("HOME", "/h")])
+            .unwrap()
+            .service
+            .source,
         Source::Demo
     );
-    assert_eq!(resolve(request(), &USUAL).unwrap().source, Source::Demo);
+    assert_eq!(
+        resolve(request(), &USUAL).unwrap().service.source,
+        Source::Demo
+    );
 }
 
 #[test]
@@ -162,7 +169,7 @@ fn base_urls_come_from_flag_then_environment_then_default() {
             base_url: flag.map(str::to_owned),
             ..MountRequest::default()
         };
-        assert_eq!(resolve(request, &variables).unwrap().base_url, url);
+        assert_eq!(resolve(request, &variables).unwrap().service.base_url, url);
     }
 }
 
@@ -192,7 +199,11 @@ fn a_token_is_for_those_without_a_key() {
     let credential = |variables: &[(&str, &str)]| {
         let mut all = vec![("HOME", "/h")];
         all.extend(variables);
-        match resolve(MountRequest::default(), &all).unwrap().source {
+        match resolve(MountRequest::default(), &all)
+            .unwrap()
+            .service
+            .source
+        {
             Source::Service { credential, .. } => credential,
             Source::Demo => panic!("no demo was asked for"),
         }
@@ -229,7 +240,7 @@ fn an_expiry_is_todays_dialect_and_within_the_services_bounds() {
             ..MountRequest::default()
         };
         match (resolve(request, &USUAL), expected) {
-            (Ok(got), Some(expected)) => assert_eq!(got.dialect, expected),
+            (Ok(got), Some(expected)) => assert_eq!(got.service.dialect, expected),
             (Err(ConfigError::Usage(why)), None) => assert!(why.starts_with("--expires"), "{why}"),
             (got, _) => panic!("{dialect:?} {expires:?}: {got:?}"),
         }
@@ -244,16 +255,16 @@ fn headers_of_the_users_own_are_read_and_never_shown() {
     let got = resolve(MountRequest::default(), &variables).unwrap();
     assert!(!format!("{got:?}").contains("canary"), "{got:?}");
     assert_eq!(
-        got.headers,
+        got.service.headers,
         CustomHeaders::parse("x-gateway: canary").unwrap()
     );
-    assert_eq!(got.workspace_id.as_deref(), Some("wrkspc_variable"));
+    assert_eq!(got.service.workspace_id.as_deref(), Some("wrkspc_variable"));
     let request = MountRequest {
         workspace_id: Some("wrkspc_flag".to_owned()),
         ..MountRequest::default()
     };
     let got = resolve(request, &variables).unwrap();
-    assert_eq!(got.workspace_id.as_deref(), Some("wrkspc_flag"));
+    assert_eq!(got.service.workspace_id.as_deref(), Some("wrkspc_flag"));
     variables[2].1 = "canary";
     let error = resolve(MountRequest::default(), &variables).unwrap_err();
     let said = error.to_string();

@@ -265,7 +265,7 @@ fn answered(answer: impl FnOnce() -> Result<Reply, StateError>) -> Reply {
 }
 
 /// Downloads what is not here, for as long as somebody listens.
-fn bring(
+pub(super) fn bring(
     fs: &WorkspaceFs,
     name: &str,
     id: &FileId,

@@ -1,5 +1,7 @@
 //! Files as commands speak of them.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// A file of a workspace. What the service has a word for has that word: scripts written for its API know it.
@@ -77,4 +79,28 @@ pub struct TrashFile {
     pub thrown_at: i64,
     /// Where its bytes are.
     pub path: String,
+}
+
+/// A file of this machine that is to be saved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Put {
+    /// Where it is; absolute.
+    pub path: PathBuf,
+    /// Under which name.
+    pub name: String,
+    /// As which media type; `None`: as one copied into the mount.
+    pub mime_type: Option<String>,
+    /// After how many seconds the service gives it up; `None`: as the mount says.
+    pub expires_in_seconds: Option<u64>,
+}
+
+/// A file that is to be written to this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Get {
+    /// A name or an id.
+    pub what: String,
+    /// Where it goes; absolute. In a directory it has its own name.
+    pub to: PathBuf,
+    /// With which permission bits.
+    pub mode: u32,
 }

@@ -41,7 +41,7 @@ pub struct Live<'a> {
 }
 
 /// What a word stands for, or what is to be answered.
-enum Found {
+pub(super) enum Found {
     Row(Arc<Row>),
     Else(Reply),
 }
@@ -116,7 +116,7 @@ impl Files<'_> {
         }
     }
 
-    fn find(&self, what: &str, asks: bool) -> Result<Found, StateError> {
+    pub(super) fn find(&self, what: &str, asks: bool) -> Result<Found, StateError> {
         let id = FileId::new(without_link(what));
         if let Some(row) = row_of(self.state, what)?.filter(|row| row.is_shown()) {
             return Ok(Found::Row(row));
@@ -124,13 +124,16 @@ impl Files<'_> {
         if let Some(former) = self.former(&id)? {
             return Ok(Found::Else(Reply::Former(former)));
         }
-        // It may be new.
-        self.refresh();
+        let is_id = id.as_str().starts_with(IDS_BEGIN);
+        match &self.live {
+            Some(live) if asks && !is_id => live.refresher.file_named(),
+            _ => self.refresh(),
+        }
         if let Some(row) = row_of(self.state, what)?.filter(|row| row.is_shown()) {
             return Ok(Found::Row(row));
         }
         if asks
-            && id.as_str().starts_with(IDS_BEGIN)
+            && is_id
             && let Some(live) = &self.live
         {
             match live.fs.ask_for_id(&id) {
@@ -168,13 +171,14 @@ impl Files<'_> {
         Ok(())
     }
 
-    fn refresh(&self) {
+    /// Has the listing asked for again where that is due.
+    pub(super) fn refresh(&self) {
         if let Some(live) = &self.live {
             live.refresher.directory_opened(&|| false);
         }
     }
 
-    fn entry(&self, row: &Row) -> FileEntry {
+    pub(super) fn entry(&self, row: &Row) -> FileEntry {
         let is_copied = |id: &FileId| self.store.is_kept(id) || self.store.is_cached(id);
         let is_pending = self.state.is_pending(row.ino);
         FileEntry {

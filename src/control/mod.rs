@@ -5,14 +5,17 @@
 //! the outbox and the catalogue; nothing here waits for the network but [`Request::Flush`],
 //! [`Request::Pin`], a listing that is due, and [`Request::File`] for an id that nobody knows.
 
+mod bare;
 mod client;
 mod downloads;
 mod entries;
 mod files;
+mod landing;
 mod named;
 mod protocol;
 mod server;
 mod status;
+mod transfers;
 mod trash;
 mod waiting;
 
@@ -21,9 +24,10 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
+pub use bare::Bare;
 pub use client::{Client, ControlError};
 pub use downloads::Holdings;
-pub use entries::{FileEntry, FormerFile, TrashFile, Which};
+pub use entries::{FileEntry, FormerFile, Get, Put, TrashFile, Which};
 pub use files::{Files, Live};
 pub use protocol::{
     Change, ChangeKind, Copies, Download, Downloads, DroppedChange, Expires, Limiter, Progress,
@@ -31,8 +35,12 @@ pub use protocol::{
 };
 pub use server::{About, Server, serve};
 pub use status::Reporter;
+pub use transfers::Transfers;
 pub use trash::Trash;
 pub use waiting::Waiting;
+
+/// Is told an answer's lines, and says whether anybody still listens.
+pub type Say<'a> = &'a mut dyn FnMut(&Reply) -> bool;
 
 /// The socket's name in a workspace's state directory.
 const SOCKET: &str = "control.sock";

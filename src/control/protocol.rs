@@ -1,8 +1,10 @@
 //! What is said over the socket.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
-use super::entries::{FileEntry, FormerFile, TrashFile, Which};
+use super::entries::{FileEntry, FormerFile, Get, Put, TrashFile, Which};
 use super::waiting::Waiting;
 
 /// What a client asks for.
@@ -78,6 +80,17 @@ pub enum Request {
     Unpin {
         /// A name or an id.
         what: String,
+    },
+    /// Save a file of this machine, and say how far it is.
+    Put(Put),
+    /// Write a file to this machine, and say how far it is.
+    Get(Get),
+    /// Delete a file.
+    Remove {
+        /// A name or an id.
+        what: String,
+        /// Whether no copy of it stays in the trash.
+        purges: bool,
     },
 }
 
@@ -183,6 +196,43 @@ pub enum Reply {
         /// The file's name.
         name: String,
     },
+    /// To [`Request::Put`]; more follow.
+    Sending {
+        /// The file's name.
+        name: String,
+        /// Bytes that are sent.
+        done: u64,
+        /// Bytes it has.
+        size: u64,
+    },
+    /// To [`Request::Put`]; the end.
+    Stored {
+        /// What the service has now.
+        file: Box<FileEntry>,
+        /// Whether it had just this before, so that nothing was sent.
+        unchanged: bool,
+    },
+    /// To [`Request::Get`]; the end.
+    Got {
+        /// The file's name.
+        name: String,
+        /// Where it is now.
+        path: PathBuf,
+        /// Bytes it has.
+        size: u64,
+        /// Whether it was there already, as it was written before.
+        unchanged: bool,
+    },
+    /// To [`Request::Remove`]; the end.
+    Removed {
+        /// The file's name.
+        name: String,
+    },
+    /// It could be done, and would cost something that nobody has said may go; the end.
+    Refused {
+        /// What, as a sentence.
+        why: String,
+    },
     /// There is nothing of what was named; the end.
     Unmatched {
         /// What there is not, as a sentence.
@@ -207,7 +257,10 @@ impl Reply {
     #[must_use]
     pub fn is_followed(&self) -> bool {
         match self {
-            Self::Progress(_) | Self::Verifying(_) | Self::Downloading { .. } => true,
+            Self::Progress(_)
+            | Self::Verifying(_)
+            | Self::Downloading { .. }
+            | Self::Sending { .. } => true,
             Self::Files { more, .. } => *more,
             _ => false,
         }

@@ -10,14 +10,14 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::api::Budget;
+use crate::api::{Budget, Dialect};
 use crate::fs::{Dropped, DroppedKind, WorkspaceFs};
 use crate::state::{GiveUpError, Pending, Seq, State, Unfinished, Work};
 use crate::store::{Findings, Store};
 use crate::sync::Refresher;
 
 use super::protocol::{Change, ChangeKind, Copies, DroppedChange, Progress, Reply, Request};
-use super::{Files, Holdings, Live, Reporter, SOCKET, Trash, address};
+use super::{Files, Holdings, Live, Reporter, SOCKET, Say, Transfers, Trash, address};
 
 /// How often a flush says how far it is.
 const PACE: Duration = Duration::from_millis(200);
@@ -41,6 +41,8 @@ pub struct About {
     pub host: String,
     /// Where local state is.
     pub state_dir: PathBuf,
+    /// How it speaks to the service.
+    pub dialect: Dialect,
 }
 
 /// The parts of a mount that questions are about.
@@ -107,72 +109,75 @@ impl Server {
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}
             }
-            let answered = match serde_json::from_str(&line) {
-                Ok(request) => self.answer(&request, stream),
-                Err(error) => say(
-                    stream,
-                    &Reply::Failed {
-                        why: format!(
-                            "this mount does not understand the request ({error}); it may be of another version of \
-                             afs: unmount and mount again"
-                        ),
-                    },
-                ),
+            let mut is_heard = Ok(());
+            let mut hear = |reply: &Reply| {
+                is_heard = say(stream, reply);
+                is_heard.is_ok()
             };
-            if answered.is_err() {
+            match serde_json::from_str(&line) {
+                Ok(request) => self.answer(&request, &mut hear),
+                Err(error) => hear(&Reply::Failed {
+                    why: format!(
+                        "this mount does not understand the request ({error}); it may be of another version of \
+                         afs: unmount and mount again"
+                    ),
+                }),
+            };
+            if is_heard.is_err() {
                 return;
             }
         }
     }
 
-    fn answer(&self, request: &Request, stream: &UnixStream) -> io::Result<()> {
-        match request {
-            Request::Status => say(stream, &self.status()),
-            Request::Pending => {
-                let mut changes: Vec<Change> = self.state.pending().iter().map(change).collect();
-                match self.state.unfinished() {
-                    Ok(drafts) => changes.extend(drafts.iter().map(unfinished)),
-                    Err(error) => return say(stream, &Reply::failed(&error)),
-                }
-                changes.sort_by_key(|change| change.since);
-                say(stream, &Reply::Pending { changes })
-            }
-            Request::Retry { name } => say(stream, &self.retry(name.as_deref())),
-            Request::Drop { name } => {
-                let reply = match self.fs.drop_pending(name) {
-                    Ok(dropped) => Reply::Dropped {
-                        changes: dropped.into_iter().map(dropped_change).collect(),
-                    },
-                    Err(GiveUpError::NotPending) => Reply::Dropped {
-                        changes: Vec::new(),
-                    },
-                    Err(why) => Reply::failed(&format!("{name}: {why}")),
-                };
-                say(stream, &reply)
-            }
-            Request::Flush => self.flush(stream),
-            Request::VerifyKept => self.verify_kept(stream),
-            Request::Files { which } => {
-                let reply = self
-                    .files()
-                    .list(which, &mut |part| say(stream, part).is_ok());
-                say(stream, &reply)
-            }
-            Request::File { what, asks, gives } => {
-                say(stream, &self.files().file(what, *asks, *gives))
-            }
+    /// Tells `say` the answer, line by line; it says whether anybody still listens, and so does this.
+    pub fn answer(&self, request: &Request, say: Say<'_>) -> bool {
+        let end = match request {
+            Request::Status => self.status(),
+            Request::Pending => self.pending(),
+            Request::Retry { name } => self.retry(name.as_deref()),
+            Request::Drop { name } => self.give_up(name),
+            Request::Flush => self.flush(say),
+            Request::VerifyKept => self.verify_kept(say),
+            Request::Files { which } => self.files().list(which, say),
+            Request::File { what, asks, gives } => self.files().file(what, *asks, *gives),
             Request::AllowDeletes { seconds } => {
                 self.fs.allow_deletes(Duration::from_secs(*seconds));
-                say(stream, &Reply::DeletesAllowed)
+                Reply::DeletesAllowed
             }
-            Request::Trash => say(stream, &self.trash().list()),
-            Request::TakeBack { name } => say(stream, &self.trash().take_back(name)),
-            Request::Purge { key } => say(stream, &self.trash().purge(key)),
-            Request::Downloads => say(stream, &self.holdings().list()),
-            Request::Evict { what } => say(stream, &self.holdings().evict(what)),
-            Request::EvictAll => say(stream, &self.holdings().evict_all()),
-            Request::Pin { what } => say(stream, &self.pin(what, stream)),
-            Request::Unpin { what } => say(stream, &self.holdings().unpin(what)),
+            Request::Trash => self.trash().list(),
+            Request::TakeBack { name } => self.trash().take_back(name),
+            Request::Purge { key } => self.trash().purge(key),
+            Request::Downloads => self.holdings().list(),
+            Request::Evict { what } => self.holdings().evict(what),
+            Request::EvictAll => self.holdings().evict_all(),
+            Request::Pin { what } => self.holdings().pin(what, &mut seldom(say)),
+            Request::Unpin { what } => self.holdings().unpin(what),
+            Request::Put(put) => self.transfers().put(put, &mut seldom(say)),
+            Request::Get(get) => self.transfers().get(get, &mut seldom(say)),
+            Request::Remove { what, purges } => self.transfers().remove(what, *purges),
+        };
+        say(&end)
+    }
+
+    fn pending(&self) -> Reply {
+        let mut changes: Vec<Change> = self.state.pending().iter().map(change).collect();
+        match self.state.unfinished() {
+            Ok(drafts) => changes.extend(drafts.iter().map(unfinished)),
+            Err(error) => return Reply::failed(&error),
+        }
+        changes.sort_by_key(|change| change.since);
+        Reply::Pending { changes }
+    }
+
+    fn give_up(&self, name: &str) -> Reply {
+        match self.fs.drop_pending(name) {
+            Ok(dropped) => Reply::Dropped {
+                changes: dropped.into_iter().map(dropped_change).collect(),
+            },
+            Err(GiveUpError::NotPending) => Reply::Dropped {
+                changes: Vec::new(),
+            },
+            Err(why) => Reply::failed(&format!("{name}: {why}")),
         }
     }
 
@@ -203,16 +208,14 @@ impl Server {
         }
     }
 
-    /// Pins a file, for as long as the client listens.
-    fn pin(&self, what: &str, stream: &UnixStream) -> Reply {
-        let mut said = Instant::now();
-        self.holdings().pin(what, &mut |progress| {
-            if said.elapsed() < PACE {
-                return true;
-            }
-            said = Instant::now();
-            say(stream, progress).is_ok()
-        })
+    fn transfers(&self) -> Transfers<'_> {
+        Transfers {
+            state: &self.state,
+            store: &self.store,
+            fs: &self.fs,
+            files: self.files(),
+            dialect: self.about.dialect,
+        }
     }
 
     /// Whether nobody works on the outbox.
@@ -258,12 +261,12 @@ impl Server {
 
     /// Says how far it is until nothing is left of what there was but what was tried since and failed, or the client is
     /// gone. Newer content of the same files is waited for, for theirs is gone; files saved later are not.
-    fn flush(&self, stream: &UnixStream) -> io::Result<()> {
+    fn flush(&self, say: Say<'_>) -> Reply {
         let mut before = self.state.pending();
         let last = before.iter().map(|change| change.record.seq).max();
         before.retain(|change| !change.on_hold && !change.is_scratch);
         if self.sends_nothing() && !before.is_empty() {
-            return say(stream, &Reply::failed(&SENDS_NOTHING));
+            return Reply::failed(&SENDS_NOTHING);
         }
         let tried_before: HashMap<Seq, u32> = before
             .iter()
@@ -274,9 +277,11 @@ impl Server {
             let due = self.due(last);
             if all_were_tried(&due, &tried_before) {
                 let left = due.iter().map(change).collect();
-                return say(stream, &Reply::Flushed { left });
+                return Reply::Flushed { left };
             }
-            say(stream, &Reply::Progress(progress(&due)))?;
+            if !say(&Reply::Progress(progress(&due))) {
+                return Reply::failed(&"nobody listens");
+            }
             if let Some(last) = last {
                 self.state.hurry_successors(last);
             }
@@ -288,31 +293,17 @@ impl Server {
     }
 
     /// Compares the kept copies, for as long as the client listens.
-    fn verify_kept(&self, stream: &UnixStream) -> io::Result<()> {
-        let mut said = Instant::now();
-        let mut is_heard = Ok(());
+    fn verify_kept(&self, say: Say<'_>) -> Reply {
+        let mut hear = seldom(say);
         let found = self.store.verify(&self.state, true, &mut |findings| {
-            if said.elapsed() >= PACE {
-                said = Instant::now();
-                is_heard = say(stream, &Reply::Verifying(copies(findings)));
-            }
-            is_heard.is_ok()
+            hear(&Reply::Verifying(copies(findings)))
         });
-        is_heard?;
         match found {
-            Ok(findings) => say(
-                stream,
-                &Reply::Verified {
-                    copies: copies(&findings),
-                    damaged: findings.damaged,
-                },
-            ),
-            Err(error) => say(
-                stream,
-                &Reply::Failed {
-                    why: error.to_string(),
-                },
-            ),
+            Ok(findings) => Reply::Verified {
+                copies: copies(&findings),
+                damaged: findings.damaged,
+            },
+            Err(error) => Reply::failed(&error),
         }
     }
 
@@ -326,6 +317,18 @@ impl Server {
             Work::Delete { .. } => !change.on_hold,
         });
         pending
+    }
+}
+
+/// Passes on what is said, unless something was a moment ago. That nobody listens is heard of then only.
+fn seldom(say: &mut dyn FnMut(&Reply) -> bool) -> impl FnMut(&Reply) -> bool + '_ {
+    let mut said = Instant::now();
+    move |reply| {
+        if said.elapsed() < PACE {
+            return true;
+        }
+        said = Instant::now();
+        say(reply)
     }
 }
 

@@ -106,12 +106,19 @@ impl WorkspaceFs {
 
     /// unlink(2): durable here when it returns; the service's copy is deleted soon after.
     pub fn unlink(&self, parent: Ino, name: &OsStr) -> Result<(), FsError> {
+        // That nothing may be removed is said before what there is not.
         self.must_be_writable()?;
         let row = match self.row_in_session(parent, name)? {
             Some(row) => row,
             None => self.row_named(parent, name)?,
         };
-        self.must_be_expendable(&row)?;
+        self.remove(&row)
+    }
+
+    /// The same of a file that is known.
+    pub fn remove(&self, row: &Row) -> Result<(), FsError> {
+        self.must_be_writable()?;
+        self.must_be_expendable(row)?;
         let node = self.node(row.ino);
         let mut inner = node.as_ref().map(|node| node.lock());
         if let Some(inner) = &mut inner {

@@ -17,6 +17,7 @@
 //! - `copies`: bringing here what only the service has
 //! - `node`: an open inode, shared by its handles
 //! - `pending`: what a person does about work that is pending, by name
+//! - `put`: a file saved as a whole
 //! - `views`: `.afs/`
 //! - `xattr`: `user.afs.*`
 //! - `error`: the errno table
@@ -34,6 +35,7 @@ mod guard;
 mod lending;
 mod node;
 mod pending;
+mod put;
 mod save;
 mod types;
 mod unfinished;
@@ -54,6 +56,7 @@ use crate::sync::Refresher;
 pub use closers::Caller;
 pub use error::FsError;
 pub use pending::{Dropped, DroppedKind};
+pub use put::{PutError, Saving, Wish};
 pub use types::{Attr, Changes, DirEntry, Entry, Fh, Kind, OpenFlags, Place, RenameMode, Space};
 
 use guard::DeleteGuard;

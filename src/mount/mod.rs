@@ -17,6 +17,7 @@ pub mod registration;
 mod rotation;
 mod serve;
 mod service;
+mod session;
 pub mod sys;
 pub mod table;
 pub mod unmount;
@@ -24,6 +25,8 @@ mod workspace;
 
 pub use error::MountError;
 pub use serve::serve;
+pub use service::bare;
+pub use session::Session;
 pub use workspace::{Leftovers, Unmounted, left_behind};
 
 /// What the kernel calls mounts of this kind. Not `afs`: that is the Andrew file system.

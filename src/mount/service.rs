@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::{Budget, Class, Credential, FilesApi, HttpClient, HttpConfig, Paced, Repeats};
-use crate::config::{MountSettings, Source};
+use crate::config::{MountSettings, ServiceSettings, Source};
+use crate::control::Bare;
 
 use super::MountError;
 use super::demo::Demo;
@@ -39,16 +40,24 @@ pub(super) struct Service {
 
 impl Service {
     pub(super) fn connect(settings: &mut MountSettings) -> Result<Self, MountError> {
-        let (base_url, credential, key_file, demo) = match settings.source.clone() {
+        let demo = match &settings.service.source {
+            Source::Service { .. } => None,
+            Source::Demo => Some(Demo::start(settings)?),
+        };
+        Self::speak(&settings.service, demo)
+    }
+
+    fn speak(settings: &ServiceSettings, demo: Option<Demo>) -> Result<Self, MountError> {
+        let (credential, key_file) = match settings.source.clone() {
             Source::Service {
                 credential,
                 key_file,
-            } => (settings.base_url.clone(), credential, key_file, None),
-            Source::Demo => {
-                let demo = Demo::start(settings)?;
-                let key = Credential::Key(Demo::key()?);
-                (demo.base_url(), key, None, Some(demo))
-            }
+            } => (credential, key_file),
+            Source::Demo => (Credential::Key(Demo::key()?), None),
+        };
+        let base_url = match &demo {
+            Some(demo) => demo.base_url(),
+            None => settings.base_url.clone(),
         };
         let config = HttpConfig {
             credential: credential.clone(),
@@ -98,4 +107,11 @@ impl Service {
             demo,
         })
     }
+}
+
+/// The service with nothing but a key.
+pub fn bare(settings: &ServiceSettings) -> Result<Bare, MountError> {
+    let service = Service::speak(settings, None)?;
+    let patience = settings.no_progress;
+    Ok(Bare::new(service.reads, service.saves, patience))
 }

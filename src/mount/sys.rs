@@ -87,6 +87,16 @@ pub fn uid() -> u32 {
     nix::unistd::geteuid().as_raw()
 }
 
+/// The permission bits that new files of this process don't get. It can be read by setting it only (umask(2)): for that
+/// moment it is the strictest.
+#[must_use]
+pub fn umask() -> u32 {
+    use nix::sys::stat::{Mode, umask};
+    let mask = umask(Mode::S_IRWXG | Mode::S_IRWXO);
+    umask(mask);
+    mask.bits()
+}
+
 /// And of which group.
 #[must_use]
 pub fn gid() -> u32 {

@@ -36,26 +36,6 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(10);
 const RUNNING: &str = "running";
 
 impl Workspace {
-    /// Compares the copies that an unclean end has left in doubt, in the background; reading one of them before its turn
-    /// compares it first.
-    pub(super) fn check_copies(&self) {
-        let (state, store) = (Arc::clone(&self.state), Arc::clone(&self.store));
-        let checking = thread::Builder::new()
-            .name("afs-verify".into())
-            .spawn(move || match store.verify(&state, false, &mut |_| true) {
-                Ok(findings) if findings.copies == 0 => {}
-                Ok(findings) => log::info!(
-                    "{} kept copies checked, {} damaged",
-                    findings.copies,
-                    findings.damaged.len()
-                ),
-                Err(error) => log::error!("the kept copies could not be checked: {error}"),
-            });
-        if let Err(error) = checking {
-            log::warn!("no thread to check the kept copies: {error}");
-        }
-    }
-
     /// The end of this process's work: all of it is on disk.
     pub(super) fn close(&self) -> Result<(), StateError> {
         self.state.set_fact(RUNNING, "0")?;
@@ -68,7 +48,8 @@ impl Workspace {
 pub(super) struct Place<'a> {
     pub(super) state_root: &'a Path,
     pub(super) cache_root: &'a Path,
-    pub(super) mountpoint: &'a Path,
+    /// Where it is shown, if it is.
+    pub(super) mountpoint: Option<&'a Path>,
     pub(super) limits: Limits,
     pub(super) base_url: &'a str,
     pub(super) identity: &'a Identity,
@@ -118,7 +99,7 @@ impl Place<'_> {
     fn note_where(&self, state: &State, cache_dir: &Path) -> Result<(), StateError> {
         let size = self.limits.cache.to_string();
         for (fact, value) in [
-            (MOUNTPOINT, self.mountpoint.to_str()),
+            (MOUNTPOINT, self.mountpoint.and_then(Path::to_str)),
             (CACHE_DIR, cache_dir.to_str()),
             (CACHE_SIZE, Some(&*size)),
         ] {

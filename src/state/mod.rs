@@ -53,7 +53,7 @@ pub use progress::Confirmed;
 pub use record::{Body, Class, Doom, Pending, Record, Seq, Ticket, Work};
 pub use renaming::{Held, Renaming};
 pub use transfer::Transfer;
-pub use unfinished::{Unfinished, UnfinishedSeq};
+pub use unfinished::{Placed, Placing, Unfinished, UnfinishedSeq};
 pub use waiting::{LOCK, Waiting};
 pub use workspace::{WorkspaceId, Workspaces};
 

@@ -179,6 +179,7 @@ impl State {
                 mime_type: sealed.mime_type,
                 digest: Some(sealed.digest),
                 body,
+                expires_in_seconds: None,
             };
             insert_save(tx, sealed.ino, &filename, content, inline, when, now)
         })?;

@@ -101,6 +101,8 @@ pub struct Record {
     pub work: Work,
     /// The filename to send, or the one people know the deleted file by.
     pub name: String,
+    /// Of a save: after how many seconds the service is to give it up; `None`: as the mount says.
+    pub expires_in_seconds: Option<u64>,
     /// How often it was tried and failed.
     pub tries: u32,
     /// Since when it waits.

@@ -291,6 +291,7 @@ fn add_record(
         mime_type,
         digest: newest.map_or(row.digest, Record::digest),
         body,
+        expires_in_seconds: None,
     };
     insert_save(tx, ino, name, content, inline, when, now).map(Some)
 }

@@ -21,7 +21,7 @@ pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<Entry>> {
     let now = Moment::now();
     let mut statement = sql.prepare(
         "SELECT seq, kind, ino, name, size, mime_type, stage, held, id, not_before, since, tries, last_error, \
-         sent_at, renamed, sha256 FROM outbox ORDER BY seq",
+         sent_at, renamed, sha256, expires_in FROM outbox ORDER BY seq",
     )?;
     let entries = statement.query_map([], |row| {
         let id = row.get::<_, Option<String>>(8)?.map(FileId::new);
@@ -46,6 +46,7 @@ pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<Entry>> {
             seq: Seq(row.get(0)?),
             work,
             name: row.get(3)?,
+            expires_in_seconds: row.get::<_, Option<i64>>(16)?.map(|time| time as u64),
             tries: row.get(11)?,
             since: row.get(10)?,
             sent_at: row.get(13)?,
@@ -311,6 +312,8 @@ pub(super) struct Content<'a> {
     pub(super) mime_type: &'a str,
     pub(super) digest: Option<Digest>,
     pub(super) body: Body,
+    /// As [`Record::expires_in_seconds`].
+    pub(super) expires_in_seconds: Option<u64>,
 }
 
 pub(super) fn insert_save(
@@ -327,6 +330,7 @@ pub(super) fn insert_save(
         mime_type,
         digest,
         body,
+        expires_in_seconds,
     } = content;
     let stage = match &body {
         Body::Staged(stage) => Some(stage.as_str()),
@@ -335,7 +339,7 @@ pub(super) fn insert_save(
     tx.sql
         .prepare_cached(
             "INSERT INTO outbox (kind, ino, name, size, mime_type, inline, stage, held, not_before, since, sent_at, \
-             sha256) VALUES ('save', ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+             sha256, expires_in) VALUES ('save', ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         )?
         .execute(params![
             ino.0 as i64,
@@ -349,7 +353,8 @@ pub(super) fn insert_save(
             now.wall,
             // What is due is sent at once; should the process die, the next one has to look.
             (when == When::Now).then_some(now.wall),
-            digest.as_ref().map(Digest::as_bytes)
+            digest.as_ref().map(Digest::as_bytes),
+            expires_in_seconds.map(|time| time as i64)
         ])?;
     let work = Work::Save {
         ino,
@@ -358,7 +363,9 @@ pub(super) fn insert_save(
         digest,
         body,
     };
-    Ok(new_entry(tx, work, name, when, now))
+    let mut entry = new_entry(tx, work, name, when, now);
+    entry.record.expires_in_seconds = expires_in_seconds;
+    Ok(entry)
 }
 
 pub(super) fn new_entry(tx: &Tx<'_>, work: Work, name: &str, when: When, now: Moment) -> Entry {
@@ -369,6 +376,7 @@ pub(super) fn new_entry(tx: &Tx<'_>, work: Work, name: &str, when: When, now: Mo
             seq,
             work,
             name: name.to_owned(),
+            expires_in_seconds: None,
             tries: 0,
             since: now.wall,
             sent_at: None,

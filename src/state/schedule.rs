@@ -174,6 +174,7 @@ mod tests {
             seq: Seq(seq),
             work,
             name: format!("name {seq}"),
+            expires_in_seconds: None,
             tries: 0,
             since: 0,
             sent_at: None,

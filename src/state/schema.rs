@@ -151,6 +151,10 @@ pub(super) const MIGRATIONS: &[&str] = &[
     ) WITHOUT ROWID;
     CREATE INDEX lingering_until ON lingering (until);
     ",
+    // 8: saves with a time of their own
+    "
+    ALTER TABLE outbox ADD COLUMN expires_in INTEGER; -- save: seconds; NULL: as the mount says
+    ",
 ];
 
 #[cfg(test)]

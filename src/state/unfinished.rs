@@ -17,7 +17,7 @@ use super::rows::{Content, drop_records, forget, insert_save};
 use super::superseding::supersede;
 use super::{
     Body, Cleanup, Digest, GiveUpError, Ino, Millis, Nanos, PendingBody, SealedBytes, Seq, State,
-    StateError, When, Work,
+    StateError, Ticket, When, Work,
 };
 
 /// The number of an unfinished draft; later ones have a higher one.
@@ -45,6 +45,40 @@ pub struct Unfinished {
     pub since: Millis,
     /// When it was written last.
     pub mtime: Nanos,
+}
+
+/// Whole content that gets a name.
+#[derive(Debug)]
+pub struct Placing<'a> {
+    /// The name.
+    pub name: &'a str,
+    /// Bytes.
+    pub size: u64,
+    /// Its media type.
+    pub mime_type: &'a str,
+    /// The content's digest.
+    pub digest: Digest,
+    /// Where the bytes are; a staged file must be synced already.
+    pub bytes: SealedBytes<'a>,
+    /// Last change of content.
+    pub mtime: Nanos,
+    /// After how many seconds the service is to give it up; `None`: as the mount says.
+    pub expires_in_seconds: Option<u64>,
+    /// The unfinished draft that it was.
+    pub draft: Option<UnfinishedSeq>,
+}
+
+/// Content that has got its name.
+#[derive(Debug)]
+pub struct Placed {
+    /// Its inode.
+    pub ino: Ino,
+    /// Its record.
+    pub seq: Seq,
+    /// What tells the record's fate.
+    pub ticket: Ticket,
+    /// What is not needed any more.
+    pub cleanup: Cleanup,
 }
 
 /// A draft takes its leave of the stage it is in: the stage is sealed now.
@@ -172,8 +206,8 @@ impl State {
         Ok(draft.stage.iter().cloned().collect())
     }
 
-    /// Makes an unfinished draft a save under its name, in place of what has the name now, as a rename would put it
-    /// there. A staged file must be synced already.
+    /// Makes an unfinished draft a save under its name, in place of what has the name now. A staged file must be synced
+    /// already.
     pub fn send_unfinished(
         &self,
         draft: &Unfinished,
@@ -181,21 +215,48 @@ impl State {
         mime_type: &str,
         digest: Digest,
     ) -> Result<Cleanup, GiveUpError> {
-        let over = self.lookup(&draft.name)?;
+        let placing = Placing {
+            name: &draft.name,
+            size: draft.size,
+            mime_type,
+            digest,
+            bytes: match body {
+                PendingBody::Inline(bytes) => SealedBytes::Inline(bytes),
+                PendingBody::Staged(stage) => SealedBytes::Staged(stage),
+            },
+            mtime: draft.mtime,
+            expires_in_seconds: None,
+            draft: Some(draft.seq),
+        };
+        self.place(&placing).map(|placed| placed.cleanup)
+    }
+
+    /// Makes whole content a save under a name, in place of what has the name now, as a rename would put it there. Nothing
+    /// is done while somebody writes to that.
+    pub fn place(&self, placing: &Placing<'_>) -> Result<Placed, GiveUpError> {
+        let over = self.lookup(placing.name)?;
         let mut entries = self.queue.entries();
         let over_ino = over.as_ref().map(|over| over.ino);
         if over_ino.is_some_and(|over| entries.is_being_written(over)) {
             return Err(GiveUpError::Open);
         }
         let dropped = over_ino.map_or_else(Vec::new, |over| untouched(&entries, over));
-        let filename = over.as_ref().map_or(&draft.name, |over| &over.filename);
+        let filename = over.as_ref().map_or(placing.name, |over| &over.filename);
         let is_suffixed = over.as_ref().is_some_and(|over| over.suffixed);
         let now = Moment::now();
-        let entry = self.write("send unfinished", Durability::Durable, |tx| {
+        let (ino, entry) = self.write("place", Durability::Durable, |tx| {
             tx.sql.execute(
                 "INSERT INTO files (filename, suffixed, mime_type, size, created_at, mtime, ctime, downloadable, own, \
                  learned_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, 0, 1, ?7)",
-                params![filename, is_suffixed, mime_type, draft.size as i64, now.wall * 1000, draft.mtime, now.wall],
+                params![
+                    filename,
+                    is_suffixed,
+                    placing.mime_type,
+                    placing.size as i64,
+                    now.wall * 1000,
+                    placing.mtime,
+                    now.wall
+                ],
             )?;
             let ino = Ino(tx.sql.last_insert_rowid() as u64);
             if let Some(over) = over_ino {
@@ -204,29 +265,35 @@ impl State {
             }
             tx.sql.execute(
                 "UPDATE files SET name = ?2 WHERE ino = ?1",
-                params![ino.0 as i64, draft.name],
+                params![ino.0 as i64, placing.name],
             )?;
             tx.touched.push(ino);
-            let gone = tx
-                .sql
-                .execute("DELETE FROM unfinished WHERE seq = ?1", [draft.seq.0])?;
-            if gone == 0 {
+            if let Some(draft) = placing.draft
+                && tx.sql.execute("DELETE FROM unfinished WHERE seq = ?1", [draft.0])? == 0
+            {
                 return Err(StateError::Gone);
             }
-            let (inline, body) = match body {
-                PendingBody::Inline(bytes) => (Some(&bytes[..]), Body::Inline),
-                PendingBody::Staged(stage) => (None, Body::Staged(stage.clone())),
+            let (inline, body) = match placing.bytes {
+                SealedBytes::Inline(bytes) => (Some(bytes), Body::Inline),
+                SealedBytes::Staged(stage) => (None, Body::Staged(stage.to_owned())),
             };
             let content = Content {
-                size: draft.size,
-                mime_type,
-                digest: Some(digest),
+                size: placing.size,
+                mime_type: placing.mime_type,
+                digest: Some(placing.digest),
                 body,
+                expires_in_seconds: placing.expires_in_seconds,
             };
-            insert_save(tx, ino, filename, content, inline, When::Now, now)
+            Ok((ino, insert_save(tx, ino, filename, content, inline, When::Now, now)?))
         })?;
+        let (seq, ticket) = (entry.record.seq, entry.ticket.clone());
         entries.insert(entry);
-        Ok(forget(&mut entries, &dropped))
+        Ok(Placed {
+            ino,
+            seq,
+            ticket,
+            cleanup: forget(&mut entries, &dropped),
+        })
     }
 }
 

@@ -19,6 +19,7 @@ use crate::state::{Millis, Row, State, StateError, lock};
 use crate::store::Store;
 
 pub use listing::RefreshError;
+pub use pages::every_file;
 pub use sessions::{SessionError, Sessions};
 
 use listing::{Complete, Depth, Listing, OWN_GRACE_MS, Outcome};
@@ -182,6 +183,13 @@ impl Refresher {
             }
         }
         false
+    }
+
+    /// Somebody named a file in a command that is not known: he may have seen it come a moment ago. Refreshes whatever the
+    /// interval, and waits as [`Refresher::directory_opened`].
+    pub fn file_named(self: &Arc<Self>) {
+        self.lock().ended = None;
+        self.directory_opened(&|| false);
     }
 
     /// Somebody asked for a name that is not known: it may be new. Does not wait.

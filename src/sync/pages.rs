@@ -6,7 +6,9 @@ use std::thread;
 
 use jiff::Timestamp;
 
-use crate::api::{ApiError, Cursor, ErrorKind, FileId, FilePage, FilesApi, ListQuery};
+use crate::api::{
+    ApiError, Cursor, ErrorKind, FileId, FileMetadata, FilePage, FilesApi, ListQuery,
+};
 
 use super::RefreshError;
 
@@ -15,6 +17,38 @@ const RESTARTS: usize = 3;
 
 /// What was asked for, and what came.
 pub(super) type Answer = Result<FilePage, ApiError>;
+
+/// Every file there is, newest first, for who keeps none of it; with `session`, only the files of that.
+pub fn every_file(
+    api: &dyn FilesApi,
+    session: Option<&str>,
+) -> Result<Vec<FileMetadata>, RefreshError> {
+    let mut pages = Pages::new(api, session);
+    let (mut files, mut seen) = (Vec::new(), HashSet::new());
+    let mut cursor = Cursor::Newest;
+    loop {
+        let page = match pages.ask(&cursor) {
+            Ok(page) => page,
+            Err(error) if pages.begins_anew(&error) => {
+                (files, seen) = (Vec::new(), HashSet::new());
+                cursor = Cursor::Newest;
+                continue;
+            }
+            Err(error) => return Err(RefreshError::Api(error)),
+        };
+        let next = pages.follow(&page)?;
+        // What is uploaded meanwhile pushes files from one page to the next.
+        let new = page
+            .files
+            .into_iter()
+            .filter(|file| seen.insert(file.id.clone()));
+        files.extend(new);
+        match next {
+            Some(next) => cursor = next,
+            None => return Ok(files),
+        }
+    }
+}
 
 /// The pages of one walk.
 pub(super) struct Pages<'a> {

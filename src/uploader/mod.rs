@@ -260,6 +260,7 @@ impl Worker {
             filename: record.name.clone(),
             mime_type: save.mime_type.to_owned(),
             size: save.size,
+            expires_in_seconds: record.expires_in_seconds,
             body: Box::new(self.state.count_transfer(record.seq, bytes)),
         })?;
         if file.size_bytes != save.size {

@@ -35,6 +35,7 @@ fn upload_of_another(world: &World, name: &str) {
         filename: name.to_owned(),
         mime_type: "text/plain".to_owned(),
         size: 6,
+        expires_in_seconds: None,
         body: Box::new(&b"theirs"[..]),
     });
     is_of_the_wrong_time(world, stored.unwrap().created_at);

@@ -298,6 +298,7 @@ mod tests {
                 filename: "report.md".to_owned(),
                 mime_type: "text/plain".to_owned(),
                 size: content.len() as u64,
+                expires_in_seconds: None,
                 body: Box::new(content),
             })
             .unwrap()

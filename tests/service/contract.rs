@@ -158,6 +158,7 @@ fn an_upload_is_described_listed_and_deleted(api: &dyn FilesApi, emulator: &Emul
             filename: "table.csv".to_owned(),
             mime_type: "text/csv".to_owned(),
             size: 4,
+            expires_in_seconds: None,
             body: Box::new(Bytes::new("a,b\n")),
         })
         .unwrap();

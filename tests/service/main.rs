@@ -57,6 +57,7 @@ pub(crate) fn upload(filename: &str, size: u64, body: impl Read + Send + 'static
         filename: filename.to_owned(),
         mime_type: "text/plain".to_owned(),
         size,
+        expires_in_seconds: None,
         body: Box::new(body),
     }
 }

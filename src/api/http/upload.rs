@@ -43,7 +43,7 @@ pub(super) struct Uploader {
     runtime: Option<Runtime>,
     handle: Handle,
     no_progress: Duration,
-    /// What uploads are sent with: how long the service is to keep them.
+    /// What uploads are sent with that don't say: how long the service is to keep them.
     expires_in_seconds: Option<u64>,
 }
 
@@ -78,10 +78,11 @@ impl Uploader {
         upload: Upload,
         told: &dyn Fn(&Head),
     ) -> Result<FileMetadata, ApiError> {
+        let expires_in_seconds = upload.expires_in_seconds.or(self.expires_in_seconds);
         let form = Form::new(
             &upload.filename,
             &upload.mime_type,
-            self.expires_in_seconds,
+            expires_in_seconds,
             &multipart::boundary()?,
         )?;
         let total = (form.head.len() + form.tail.len()) as u64 + upload.size;
@@ -130,7 +131,7 @@ impl Uploader {
             return Err(head.nonsense(Call::Upload, message));
         }
         let file = head.file(Call::Upload, &body)?;
-        if self.expires_in_seconds.is_some() && file.expires_at.is_none() {
+        if expires_in_seconds.is_some() && file.expires_at.is_none() {
             log::warn!(
                 "{} ({}) was to expire, and the service does not say that it will; it may stay until it is deleted",
                 file.filename,

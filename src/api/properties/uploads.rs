@@ -67,6 +67,7 @@ proptest! {
             filename: "a".to_owned(),
             mime_type: "text/plain".to_owned(),
             size,
+            expires_in_seconds: None,
             body: Box::new(std::io::empty()),
         };
         let failed = paced.upload(upload).expect_err("it fails");

@@ -8,7 +8,8 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::{Found, id_at_service, look_up, told};
-use crate::cli::places::{Place, StateDir, asked_for};
+use crate::cli::places::{Place, asked_for};
+use crate::cli::reaching::Reaching;
 use crate::cli::status::print_json;
 use crate::cli::talk::printable;
 use crate::cli::{failed, nothing_matched, typed_wrongly, worse};
@@ -54,7 +55,7 @@ pub struct BlockArguments {
     #[arg(long, conflicts_with_all = ["kind", "title", "context", "citations"])]
     inline: bool,
     #[command(flatten)]
-    state: StateDir,
+    reaching: Reaching,
 }
 
 /// The types of content blocks that take a file (Files API, "File types and content blocks").
@@ -82,7 +83,7 @@ impl BlockType {
 /// Prints the blocks of files.
 #[must_use]
 pub fn block(arguments: &BlockArguments) -> ExitCode {
-    let (mut places, words) = match asked_for(&arguments.files, &arguments.state) {
+    let (mut places, words) = match asked_for(&arguments.files, &arguments.reaching) {
         Ok(asked) => asked,
         Err(exit) => return exit,
     };

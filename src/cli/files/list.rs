@@ -8,7 +8,8 @@ use indicatif::HumanBytes;
 use serde::Serialize;
 
 use super::{Found, local_text, look_up, told};
-use crate::cli::places::{Place, StateDir, asked_all, asked_for};
+use crate::cli::places::{Place, asked_all_service, asked_for};
+use crate::cli::reaching::Reaching;
 use crate::cli::status::print_json;
 use crate::cli::talk::{printable, unexpected};
 use crate::cli::{failed, nothing_matched, worse};
@@ -46,7 +47,7 @@ pub struct LsArguments {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    state: StateDir,
+    reaching: Reaching,
 }
 
 /// In which order files are listed.
@@ -81,7 +82,7 @@ pub struct FindArguments {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    state: StateDir,
+    reaching: Reaching,
 }
 
 /// A file and where it is, for scripts.
@@ -105,7 +106,7 @@ impl Placed {
 /// Prints the files of workspaces.
 #[must_use]
 pub fn ls(arguments: &LsArguments) -> ExitCode {
-    let mut places = match asked_all(arguments.mountpoint.as_ref(), &arguments.state) {
+    let mut places = match asked_all_service(arguments.mountpoint.as_ref(), &arguments.reaching) {
         Ok(places) => places,
         Err(exit) => return exit,
     };
@@ -143,7 +144,7 @@ pub fn ls(arguments: &LsArguments) -> ExitCode {
 /// Prints where files are.
 #[must_use]
 pub fn find(arguments: &FindArguments) -> ExitCode {
-    let (mut places, words) = match asked_for(&arguments.what, &arguments.state) {
+    let (mut places, words) = match asked_for(&arguments.what, &arguments.reaching) {
         Ok(asked) => asked,
         Err(exit) => return exit,
     };

@@ -61,7 +61,7 @@ fn id_at_service(file: &FileEntry) -> Result<&str, String> {
 }
 
 /// What became of an id, as a sentence.
-fn told(former: &FormerFile) -> String {
+pub(super) fn told(former: &FormerFile) -> String {
     format!(
         "{} was replaced by {} ({}) on {}",
         printable(&former.id),

@@ -8,7 +8,8 @@ use indicatif::HumanBytes;
 use serde::Serialize;
 
 use super::{Found, id_at_service, local_text, look_up, told};
-use crate::cli::places::{Place, StateDir, asked_for};
+use crate::cli::places::{Place, asked_for};
+use crate::cli::reaching::Reaching;
 use crate::cli::status::print_json;
 use crate::cli::talk::printable;
 use crate::cli::{failed, nothing_matched, worse};
@@ -35,7 +36,7 @@ pub struct ShowArguments {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    state: StateDir,
+    reaching: Reaching,
 }
 
 /// What can be typed after `afs id`.
@@ -61,7 +62,7 @@ pub struct IdArguments {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    state: StateDir,
+    reaching: Reaching,
 }
 
 /// A file's id, for scripts.
@@ -74,7 +75,7 @@ struct Named {
 /// Prints what is known of files.
 #[must_use]
 pub fn show(arguments: &ShowArguments) -> ExitCode {
-    let (mut places, words) = match asked_for(&arguments.files, &arguments.state) {
+    let (mut places, words) = match asked_for(&arguments.files, &arguments.reaching) {
         Ok(asked) => asked,
         Err(exit) => return exit,
     };
@@ -150,7 +151,7 @@ fn bytes_are(file: &FileEntry) -> &'static str {
 /// Prints the ids of files.
 #[must_use]
 pub fn id(arguments: &IdArguments) -> ExitCode {
-    let (mut places, words) = match asked_for(&arguments.files, &arguments.state) {
+    let (mut places, words) = match asked_for(&arguments.files, &arguments.reaching) {
         Ok(asked) => asked,
         Err(exit) => return exit,
     };

@@ -6,6 +6,7 @@ mod files;
 mod giving;
 mod guard;
 mod prune;
+mod transfers;
 mod trash;
 
 use std::process::Command;
@@ -37,6 +38,21 @@ impl Ran {
         assert_eq!(self.out, "");
         assert!(self.err.starts_with("afs: "), "{}", self.err);
         assert!(self.err.contains(part), "{}", self.err);
+    }
+
+    /// The same where the first use of a workspace, or the end of a transfer, may be told of.
+    #[track_caller]
+    fn prints_beside_notices(&self, code: i32, out: &str) {
+        assert_eq!(self.code, Some(code), "{}{}", self.out, self.err);
+        assert_eq!(self.out, out, "{}", self.err);
+        assert!(!self.err.contains("afs: "), "{}", self.err);
+    }
+
+    /// It was typed wrongly, which the parser says in its own words.
+    #[track_caller]
+    fn is_refused_by_the_parser(&self) {
+        assert_eq!(self.code, Some(2), "{}{}", self.out, self.err);
+        assert!(self.err.starts_with("error: "), "{}", self.err);
     }
 
     #[track_caller]

@@ -264,6 +264,7 @@ impl FilesApi for Service {
             filename,
             mime_type,
             size,
+            expires_in_seconds: _,
             mut body,
         } = upload;
         let read = body.read_to_end(&mut bytes);

@@ -1,0 +1,138 @@
+//! How a command reaches the service where nothing is mounted: with the key, and with the state that mounts leave.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::mount::DialectWord;
+use super::places::{Place, StateDir};
+use super::talk::Reached;
+use super::{failed, typed_wrongly};
+use crate::config::{ConfigError, MountRequest, SECRET_VARIABLES, Surroundings, parse_time};
+use crate::control::Client;
+use crate::mount::{self, MountError, Session, sys};
+
+const UNMOUNTED: &str = "Where nothing is mounted";
+
+/// What can be typed about it.
+#[derive(Debug, Default, Args)]
+pub(super) struct Reaching {
+    #[arg(long, value_name = "FILE", help_heading = UNMOUNTED,
+        help = "Read the key from a file only you can read, instead of from ANTHROPIC_API_KEY")]
+    key_file: Option<PathBuf>,
+    #[arg(long, value_name = "URL", help_heading = UNMOUNTED,
+        help = "The address of the service, instead of ANTHROPIC_BASE_URL [default: https://api.anthropic.com]")]
+    base_url: Option<String>,
+    /// The shapes of the service to ask for: those of its beta, or those of today
+    #[arg(long, value_enum, value_name = "DIALECT", help_heading = UNMOUNTED)]
+    dialect: Option<DialectWord>,
+    #[arg(long, value_name = "ID", help_heading = UNMOUNTED,
+        help = "The workspace to act in, for keys of several, instead of ANTHROPIC_WORKSPACE_ID")]
+    workspace_id: Option<String>,
+    /// Let the key travel over plain http to other machines: only where nobody can listen
+    #[arg(long, help_heading = UNMOUNTED)]
+    allow_http: bool,
+    /// Give up when nothing has moved for this long [default: 60s]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = UNMOUNTED)]
+    timeout: Option<Duration>,
+    #[command(flatten)]
+    state: StateDir,
+    /// Where downloads are kept [default: ~/.cache/afs]
+    #[arg(long, value_name = "DIR", help_heading = UNMOUNTED)]
+    cache_dir: Option<PathBuf>,
+}
+
+impl Reaching {
+    pub(super) fn state(&self) -> &StateDir {
+        &self.state
+    }
+
+    /// Whether a key or a service was named: then no mount is meant that happens to be there.
+    pub(super) fn names_service(&self) -> bool {
+        self.key_file.is_some() || self.base_url.is_some() || self.workspace_id.is_some()
+    }
+
+    /// The workspace of the key, with its state under its lock; without a home directory with nothing but the key. Files
+    /// that are to `expire` take the dialect that has it.
+    pub(super) fn workspace(&self, expire: bool) -> Result<Place, ExitCode> {
+        let around = surroundings();
+        let request = self.request(expire);
+        if self.state.dir().is_none() && around.state_root().is_err() {
+            return self.bare(expire);
+        }
+        let settings = request.resolve(&around).map_err(|why| said(&why))?;
+        hide_secrets()?;
+        match Session::without_mount(settings) {
+            Ok(session) => {
+                for notice in session.notices() {
+                    tell!("{notice}");
+                }
+                Ok(Place::working(session))
+            }
+            // Some mount that is not seen from here has it; it does the same.
+            Err(MountError::Served(dir)) => Ok(Place::Mounted(Reached {
+                client: Client::connect(&dir).map_err(|error| error.to_string()),
+                mountpoint: dir,
+            })),
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
+    /// The service with nothing but the key.
+    pub(super) fn bare(&self, expire: bool) -> Result<Place, ExitCode> {
+        let service = self
+            .request(expire)
+            .service(&surroundings())
+            .map_err(|why| said(&why))?;
+        let host = service.base_url.clone();
+        hide_secrets()?;
+        let bare = mount::bare(&service).map_err(|error| failed(&error))?;
+        Ok(Place::Bare(PathBuf::from(host), Box::new(bare)))
+    }
+
+    /// Whether there is a key to ask the service with.
+    pub(super) fn has_key(&self) -> bool {
+        self.request(false).service(&surroundings()).is_ok()
+    }
+
+    fn request(&self, expire: bool) -> MountRequest {
+        let dialect = self.dialect.map(Into::into);
+        MountRequest {
+            key_file: self.key_file.clone(),
+            base_url: self.base_url.clone(),
+            dialect: dialect.or(expire.then_some(crate::api::Dialect::Ga { expires: None })),
+            workspace_id: self.workspace_id.clone(),
+            allow_http: self.allow_http,
+            no_progress: self.timeout,
+            state_dir: self.state.dir().map(Path::to_owned),
+            cache_dir: self.cache_dir.clone(),
+            ..MountRequest::default()
+        }
+    }
+}
+
+fn surroundings() -> Surroundings<'static> {
+    Surroundings {
+        variable: &|name| std::env::var_os(name),
+        uid: sys::uid(),
+        gid: sys::gid(),
+    }
+}
+
+fn said(error: &ConfigError) -> ExitCode {
+    match error {
+        ConfigError::Usage(_) => typed_wrongly(error),
+        ConfigError::Unusable(_) => failed(error),
+    }
+}
+
+/// From here on secrets are in this process's memory only: not in what children inherit, not in a core file.
+fn hide_secrets() -> Result<(), ExitCode> {
+    for name in SECRET_VARIABLES {
+        sys::forget_variable(name);
+    }
+    sys::forbid_core_dumps()
+        .map_err(|error| failed(&format!("core files cannot be switched off: {error}")))
+}
