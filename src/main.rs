@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         Command::Put(arguments) => cli::transfers::put(&arguments),
         Command::Get(arguments) => cli::transfers::get(&arguments),
         Command::Rm(arguments) => cli::transfers::remove(&arguments),
+        Command::Watch(arguments) => cli::watch::run(&arguments),
         Command::Status(arguments) => cli::status::status(&arguments),
         Command::Pending(arguments) => cli::status::show_pending(&arguments),
         Command::Flush(arguments) => cli::flush::run(&arguments),

@@ -34,6 +34,7 @@ mod talk;
 pub mod transfers;
 pub mod trash;
 pub mod unmount;
+pub mod watch;
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -106,6 +107,8 @@ pub enum Command {
     /// Delete files at the service
     #[command(visible_alias = "delete")]
     Rm(Box<transfers::RemoveArguments>),
+    /// Have what tools make land in a directory as it appears
+    Watch(Box<watch::WatchArguments>),
     /// Show how your mounts are
     Status(status::StatusArguments),
     /// Show what has not reached the service yet, and why

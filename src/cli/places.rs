@@ -382,7 +382,7 @@ fn without_words((places, words): (Vec<Place>, Vec<String>)) -> Result<Vec<Place
 
 /// Whether a word is the path of something: names and ids have no slash. The views of a mount are named from its root
 /// on, as lists show them.
-fn is_path(word: &Path) -> bool {
+pub(super) fn is_path(word: &Path) -> bool {
     let text = word.to_string_lossy();
     (text.contains('/') || text == "." || text == "..") && !text.starts_with(".afs/")
 }

@@ -101,10 +101,7 @@ impl Bare {
     fn files(&mut self, which: &Which) -> Result<Reply, Failure> {
         let glob = which.glob.as_deref().map(str::parse::<Glob>).transpose();
         let glob = glob.map_err(|error| Failure::failed(&error))?;
-        let files = match &which.session {
-            Some(session) => &entries(self.list(Some(session))?),
-            None => self.listed()?,
-        };
+        let listed = entries(self.list(which.session.as_deref())?);
         let is_meant = |file: &&FileEntry| {
             glob.as_ref().is_none_or(|glob| glob.matches(&file.name))
                 && which
@@ -112,7 +109,7 @@ impl Bare {
                     .is_none_or(|wanted| wanted == file.downloadable)
         };
         Ok(Reply::Files {
-            files: files.iter().filter(is_meant).cloned().collect(),
+            files: listed.into_iter().filter(|file| is_meant(&file)).collect(),
             more: false,
         })
     }

@@ -352,7 +352,7 @@ fn a_connection_ends_whoever_else_has_a_copy_of_its_socket() {
         let key = "x-api-key: k\r\nanthropic-version: 2023-06-01\r\n";
         let head = format!("GET /v1/files HTTP/1.1\r\nhost: localhost\r\n{key}\r\n");
         ours.write_all(head.as_bytes()).unwrap();
-        let mut first = [0; 64 * 1024];
+        let mut first = vec![0; 64 * 1024];
         assert!(ours.read(&mut first).unwrap() > 0);
         let copy = copy_of_other_end(&ours);
         order(&api, &json!({"call": "list", "do": {fault: true}}));

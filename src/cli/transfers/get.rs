@@ -75,7 +75,11 @@ fn get_all(arguments: &GetArguments) -> Result<ExitCode, ExitCode> {
 
 /// Fetches one to its place, and says where it is.
 fn fetch(place: &mut Place, word: &str, output: &Path) -> Result<(), ExitCode> {
-    let (path, size, unchanged) = land(place, word, output)?;
+    let Landed {
+        path,
+        size,
+        unchanged,
+    } = land(place, word, output)?;
     let shown = printable(&path.to_string_lossy());
     if unchanged {
         tell!("{shown} is there already");
@@ -85,12 +89,21 @@ fn fetch(place: &mut Place, word: &str, output: &Path) -> Result<(), ExitCode> {
     Ok(())
 }
 
-/// Fetches one; where it is, its bytes, and whether it was there already.
+/// A file that was fetched.
+pub(in crate::cli) struct Landed {
+    pub(in crate::cli) path: PathBuf,
+    /// Bytes.
+    pub(in crate::cli) size: u64,
+    /// Whether it was there already.
+    pub(in crate::cli) unchanged: bool,
+}
+
+/// Fetches one.
 pub(in crate::cli) fn land(
     place: &mut Place,
     word: &str,
     output: &Path,
-) -> Result<(PathBuf, u64, bool), ExitCode> {
+) -> Result<Landed, ExitCode> {
     let to = std::path::absolute(output)
         .map_err(|error| failed(&format!("{}: {error}", output.display())))?;
     let request = Request::Get(Get {
@@ -104,7 +117,11 @@ pub(in crate::cli) fn land(
             size,
             unchanged,
             ..
-        } => Ok((short(&path, output), size, unchanged)),
+        } => Ok(Landed {
+            path: short(&path, output),
+            size,
+            unchanged,
+        }),
         other => Err(failed(&unexpected(&other))),
     }
 }
@@ -122,7 +139,7 @@ fn short(path: &Path, output: &Path) -> PathBuf {
 fn print(place: &mut Place, word: &str) -> Result<(), ExitCode> {
     let said = |error: io::Error| failed(&format!("{}: {error}", printable(word)));
     let dir = tempfile::tempdir().map_err(said)?;
-    let (path, ..) = land(place, word, dir.path())?;
+    let Landed { path, .. } = land(place, word, dir.path())?;
     let mut file = File::open(path).map_err(said)?;
     match io::copy(&mut file, &mut io::stdout().lock()) {
         // As with other commands: that nobody reads it any more is no failure of ours.

@@ -17,13 +17,14 @@ use super::{failed, nothing_matched, refused, typed_wrongly};
 use crate::control::{Reply, Request};
 
 pub use get::{GetArguments, get};
+pub(super) use get::{Landed, land};
 pub use put::{PutArguments, put};
 pub use remove::{RemoveArguments, remove};
 
 const BAR: &str = "{msg:30!} [{bar:30}] {bytes}/{total_bytes}  {bytes_per_sec}  {eta}";
 
 /// The one workspace that a command is about: that of the mount point, of the only mount, or of the key.
-fn workspace(
+pub(super) fn workspace(
     mountpoint: Option<&Path>,
     reaching: &Reaching,
     expire: bool,

@@ -8,6 +8,7 @@ mod guard;
 mod prune;
 mod transfers;
 mod trash;
+mod watch;
 
 use std::process::Command;
 
