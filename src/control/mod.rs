@@ -13,6 +13,7 @@ mod named;
 mod protocol;
 mod server;
 mod status;
+mod traffic;
 mod trash;
 mod waiting;
 
@@ -26,11 +27,12 @@ pub use downloads::Holdings;
 pub use entries::{FileEntry, FormerFile, TrashFile, Which};
 pub use files::{Files, Live};
 pub use protocol::{
-    Change, ChangeKind, Copies, Download, Downloads, DroppedChange, Expires, Limiter, Progress,
-    Reply, Request, Requests, Status,
+    Change, ChangeKind, Copies, Download, Downloads, DroppedChange, Expires, Progress, Reply,
+    Request, Status,
 };
 pub use server::{About, Server, serve};
 pub use status::Reporter;
+pub use traffic::{Caused, Direction, Failure, Limiter, Requests, Transfer, WaitingFor};
 pub use trash::Trash;
 pub use waiting::Waiting;
 

@@ -163,6 +163,7 @@ mod tests {
                 waiting,
                 longest_wait_seconds,
                 limited_by,
+                ..Requests::default()
             })
         };
         for (said, expected) in [
