@@ -71,7 +71,7 @@ pub fn show_pending(arguments: &PendingArguments) -> ExitCode {
     };
     if reached.is_empty() && !arguments.json {
         say!("{NOTHING_MOUNTED}");
-        say_what_waits(usual_waiting());
+        say_what_waits(&usual_waiting());
         return ExitCode::SUCCESS;
     }
     let several = reached.len() > 1;
@@ -108,7 +108,7 @@ pub fn show_pending(arguments: &PendingArguments) -> ExitCode {
         print_json(&changes);
     } else {
         print_pending(&known, several, all_well);
-        say_what_waits(waiting);
+        say_what_waits(&waiting);
     }
     if !all_well {
         return ExitCode::FAILURE;

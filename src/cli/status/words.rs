@@ -5,74 +5,81 @@ use std::time::Duration;
 use indicatif::{HumanBytes, HumanDuration};
 use jiff::Timestamp;
 
+use super::traffic;
+use crate::cli::colour::Colours;
 use crate::cli::talk::printable;
-use crate::control::{Limiter, Requests, Status};
+use crate::control::Status;
 
-pub(super) fn print_status(status: &Status) {
-    say!("{}", status.mountpoint);
-    say!("  service   {}", status.host);
-    say!(
-        "  files     {} ({})",
-        status.files,
-        HumanBytes(status.bytes)
-    );
-    say!("  listing   {}", listing(status));
-    say!("  pending   {}", pending(status));
-    say!("  requests  {}", requests(&status.requests));
-    if status.refuses_deletes {
-        say!(
-            "  deletes   refused, for there were too many in a minute; if that is no mistake: afs allow-deletes {}",
-            status.mountpoint
-        );
-    }
-    if status.lingering > 0 {
-        say!(
-            "  replaced  {} at the service for a while, because their ids may be used",
-            match status.lingering {
-                1 => "1 file stays".to_owned(),
-                count => format!("{count} files stay"),
-            }
-        );
-    }
-    if let Some(expiring) = expiring(status) {
-        say!("  expiring  {expiring}");
-    }
-    say!(
-        "  on disk   {} kept, {} cached, {} in the trash",
-        HumanBytes(status.kept_bytes),
-        HumanBytes(status.cached_bytes),
-        HumanBytes(status.trash_bytes)
-    );
-    say!("  process   {}, state in {}", status.pid, status.state_dir);
+/// A line with what it is about in front.
+pub(super) fn labelled(label: &str, said: impl std::fmt::Display) -> String {
+    format!("  {label:<10}{said}")
 }
 
-fn listing(status: &Status) -> String {
+/// All that is said of one mount. Nothing in it steers a terminal but `colours`.
+pub(super) fn lines(status: &Status, colours: Colours) -> Vec<String> {
+    let mut lines = vec![
+        printable(&status.mountpoint),
+        labelled("service", printable(&status.host)),
+        labelled(
+            "files",
+            format!("{} ({})", status.files, HumanBytes(status.bytes)),
+        ),
+        labelled("listing", listing(status, colours)),
+        labelled("pending", pending(status, colours)),
+    ];
+    lines.extend(traffic::transfers(&status.transfers));
+    lines.push(labelled("requests", traffic::requests(&status.requests)));
+    if let Some(paced) = traffic::pacing(&status.requests) {
+        lines.push(labelled("waiting", colours.warned(&paced)));
+    }
+    if status.refuses_deletes {
+        let why = format!(
+            "refused, for there were too many in a minute; if that is no mistake: afs allow-deletes {}",
+            printable(&status.mountpoint)
+        );
+        lines.push(labelled("deletes", colours.warned(&why)));
+    }
+    if status.lingering > 0 {
+        let stay = match status.lingering {
+            1 => "1 file stays".to_owned(),
+            count => format!("{count} files stay"),
+        };
+        let why = "at the service for a while, because their ids may be used";
+        lines.push(labelled("replaced", format!("{stay} {why}")));
+    }
+    if let Some(expiring) = expiring(status) {
+        lines.push(labelled("expiring", expiring));
+    }
+    lines.push(labelled(
+        "on disk",
+        format!(
+            "{} kept, {} cached, {} in the trash",
+            HumanBytes(status.kept_bytes),
+            HumanBytes(status.cached_bytes),
+            HumanBytes(status.trash_bytes)
+        ),
+    ));
+    lines.extend(traffic::errors(&status.errors, colours));
+    let state_dir = printable(&status.state_dir);
+    lines.push(labelled(
+        "process",
+        format!("{}, state in {state_dir}", status.pid),
+    ));
+    lines
+}
+
+fn listing(status: &Status, colours: Colours) -> String {
     let age = status.listing_age_seconds.map_or_else(
         || "of an earlier mount".to_owned(),
         |age| format!("{} old", HumanDuration(Duration::from_secs(age))),
     );
     match &status.listing_error {
-        Some(error) => format!("{age}; the last refresh failed: {}", printable(error)),
+        Some(error) => {
+            let failed = format!("the last refresh failed: {}", printable(error));
+            format!("{age}; {}", colours.failed(&failed))
+        }
         None => age,
     }
-}
-
-fn requests(requests: &Requests) -> String {
-    let mut said = format!("{} in the last minute", requests.last_minute);
-    if let Some(left) = requests.left {
-        said = format!("{said}, {left} more at once");
-    }
-    let by = match requests.limited_by {
-        None => return said,
-        Some(Limiter::Service) => "paced by the service",
-        Some(Limiter::Rate) => "paced by --rate",
-    };
-    let wait = match requests.waiting {
-        1 => "1 request waits".to_owned(),
-        count => format!("{count} requests wait"),
-    };
-    let seconds = requests.longest_wait_seconds;
-    said + &format!("; {by}: {wait}, about {seconds} s")
 }
 
 /// What the service gives up soon, and what it has given up.
@@ -96,8 +103,8 @@ fn expiring(status: &Status) -> Option<String> {
     Some(said.join("; ")).filter(|said| !said.is_empty())
 }
 
-fn pending(status: &Status) -> String {
-    let mut said = vec![pending_changes(status)];
+fn pending(status: &Status, colours: Colours) -> String {
+    let mut said = vec![pending_changes(status, colours)];
     if status.unfinished > 0 {
         let whose = if status.unfinished == 1 {
             "its program"
@@ -118,14 +125,14 @@ fn pending(status: &Status) -> String {
     said.join("; ")
 }
 
-fn pending_changes(status: &Status) -> String {
+fn pending_changes(status: &Status, colours: Colours) -> String {
     match (status.pending, status.failed) {
         (0, _) => "nothing".to_owned(),
         (pending, 0) => changes(pending),
-        (pending, failed) => format!(
-            "{}, {failed} failed and tried again; why: afs pending",
-            changes(pending)
-        ),
+        (pending, failed) => {
+            let failed = format!("{failed} failed and tried again; why: afs pending");
+            format!("{}, {}", changes(pending), colours.failed(&failed))
+        }
     }
 }
 
@@ -147,41 +154,5 @@ pub(in crate::cli) fn scratch_files(count: usize) -> String {
     match count {
         1 => "1 scratch file".to_owned(),
         count => format!("{count} scratch files"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn how_requests_go_is_said_in_words() {
-        let row = |last_minute, left, waiting, longest_wait_seconds, limited_by| {
-            requests(&Requests {
-                last_minute,
-                left,
-                waiting,
-                longest_wait_seconds,
-                limited_by,
-                ..Requests::default()
-            })
-        };
-        for (said, expected) in [
-            (row(0, None, 0, 0, None), "0 in the last minute"),
-            (
-                row(12, Some(88), 0, 0, None),
-                "12 in the last minute, 88 more at once",
-            ),
-            (
-                row(100, None, 99, 60, Some(Limiter::Service)),
-                "100 in the last minute; paced by the service: 99 requests wait, about 60 s",
-            ),
-            (
-                row(9, Some(0), 1, 6, Some(Limiter::Rate)),
-                "9 in the last minute, 0 more at once; paced by --rate: 1 request waits, about 6 s",
-            ),
-        ] {
-            assert_eq!(said, expected);
-        }
     }
 }

@@ -6,7 +6,9 @@ mod files;
 mod giving;
 mod guard;
 mod prune;
+mod status;
 mod trash;
+mod watching;
 
 use std::process::Command;
 
