@@ -34,9 +34,11 @@ Examples:
   afs status --watch              the same, every second, until Ctrl-C
   afs status --json | jq .        for scripts
 
-Listed as errors are the last ten calls to the service that failed, each with the request id that its support asks
-for: what a read, a lookup or a listing came to after all its tries, every try of a save or a deletion, and every
-download that broke off. The same of the same file is listed once. Limits are waited for and are no errors.")]
+Listed as errors are the last ten calls to the service that failed, each with
+the request id that its support asks for: what a read, a lookup or a listing
+came to after all its tries, every try of a save or a deletion, and every
+download that broke off. The same of the same file is listed once.
+Limits are waited for and are no errors.")]
 pub struct StatusArguments {
     /// Where it is mounted; every mount where none is named
     #[arg(value_name = "MOUNTPOINT")]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 
-use afs::emulator::{FaultAction, FaultAnswer, FaultRule, LoggedCall};
+use afs::emulator::{FaultAction, FaultAnswer, FaultRule, LoggedCall, PlantedFile};
 use serde_json::{Value, json};
 
 use super::{Ran, ran};
@@ -216,6 +216,22 @@ fn a_save_counts_for_who_closed_the_file_though_it_is_sent_later() {
     let errors = said(&world, &mount)["errors"].take();
     request_id(&mount, "report: upload failed", &errors[0]);
     assert_eq!(errors[1], Value::Null);
+}
+
+#[test]
+fn a_sessions_listing_counts_for_who_looks_into_it() {
+    let world = World::new();
+    let planted = PlantedFile {
+        session: Some("sesn_1".to_owned()),
+        ..PlantedFile::output("a", b"1")
+    };
+    world.emulator.plant(planted).unwrap();
+    let mount = world.mount_with(&["--refresh", "1h"]);
+    assert_eq!(mount.sh("ls .afs/sessions/sesn_1"), "a\n");
+    mount.sh("stat .afs/sessions/sesn_1/a");
+    assert_eq!(world.calls().list, 2);
+    let expected = counts(&[("afs", 1), ("ls", 1)]);
+    assert_eq!(by_program(&world, &mount), expected);
 }
 
 /// Readers of one file share what is fetched, and each has asked for its part.
