@@ -6,28 +6,34 @@
 mod budget;
 mod classify;
 mod error;
+mod failures;
 mod glob;
 mod http;
 mod key;
+mod meter;
 mod mime;
 mod paced;
 mod policy;
+mod program;
 #[cfg(test)]
 pub(crate) mod properties;
 mod retry;
 mod time;
 mod types;
 
-pub use budget::{Budget, Class, RateLimits, Traffic, Turn};
+pub use budget::{Budget, Class, RateLimits, Traffic, Turn, Waits};
 pub use error::{ApiError, Call, ErrorKind, InLine};
+pub use failures::{Failure, Subject};
 pub use glob::{BadGlob, Glob};
 pub use http::{
     BadHeaders, ClientError, Credential, CustomHeaders, Dialect, HttpClient, HttpConfig, LIFETIMES,
 };
 pub use key::{ApiKey, KeyError};
+pub use meter::Meter;
 pub use mime::{BadMimeOverride, MimeOverride, mime_type_of};
 pub use paced::{Paced, Repeats};
 pub use policy::Policy;
+pub use program::{Program, on_behalf_of};
 pub use retry::{LONGEST_WAIT, Pace, Resuming, SystemPace};
 pub use types::{Cursor, Download, FileId, FileMetadata, FilePage, ListQuery, Scope, Upload};
 

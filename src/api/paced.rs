@@ -1,15 +1,17 @@
 //! [`Paced`]: the service as one part of the house sees it, that asks for its turn before each request and repeats what
 //! may be repeated. Each part has one of its own, over the same client and the same [`Budget`].
 
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::budget::{Budget, Class};
+use super::failures::is_failure;
 use super::policy::Policy;
 use super::retry::{Pace, SystemPace};
 use super::{
     ApiError, Call, Download, ErrorKind, FileId, FileMetadata, FilePage, FilesApi, InLine,
-    ListQuery, Upload,
+    ListQuery, Subject, Upload,
 };
 
 /// How long anything is tried while the service is in trouble: once a call was given up, nobody waits for another one as
@@ -62,8 +64,26 @@ impl Paced {
         }
     }
 
-    /// Makes a call, and again where that may help. The last failure is the answer then.
+    /// Makes a call, and again where that may help. The last failure is the answer then, and noted.
     fn call<T>(
+        &self,
+        call: Call,
+        subject: Subject,
+        ask: impl FnMut() -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        self.noting(subject, self.repeated(call, ask))
+    }
+
+    fn noting<T>(&self, subject: Subject, result: Result<T, ApiError>) -> Result<T, ApiError> {
+        if let Err(error) = &result
+            && is_failure(error, self.repeats == Repeats::Nothing)
+        {
+            self.budget.failed(subject, error.clone());
+        }
+        result
+    }
+
+    fn repeated<T>(
         &self,
         call: Call,
         mut ask: impl FnMut() -> Result<T, ApiError>,
@@ -133,6 +153,7 @@ impl Paced {
 impl FilesApi for Paced {
     /// Once: the body is gone with the first try, and who uploads looks before a second one.
     fn upload(&self, upload: Upload) -> Result<FileMetadata, ApiError> {
+        let subject = Subject::Name(upload.filename.clone());
         let mut upload = Some(upload);
         let mut send = || match upload.take() {
             Some(upload) => self.api.upload(upload),
@@ -142,23 +163,54 @@ impl FilesApi for Paced {
                 "it was sent already",
             )),
         };
-        self.once(Call::Upload, Instant::now(), &mut send)
+        self.noting(subject, self.once(Call::Upload, Instant::now(), &mut send))
     }
 
     fn list(&self, query: &ListQuery) -> Result<FilePage, ApiError> {
-        self.call(Call::List, || self.api.list(query))
+        self.call(Call::List, Subject::Listing, || self.api.list(query))
     }
 
     fn metadata(&self, id: &FileId) -> Result<FileMetadata, ApiError> {
-        self.call(Call::Metadata, || self.api.metadata(id))
+        let subject = Subject::Id(id.clone());
+        self.call(Call::Metadata, subject, || self.api.metadata(id))
     }
 
     fn download(&self, id: &FileId, from: u64) -> Result<Download, ApiError> {
-        self.call(Call::Download, || self.api.download(id, from))
+        let subject = Subject::Id(id.clone());
+        let ask = || self.api.download(id, from);
+        let download = self.call(Call::Download, subject.clone(), ask)?;
+        Ok(Download {
+            body: Box::new(Noting {
+                body: download.body,
+                subject,
+                budget: Arc::clone(&self.budget),
+            }),
+            ..download
+        })
     }
 
     fn delete(&self, id: &FileId) -> Result<(), ApiError> {
-        self.call(Call::Delete, || self.api.delete(id))
+        let subject = Subject::Id(id.clone());
+        self.call(Call::Delete, subject, || self.api.delete(id))
+    }
+}
+
+/// A download's bytes; notes where they break off.
+struct Noting {
+    body: Box<dyn Read + Send>,
+    subject: Subject,
+    budget: Arc<Budget>,
+}
+
+impl Read for Noting {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.body.read(buffer);
+        if let Err(error) = &read
+            && let Some(cause) = error.get_ref().and_then(|e| e.downcast_ref::<ApiError>())
+        {
+            self.budget.failed(self.subject.clone(), cause.clone());
+        }
+        read
     }
 }
 
@@ -273,6 +325,32 @@ mod tests {
             .unwrap()
             .ended(&Ok(()));
         assert_eq!(asked(&budget), (true, 2));
+    }
+
+    #[test]
+    fn what_a_call_came_to_is_noted_and_not_the_tries_before() {
+        use ErrorKind::*;
+        let noted = |answers: Vec<Result<(), ApiError>>| {
+            let scripted = Arc::new(Scripted {
+                answers: Mutex::new(answers.into()),
+                ..Scripted::default()
+            });
+            let budget = Arc::new(Budget::new(None));
+            let (api, told) = (scripted as Arc<dyn FilesApi>, Arc::clone(&budget));
+            let long = Duration::from_secs(60);
+            let paced = Paced::new(api, told, Class::Interactive, long, Repeats::Passing);
+            let _ = paced.delete(&FileId::new("x"));
+            let failures = budget.failures().into_iter();
+            failures
+                .map(|failure| (failure.error.kind, failure.subject, failure.times))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(noted(vec![Err(failure(Unavailable)), Ok(())]), []);
+        let of_x = Subject::Id(FileId::new("x"));
+        assert_eq!(
+            noted(vec![Err(failure(Unavailable)), Err(failure(Refused))]),
+            [(Refused, of_x, 1)]
+        );
     }
 
     #[test]

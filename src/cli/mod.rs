@@ -21,6 +21,7 @@ macro_rules! tell {
 
 pub mod allow_deletes;
 pub mod cache;
+mod colour;
 pub mod emulator;
 pub mod files;
 pub mod flush;

@@ -15,6 +15,7 @@ mod named;
 mod protocol;
 mod server;
 mod status;
+mod traffic;
 mod transfers;
 mod trash;
 mod waiting;
@@ -30,11 +31,12 @@ pub use downloads::Holdings;
 pub use entries::{FileEntry, FormerFile, Get, Put, TrashFile, Which};
 pub use files::{Files, Live};
 pub use protocol::{
-    Change, ChangeKind, Copies, Download, Downloads, DroppedChange, Expires, Limiter, Progress,
-    Reply, Request, Requests, Status,
+    Change, ChangeKind, Copies, Download, Downloads, DroppedChange, Expires, Progress, Reply,
+    Request, Status,
 };
 pub use server::{About, Server, serve};
 pub use status::Reporter;
+pub use traffic::{Caused, Direction, Failure, Limiter, Requests, Transfer, WaitingFor};
 pub use transfers::Transfers;
 pub use trash::Trash;
 pub use waiting::Waiting;

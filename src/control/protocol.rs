@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::entries::{FileEntry, FormerFile, Get, Put, TrashFile, Which};
+use super::traffic::{Failure, Requests, Transfer};
 use super::waiting::Waiting;
 
 /// What a client asks for.
@@ -319,37 +320,18 @@ pub struct Status {
     /// Whether deletions are refused, for there were too many.
     #[serde(default)]
     pub refuses_deletes: bool,
+    /// What is moving now: uploads in the order of their saves, then downloads.
+    #[serde(default)]
+    pub transfers: Vec<Transfer>,
     /// Requests to the service.
     #[serde(default)]
     pub requests: Requests,
+    /// The last calls to the service that failed, ten at most, oldest first.
+    #[serde(default)]
+    pub errors: Vec<Failure>,
     /// Other workspaces whose changes wait here, for this mount sends its own only.
     #[serde(default)]
     pub waiting: Vec<Waiting>,
-}
-
-/// How requests to the service go.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Requests {
-    /// Those of the last minute.
-    pub last_minute: usize,
-    /// How many more may be sent at once; absent where neither the service nor `--rate` says.
-    pub left: Option<u32>,
-    /// Those that wait for their turn.
-    pub waiting: usize,
-    /// About how long the last of them waits.
-    pub longest_wait_seconds: u64,
-    /// What they wait for; absent where none waits.
-    pub limited_by: Option<Limiter>,
-}
-
-/// Who limits requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Limiter {
-    /// The service.
-    Service,
-    /// `--rate`.
-    Rate,
 }
 
 /// A file that the service gives up at a time.

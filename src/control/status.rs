@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::api::{Budget, Traffic};
+use crate::api::Budget;
 use crate::fs::WorkspaceFs;
 use crate::state::{Pending, State, StateError};
 use crate::store::Store;
 use crate::sync::Refresher;
 
-use super::protocol::{Expires, Limiter, Requests, Status};
+use super::protocol::{Expires, Status};
 use super::server::{About, has_failed};
+use super::traffic;
 use super::waiting::Waiting;
 
 /// How long before a file expires that is said.
@@ -41,6 +42,11 @@ impl Reporter {
             .into_iter()
             .partition(|change| change.is_scratch);
         let failed = pending.iter().filter(|change| has_failed(change));
+        let (held_back, queued) = traffic::outside(&pending);
+        let errors = self.budget.failures();
+        let errors = errors
+            .iter()
+            .map(|failure| traffic::failure(failure, &pending, &self.state));
         let listing = self.refresher.health();
         let now = Timestamp::now();
         let expiring = self
@@ -71,7 +77,9 @@ impl Reporter {
             cached_bytes: self.store.cached_bytes(),
             trash_bytes: self.store.trash_bytes(),
             refuses_deletes: self.fs.upgrade().is_some_and(|fs| fs.refuses_deletes()),
-            requests: requests(&self.budget.traffic()),
+            transfers: traffic::transfers(&pending, &self.state, &self.store)?,
+            requests: traffic::requests(&self.budget.traffic_before(held_back, queued)),
+            errors: errors.collect::<Result<_, _>>()?,
             waiting: self.elsewhere(),
         })
     }
@@ -80,20 +88,5 @@ impl Reporter {
     fn elsewhere(&self) -> Vec<Waiting> {
         let root = self.about.state_dir.parent();
         root.map(Waiting::below).unwrap_or_default()
-    }
-}
-
-fn requests(traffic: &Traffic) -> Requests {
-    let limiter = if traffic.is_own_limit {
-        Limiter::Rate
-    } else {
-        Limiter::Service
-    };
-    Requests {
-        last_minute: traffic.spent,
-        left: traffic.left,
-        waiting: traffic.waiting,
-        longest_wait_seconds: traffic.longest_wait.as_secs_f64().ceil() as u64,
-        limited_by: (traffic.waiting > 0).then_some(limiter),
     }
 }

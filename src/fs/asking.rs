@@ -5,6 +5,8 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use crate::api::{Program, on_behalf_of};
+
 use super::{Caller, FsError};
 
 /// How often who waits looks whether it still should.
@@ -17,11 +19,12 @@ pub(super) fn ask<T: Send + 'static>(
     question: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, FsError> {
     let (said, heard) = sync_channel(1);
+    let program = Program::current();
     thread::Builder::new()
         .name("afs-ask".into())
         .spawn(move || {
             // Nobody may be listening any more.
-            let _ = said.send(question());
+            let _ = said.send(on_behalf_of(|| program, question));
         })
         .map_err(|error| {
             log::error!("no thread for a question to the service: {error}");

@@ -9,6 +9,7 @@
 use std::fs;
 use std::io;
 
+use crate::api::Program;
 use crate::state::Ino;
 
 /// The program that makes a call, by its thread id; 0 where it is not known.
@@ -22,6 +23,16 @@ impl Caller {
     /// The process the thread belongs to; it outlives the thread.
     pub(super) fn process(self) -> Option<u32> {
         field(&self.status()?, "Tgid:")?.parse().ok()
+    }
+
+    /// The program it is; afs itself where nobody knows. Some calls come when their caller has ended.
+    #[must_use]
+    pub fn program(self) -> Program {
+        let comm = |process| fs::read(format!("/proc/{process}/comm")).ok();
+        match self.process().and_then(comm) {
+            Some(name) => Program::named(String::from_utf8_lossy(&name).trim_end_matches('\n')),
+            None => Program::AFS,
+        }
     }
 
     /// Whether a signal is killing it: then what it has written may be a part of what it meant to write. A process that
@@ -194,5 +205,9 @@ mod tests {
             Some(std::process::id())
         );
         assert_eq!(Caller::NOBODY.process(), None);
+        let own = fs::read_to_string("/proc/self/comm").unwrap();
+        let program = Caller(std::process::id()).program();
+        assert_eq!(format!("{program}\n"), own);
+        assert_eq!(Caller::NOBODY.program(), Program::AFS);
     }
 }

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::sync::Arc;
 
-use crate::api::{ApiError, ErrorKind, FileId, mime_type_of};
+use crate::api::{ApiError, ErrorKind, FileId, mime_type_of, on_behalf_of};
 use crate::names::NameKind;
 use crate::state::{Ino, PendingBody, Row, When};
 use crate::store::{FetchError, Fetched};
@@ -390,8 +390,11 @@ impl WorkspaceFs {
         let is_dirty = node.shown().is_dirty;
         if handle.flags.changes() && node.count_writer_out() {
             let when = self.after_close(node).unwrap_or(When::Now);
+            // Who closed it the kernel does not say any more.
+            let opener = handle.opener;
+            let save = || on_behalf_of(move || opener.program(), || self.save(node, when));
             if is_dirty
-                && let Err(error) = self.save(node, when)
+                && let Err(error) = save()
                 && self.must_go_on().is_ok()
             {
                 log::error!("what was written last could not be queued for upload: {error}");

@@ -112,8 +112,9 @@ impl Filesystem for FuseAdapter {
             return;
         }
         let (fs, name) = (Arc::clone(&self.fs), name.to_owned());
-        self.pools
-            .network(move || fs.lookup(parent, &name, caller).answer(reply));
+        self.pools.network(caller, move || {
+            fs.lookup(parent, &name, caller).answer(reply);
+        });
     }
 
     fn getattr(
@@ -159,7 +160,7 @@ impl Filesystem for FuseAdapter {
         let fs = Arc::clone(&self.fs);
         let caller = Caller(request.pid());
         // Cutting a file that only the service has fetches it first.
-        self.pools.network(move || {
+        self.pools.network(caller, move || {
             fs.setattr(ino(inode), fh.map(handle), changes, caller)
                 .answer(reply);
         });
@@ -221,15 +222,16 @@ impl Filesystem for FuseAdapter {
         self.fs.rmdir(ino(parent), name).answer(reply);
     }
 
-    fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+    fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let (fs, name) = (Arc::clone(&self.fs), name.to_owned());
-        self.pools
-            .local(move || fs.unlink(ino(parent), &name).answer(reply));
+        self.pools.local_for(Caller(request.pid()), move || {
+            fs.unlink(ino(parent), &name).answer(reply);
+        });
     }
 
     fn rename(
         &self,
-        _request: &Request,
+        request: &Request,
         parent: INodeNo,
         name: &OsStr,
         new_parent: INodeNo,
@@ -246,7 +248,7 @@ impl Filesystem for FuseAdapter {
         };
         let fs = Arc::clone(&self.fs);
         let (name, new_name) = (name.to_owned(), new_name.to_owned());
-        self.pools.local(move || {
+        self.pools.local_for(Caller(request.pid()), move || {
             fs.rename(ino(parent), &name, ino(new_parent), &new_name, mode)
                 .answer(reply);
         });
@@ -265,7 +267,7 @@ impl Filesystem for FuseAdapter {
         let (fs, name) = (Arc::clone(&self.fs), name.to_owned());
         let flags = fs::OpenFlags::from_bits(flags);
         let caller = Caller(request.pid());
-        self.pools.local(move || {
+        self.pools.local_for(caller, move || {
             fs.create(ino(parent), &name, flags, caller).answer(reply);
         });
     }
@@ -284,7 +286,7 @@ impl Filesystem for FuseAdapter {
             }
         };
         if flags.changes() || self.fs.opens_slowly(inode) {
-            self.pools.network(open);
+            self.pools.network(caller, open);
         } else if WorkspaceFs::is_live(inode) {
             self.pools.local(open);
         } else {
@@ -309,8 +311,9 @@ impl Filesystem for FuseAdapter {
         }
         let fs = Arc::clone(&self.fs);
         let caller = Caller(request.pid());
-        self.pools
-            .network(move || fs.read(fh, offset, size, caller).answer(reply));
+        self.pools.network(caller, move || {
+            fs.read(fh, offset, size, caller).answer(reply);
+        });
     }
 
     fn write(
@@ -351,8 +354,9 @@ impl Filesystem for FuseAdapter {
     ) {
         let fs = Arc::clone(&self.fs);
         let caller = Caller(request.pid());
-        self.pools
-            .saves(move || fs.flush(handle(fh), caller).answer(reply));
+        self.pools.saves(caller, move || {
+            fs.flush(handle(fh), caller).answer(reply);
+        });
     }
 
     fn release(
@@ -381,21 +385,24 @@ impl Filesystem for FuseAdapter {
 
     fn fsync(
         &self,
-        _request: &Request,
+        request: &Request,
         _inode: INodeNo,
         fh: FileHandle,
         _datasync: bool,
         reply: ReplyEmpty,
     ) {
         let fs = Arc::clone(&self.fs);
-        self.pools.local(move || fs.fsync(handle(fh)).answer(reply));
+        self.pools.local_for(Caller(request.pid()), move || {
+            fs.fsync(handle(fh)).answer(reply);
+        });
     }
 
     fn opendir(&self, request: &Request, inode: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         let fs = Arc::clone(&self.fs);
         let caller = Caller(request.pid());
-        self.pools
-            .network(move || fs.opendir(ino(inode), caller).answer(reply));
+        self.pools.network(caller, move || {
+            fs.opendir(ino(inode), caller).answer(reply);
+        });
     }
 
     fn readdir(

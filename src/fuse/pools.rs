@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
+use crate::api::on_behalf_of;
+use crate::fs::Caller;
+
 /// More than the kernel has requests open at once, so that the network pool never queues behind a hung server.
 const NETWORK_THREADS: usize = 1100;
 
@@ -37,14 +40,19 @@ impl Pools {
         })
     }
 
-    /// Work that may wait for the network.
-    pub(super) fn network(&self, work: impl FnOnce() + Send + 'static) {
-        run(self.network.as_ref(), work);
+    /// Work that may wait for the network; what it asks for there is for its caller.
+    pub(super) fn network(&self, caller: Caller, work: impl FnOnce() + Send + 'static) {
+        run(self.network.as_ref(), on_behalf(caller, work));
     }
 
     /// Saves: local work first, then a wait for the uploader.
-    pub(super) fn saves(&self, work: impl FnOnce() + Send + 'static) {
-        run(self.saves.as_ref(), work);
+    pub(super) fn saves(&self, caller: Caller, work: impl FnOnce() + Send + 'static) {
+        run(self.saves.as_ref(), on_behalf(caller, work));
+    }
+
+    /// Work that waits for the local disk at most, and has something done at the service later.
+    pub(super) fn local_for(&self, caller: Caller, work: impl FnOnce() + Send + 'static) {
+        run(self.local.as_ref(), on_behalf(caller, work));
     }
 
     /// Work that waits for the local disk at most.
@@ -70,6 +78,13 @@ impl Drop for Pools {
     fn drop(&mut self) {
         self.shut_down();
     }
+}
+
+fn on_behalf(
+    caller: Caller,
+    work: impl FnOnce() + Send + 'static,
+) -> impl FnOnce() + Send + 'static {
+    move || on_behalf_of(move || caller.program(), work)
 }
 
 /// A reply object that is dropped unanswered answers EIO by itself, so work that finds no pool is not left hanging.

@@ -20,6 +20,8 @@ pub(super) struct Entry {
     pub(super) settles_at: Millis,
     /// Somebody asked for it to be sent now, whatever the pace.
     pub(super) is_urgent: bool,
+    /// The service refused its last try for its rate.
+    pub(super) is_limited: bool,
     /// The service had no room for it.
     pub(super) wants_room: bool,
     /// How many deletions had made room when its last try began.

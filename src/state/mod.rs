@@ -20,6 +20,7 @@ mod lingering;
 mod merge;
 mod outbox;
 mod outputs;
+mod pending;
 mod progress;
 #[cfg(test)]
 mod properties;
@@ -49,8 +50,9 @@ pub use former::Successor;
 pub use giving_up::{GiveUpError, GivenUp};
 pub use merge::Merge;
 pub use outbox::{Cleanup, PendingBody, Sealed, SealedBytes, When};
+pub use pending::Pending;
 pub use progress::Confirmed;
-pub use record::{Body, Class, Doom, Pending, Record, Seq, Ticket, Work};
+pub use record::{Body, Class, Doom, Record, Seq, Ticket, Work};
 pub use renaming::{Held, Renaming};
 pub use transfer::Transfer;
 pub use unfinished::{Placed, Placing, Unfinished, UnfinishedSeq};

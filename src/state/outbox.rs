@@ -11,7 +11,7 @@ use std::collections::HashSet;
 
 use rusqlite::{OptionalExtension, params};
 
-use crate::api::FileId;
+use crate::api::{FileId, Program};
 
 use super::catalogue::row_where;
 use super::clock::{Moment, now, steady};
@@ -136,6 +136,7 @@ impl State {
     /// An earlier record of the same inode that still waits for its handle, its quiet time or, refused and reported, its
     /// next try is replaced: nobody has seen it and nobody waits for it. With write-back nobody ever waits.
     pub fn seal(&self, sealed: &Sealed<'_>) -> Result<(Ticket, Cleanup), StateError> {
+        look_for_program();
         let mut entries = self.queue.entries();
         let now = Moment::now();
         let is_held = sealed.when == When::OnHold;
@@ -293,6 +294,7 @@ impl State {
 
     /// Removes a file from the directory, durably; what stands for it at the service is deleted later.
     pub fn unlink(&self, ino: Ino) -> Result<Cleanup, StateError> {
+        look_for_program();
         let mut entries = self.queue.entries();
         let now = Moment::now();
         let dropped = untouched(&entries, ino);
@@ -370,6 +372,12 @@ impl State {
     pub fn is_pending(&self, ino: Ino) -> bool {
         self.queue.has_bodies(ino)
     }
+}
+
+/// Finds out whose act new records are: that may be a look at files of the kernel's, which nobody should wait for who
+/// wants the queue.
+pub(super) fn look_for_program() {
+    let _ = Program::current();
 }
 
 /// Inodes that nothing at the service and nothing in the outbox stands behind.

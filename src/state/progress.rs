@@ -19,9 +19,7 @@ use super::rows::{
 use super::superseding::{
     heir_of, supersede_confirmed, take_late, take_moved_aside, take_replaced, take_superseded,
 };
-use super::{
-    Body, Class, Cleanup, Doom, KeptAs, Millis, Pending, Record, Seq, State, StateError, Work,
-};
+use super::{Body, Class, Cleanup, Doom, KeptAs, Millis, Record, Seq, State, StateError, Work};
 
 /// A save's end.
 #[derive(Debug, Clone, Copy)]
@@ -237,6 +235,7 @@ impl State {
                 self.queue.save_failed(error, since.unwrap_or(now.steady));
             }
             entry.in_flight = false;
+            entry.is_limited = error.kind == ErrorKind::RateLimited;
             entry.is_refused = !error.is_transient();
             // A service that is away says nothing about its room.
             entry.wants_room &= error.is_transient();
@@ -340,26 +339,6 @@ impl State {
             }
         }
         meant.len()
-    }
-
-    /// All that is pending.
-    #[must_use]
-    pub fn pending(&self) -> Vec<Pending> {
-        let entries = self.queue.entries();
-        let rules = entries.rules();
-        entries
-            .all()
-            .map(|entry| Pending {
-                record: entry.record.clone(),
-                stands_for: entry.stands_for,
-                in_flight: entry.in_flight,
-                sent: self.transfers.sent(entry.record.seq),
-                on_hold: entry.on_hold,
-                waits_for_room: rules.waits_for_room(entry),
-                is_scratch: entry.is_scratch(),
-                last_error: entry.last_error.clone(),
-            })
-            .collect()
     }
 
     /// Whether the id is known here, as a file or as one that was deleted or replaced.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
-use crate::api::{ApiError, FileId};
+use crate::api::{ApiError, FileId, Program};
 
 use super::{Digest, Ino, Millis, lock};
 
@@ -103,6 +103,8 @@ pub struct Record {
     pub name: String,
     /// Of a save: after how many seconds the service is to give it up; `None`: as the mount says.
     pub expires_in_seconds: Option<u64>,
+    /// Whose act it is: who closed, removed or renamed the file. Only the process that was there knows.
+    pub program: Program,
     /// How often it was tried and failed.
     pub tries: u32,
     /// Since when it waits.
@@ -116,7 +118,9 @@ pub struct Record {
 }
 
 impl Record {
-    pub(super) fn class(&self) -> Class {
+    /// Which kind of work it is.
+    #[must_use]
+    pub fn class(&self) -> Class {
         match self.work {
             Work::Save { .. } => Class::Saves,
             Work::Delete { .. } => Class::Deletes,
@@ -136,27 +140,6 @@ impl Record {
             Work::Delete { .. } => None,
         }
     }
-}
-
-/// A record as `status` shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pending {
-    /// The record.
-    pub record: Record,
-    /// The oldest record whose content this one has taken the place of, or itself.
-    pub stands_for: Seq,
-    /// Whether a worker has it.
-    pub in_flight: bool,
-    /// Bytes of it that are sent.
-    pub sent: u64,
-    /// Whether it waits for an open handle.
-    pub on_hold: bool,
-    /// Whether it waits until the service has room for a smaller one.
-    pub waits_for_room: bool,
-    /// Whether it is a scratch file's, which nobody sends.
-    pub is_scratch: bool,
-    /// Why the last try failed.
-    pub last_error: Option<String>,
 }
 
 /// How a record ended, once that is known.

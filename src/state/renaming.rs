@@ -15,7 +15,7 @@ use super::catalogue::{row_where, taken};
 use super::clock::Moment;
 use super::db::{Durability, Tx};
 use super::entry::Entry;
-use super::outbox::{untouched, untouched_newest};
+use super::outbox::{look_for_program, untouched, untouched_newest};
 use super::queue::EntriesGuard;
 use super::rows::{Content, drop_records, forget, insert_deletes, insert_save, remember};
 use super::superseding::{bequeath, supersede, take_replaced};
@@ -66,6 +66,7 @@ impl State {
     /// again under it and its old id deleted then. Under a scratch name nothing goes out: its id at the service stays until
     /// another file has the name it had there, or it is removed.
     pub fn rename(&self, renaming: &Renaming<'_>) -> Result<Cleanup, StateError> {
+        look_for_program();
         let ino = renaming.ino;
         let mut entries = self.queue.entries();
         let now = Moment::now();

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
-use crate::api::{FileId, FileMetadata};
+use crate::api::{FileId, FileMetadata, Program};
 
 use super::catalogue::nanos;
 use super::clock::Moment;
@@ -47,6 +47,7 @@ pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<Entry>> {
             work,
             name: row.get(3)?,
             expires_in_seconds: row.get::<_, Option<i64>>(16)?.map(|time| time as u64),
+            program: Program::AFS,
             tries: row.get(11)?,
             since: row.get(10)?,
             sent_at: row.get(13)?,
@@ -67,6 +68,7 @@ pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<Entry>> {
             },
             settles_at: 0,
             is_urgent: false,
+            is_limited: false,
             // So may the reason be why there was no room.
             wants_room: false,
             room: 0,
@@ -377,6 +379,7 @@ pub(super) fn new_entry(tx: &Tx<'_>, work: Work, name: &str, when: When, now: Mo
             work,
             name: name.to_owned(),
             expires_in_seconds: None,
+            program: Program::current(),
             tries: 0,
             since: now.wall,
             sent_at: None,
@@ -389,6 +392,7 @@ pub(super) fn new_entry(tx: &Tx<'_>, work: Work, name: &str, when: When, now: Mo
         not_before: when.not_before(now.steady),
         settles_at: 0,
         is_urgent: false,
+        is_limited: false,
         wants_room: false,
         room: 0,
         in_flight: false,

@@ -1,25 +1,28 @@
-//! Transfers: how much of a save that is on its way has been read for sending, for those who watch.
+//! Transfers: how much of a save that is on its way has been read for sending, and how fast, for those who watch.
 
 use std::collections::HashMap;
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use crate::api::Meter;
 
 use super::{Seq, State, lock};
 
-type Counts = Arc<Mutex<HashMap<Seq, Arc<AtomicU64>>>>;
+type Meters = Arc<Mutex<HashMap<Seq, Arc<Mutex<Meter>>>>>;
 
 /// The transfers under way.
 #[derive(Debug, Default)]
-pub(super) struct Transfers(Counts);
+pub(super) struct Transfers(Meters);
 
 impl Transfers {
-    /// Bytes read of a save so far; 0 when it is not on its way.
-    pub(super) fn sent(&self, seq: Seq) -> u64 {
-        let counts = lock(&self.0);
-        counts
-            .get(&seq)
-            .map_or(0, |count| count.load(Ordering::Relaxed))
+    /// Bytes read of a save so far, 0 when it is not on its way; and how many a second, `None` before the first.
+    pub(super) fn sent(&self, seq: Seq) -> (u64, Option<u64>) {
+        let meter = lock(&self.0).get(&seq).cloned();
+        meter.map_or((0, None), |meter| {
+            let meter = lock(&meter);
+            (meter.total(), meter.rate(Instant::now()))
+        })
     }
 }
 
@@ -27,15 +30,15 @@ impl Transfers {
 pub struct Transfer {
     body: Box<dyn Read + Send>,
     seq: Seq,
-    count: Arc<AtomicU64>,
-    counts: Counts,
+    meter: Arc<Mutex<Meter>>,
+    meters: Meters,
 }
 
 impl std::fmt::Debug for Transfer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Transfer")
             .field("seq", &self.seq)
-            .field("count", &self.count)
+            .field("meter", &self.meter)
             .finish_non_exhaustive()
     }
 }
@@ -43,13 +46,13 @@ impl std::fmt::Debug for Transfer {
 impl State {
     /// Counts what is read of a save's body from now on.
     pub fn count_transfer(&self, seq: Seq, body: Box<dyn Read + Send>) -> Transfer {
-        let count = Arc::new(AtomicU64::new(0));
-        lock(&self.transfers.0).insert(seq, Arc::clone(&count));
+        let meter = Arc::<Mutex<Meter>>::default();
+        lock(&self.transfers.0).insert(seq, Arc::clone(&meter));
         Transfer {
             body,
             seq,
-            count,
-            counts: Arc::clone(&self.transfers.0),
+            meter,
+            meters: Arc::clone(&self.transfers.0),
         }
     }
 }
@@ -57,20 +60,20 @@ impl State {
 impl Read for Transfer {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.body.read(buffer)?;
-        self.count.fetch_add(n as u64, Ordering::Relaxed);
+        lock(&self.meter).moved(n as u64, Instant::now());
         Ok(n)
     }
 }
 
 impl Drop for Transfer {
     fn drop(&mut self) {
-        let mut counts = lock(&self.counts);
-        // A later try of the same save has a count of its own.
-        if counts
+        let mut meters = lock(&self.meters);
+        // A later try of the same save has a meter of its own.
+        if meters
             .get(&self.seq)
-            .is_some_and(|count| Arc::ptr_eq(count, &self.count))
+            .is_some_and(|meter| Arc::ptr_eq(meter, &self.meter))
         {
-            counts.remove(&self.seq);
+            meters.remove(&self.seq);
         }
     }
 }

@@ -33,7 +33,7 @@ use std::fmt::Write as _;
 
 pub use cache::Stays;
 pub use cached::CachedCopy;
-pub use fetch::{FetchError, Fetched, Reading, Source};
+pub use fetch::{Arriving, FetchError, Fetched, Reading, Source};
 pub use keep::Stay;
 pub use trash::Trashed;
 pub use verify::{Findings, Print};

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
-use crate::api::FilesApi;
+use crate::api::{FilesApi, Program, on_behalf_of};
 use crate::state::{State, lock, now};
 use crate::store::Store;
 
@@ -173,10 +173,12 @@ impl Sessions {
             }
             course.running_since = Some(Instant::now());
         }
+        // Nobody lists sessions but for who looks into them.
+        let program = Program::current();
         let (this, named) = (Arc::clone(self), session.to_owned());
         let spawned = thread::Builder::new()
             .name("afs-session".into())
-            .spawn(move || this.list(&named));
+            .spawn(move || on_behalf_of(|| program, || this.list(&named)));
         if let Err(error) = spawned {
             log::warn!("no thread to list {session}: {error}");
             self.ended(session, Err(RefreshError::Stopped));

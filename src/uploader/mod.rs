@@ -16,7 +16,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::api::{ApiError, Call, ErrorKind, FileMetadata, FilesApi, Pace, SystemPace, Upload};
+use crate::api::{
+    ApiError, Call, ErrorKind, FileMetadata, FilesApi, Pace, SystemPace, Upload, on_behalf_of,
+};
 use crate::state::{
     Body, Class, Confirmed, Digest, Ino, Millis, Record, Row, State, StateError, Verified, Work,
     lock, steady,
@@ -188,7 +190,9 @@ impl Worker {
     /// Works so that a panic is one more way to fail: a record that nobody lets go of would hang its closers, and keep its
     /// inode's later content from the service.
     fn survive(&self, record: &Record) {
-        let worked = panic::catch_unwind(AssertUnwindSafe(|| self.work(record)));
+        let program = record.program.clone();
+        let work = || on_behalf_of(|| program, || self.work(record));
+        let worked = panic::catch_unwind(AssertUnwindSafe(work));
         if worked.is_err() {
             let why = "the thread that sent it ended in the middle, by a mistake in afs";
             self.failed(

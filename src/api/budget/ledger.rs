@@ -11,7 +11,7 @@ use super::{Class, RateLimits};
 use crate::api::retry::{LONGEST_WAIT, backoff};
 
 /// What limits are counted by, in all that is known of the service.
-const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
 
 /// The widest gap: the 100 requests a minute of the documents. What is less is found by the pauses that are asked for.
 const WIDEST_GAP: Duration = Duration::from_millis(600);
@@ -119,8 +119,7 @@ pub(super) struct Ledger {
     felt_at: Duration,
     sent_at: Option<Duration>,
     in_flight: u32,
-    /// Those of the last minute, by when they were sent, and by when they had got through.
-    sent: VecDeque<Duration>,
+    /// When those of the last minute had got through.
     through: VecDeque<Duration>,
     through_at: Option<Duration>,
 }
@@ -178,8 +177,6 @@ impl Ledger {
         }
         self.in_flight += 1;
         self.sent_at = Some(now);
-        self.sent.push_back(now);
-        self.trim(now);
     }
 
     /// A request that was sent at `sent_at` has ended. `random` is of 0..1.
@@ -252,22 +249,14 @@ impl Ledger {
 
     fn trim(&mut self, now: Duration) {
         let begun = now.saturating_sub(MINUTE);
-        for times in [&mut self.sent, &mut self.through] {
-            while times.front().is_some_and(|time| *time < begun) {
-                times.pop_front();
-            }
+        while self.through.front().is_some_and(|time| *time < begun) {
+            self.through.pop_front();
         }
     }
 
     /// How long nothing has got through; since the beginning where nothing ever did.
     pub(super) fn quiet(&self, now: Duration) -> Duration {
         now.saturating_sub(self.through_at.unwrap_or_default())
-    }
-
-    /// Requests sent in the last minute.
-    pub(super) fn spent(&mut self, now: Duration) -> usize {
-        self.trim(now);
-        self.sent.len()
     }
 
     /// How many may be sent at once, where anybody has said.

@@ -4,14 +4,21 @@
 //! class it is first come, first served. How fast they go is the ledger's to say.
 
 mod ledger;
+mod traffic;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use self::ledger::{Ledger, Outcome};
+use self::traffic::Spent;
+use super::failures::Failures;
 use super::retry::{Pace, SystemPace};
-use super::{ApiError, Call, ErrorKind, InLine};
+use super::{ApiError, Call, ErrorKind, Failure, InLine, Program, Subject};
+
+pub use self::traffic::{Traffic, Waits};
 
 /// What a request is for; the first goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,34 +55,21 @@ pub struct RateLimits {
     pub resets_in: Duration,
 }
 
-/// How requests go at present.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Traffic {
-    /// Requests sent in the last minute.
-    pub spent: usize,
-    /// How many more may be sent at once; `None` where nobody has said.
-    pub left: Option<u32>,
-    /// Requests that wait for their turn.
-    pub waiting: usize,
-    /// About how long the last of them waits.
-    pub longest_wait: Duration,
-    /// Whether they wait for `--rate`, and not for the service.
-    pub is_own_limit: bool,
-}
-
 /// The requests of one workspace, shared by all threads.
 #[derive(Debug)]
 pub struct Budget {
     inner: Mutex<Inner>,
     changed: Condvar,
     clock: SystemPace,
+    failures: Mutex<Failures>,
 }
 
 #[derive(Debug)]
 struct Inner {
     ledger: Ledger,
-    /// Who waits, in the order in which they go.
-    waiting: BTreeSet<(Class, u64)>,
+    spent: Spent,
+    /// Who waits, in the order in which they go, and for which call.
+    waiting: BTreeMap<(Class, u64), Call>,
     next_place: u64,
     /// Whether the last request that was given up was so for the service's trouble, and none got through since.
     is_away: bool,
@@ -98,16 +92,18 @@ impl Budget {
         Self {
             inner: Mutex::new(Inner {
                 ledger: Ledger::new(per_minute),
-                waiting: BTreeSet::new(),
+                spent: Spent::default(),
+                waiting: BTreeMap::new(),
                 next_place: 0,
                 is_away: false,
             }),
             changed: Condvar::new(),
             clock: SystemPace::new(),
+            failures: Mutex::default(),
         }
     }
 
-    /// Waits for the turn of a request. That ends with an error where no request of the workspace has got through for
+    /// Waits for the turn of a request, which counts for [`Program::current`]. That ends with an error where no request of the workspace has got through for
     /// `patience` since `begun`, or where none is to for that long.
     pub fn turn(
         &self,
@@ -116,18 +112,20 @@ impl Budget {
         begun: Instant,
         patience: Duration,
     ) -> Result<Turn<'_>, ApiError> {
+        let program = Program::current();
         let asked = self.clock.now();
         let mut inner = self.lock();
         let place = (class, inner.next_place);
         inner.next_place += 1;
-        inner.waiting.insert(place);
+        inner.waiting.insert(place, call);
         loop {
             let now = self.clock.now();
             let wait = inner.ledger.wait(class, now);
-            let is_first = inner.waiting.first() == Some(&place);
+            let is_first = inner.waiting.keys().next() == Some(&place);
             if is_first && wait.is_zero() {
                 inner.waiting.remove(&place);
                 inner.ledger.sends(now);
+                inner.spent.sends(program, now);
                 // Who is first now looks how long it has to wait.
                 self.changed.notify_all();
                 return Ok(Turn {
@@ -184,18 +182,44 @@ impl Budget {
         self.lock().is_away
     }
 
+    /// What went wrong of late, oldest first.
+    #[must_use]
+    pub fn failures(&self) -> Vec<Failure> {
+        lock(&self.failures).all()
+    }
+
+    /// A call has failed.
+    pub(super) fn failed(&self, subject: Subject, error: ApiError) {
+        lock(&self.failures).add(Timestamp::now(), subject, error);
+    }
+
     /// How requests go at present.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
+        self.traffic_before(Waits::default(), Waits::default())
+    }
+
+    /// The same, with what has yet to come here: what is `held_back` because the service refused it for its rate before,
+    /// and what is `queued` until others have gone, which waits for the rate only where anything does.
+    #[must_use]
+    pub fn traffic_before(&self, held_back: Waits, queued: Waits) -> Traffic {
         let now = self.clock.now();
         let mut inner = self.lock();
-        let waiting = inner.waiting.len();
-        let longest_wait = match waiting {
+        let inner = &mut *inner;
+        let mut waiting = held_back;
+        for ((class, _), call) in &inner.waiting {
+            waiting.count(*class, *call);
+        }
+        if waiting.total() > 0 {
+            waiting = waiting.and(queued);
+        }
+        let longest_wait = match waiting.total() {
             0 => Duration::ZERO,
-            _ => inner.ledger.last_wait(waiting, now),
+            count => inner.ledger.last_wait(count, now),
         };
         Traffic {
-            spent: inner.ledger.spent(now),
+            spent: inner.spent.count(now),
+            by_program: inner.spent.by_program(now),
             left: inner.ledger.left(now),
             waiting,
             longest_wait,
@@ -204,8 +228,12 @@ impl Budget {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A wait that rounding leaves nothing of must not become a loop.
@@ -278,6 +306,10 @@ mod tests {
             .expect("a turn")
     }
 
+    fn waiting(budget: &Budget) -> usize {
+        budget.traffic().waiting.total()
+    }
+
     fn limited(seconds: f64) -> Result<(), ApiError> {
         Err(ApiError {
             retry_after: Some(Duration::from_secs_f64(seconds)),
@@ -304,12 +336,14 @@ mod tests {
                     said.send(class).unwrap();
                     turn.ended(&Ok(()));
                 });
-                while budget.traffic().waiting <= n {
+                while waiting(budget) <= n {
                     thread::yield_now();
                 }
             }
             let traffic = budget.traffic();
-            assert_eq!((traffic.waiting, traffic.spent), (4, 1));
+            assert_eq!((traffic.waiting.listings, traffic.spent), (3, 1));
+            // The outbox looks for a save whose answer was lost.
+            assert_eq!(traffic.waiting.saves, 1);
             assert!(!traffic.is_own_limit);
             drop(said);
             let went: Vec<Class> = heard.iter().collect();
@@ -333,7 +367,26 @@ mod tests {
             (Call::Metadata, ErrorKind::RateLimited)
         );
         assert!(error.retry_after.is_some_and(|wait| wait > LONG));
-        assert_eq!(budget.traffic().waiting, 0);
+        assert_eq!(waiting(&budget), 0);
+    }
+
+    #[test]
+    fn work_that_waits_elsewhere_waits_for_a_limit_only_while_there_is_one() {
+        let budget = Budget::new(None);
+        let saves = |saves| Waits {
+            saves,
+            ..Waits::default()
+        };
+        assert_eq!(budget.traffic_before(saves(0), saves(67)).waiting, saves(0));
+        assert_eq!(
+            budget.traffic_before(saves(32), saves(67)).waiting,
+            saves(99)
+        );
+        turn(&budget, Class::Save).ended(&limited(30.0));
+        let traffic = budget.traffic_before(saves(1), saves(0));
+        let wait = traffic.longest_wait.as_secs_f64();
+        assert!((29.0..=30.0).contains(&wait), "{wait}");
+        assert_eq!(traffic.by_program, [(Program::AFS, 1)]);
     }
 
     #[test]

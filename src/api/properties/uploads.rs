@@ -76,7 +76,7 @@ proptest! {
         prop_assert_eq!(ApiError { line: error.line, ..failed }, error);
         prop_assert_eq!(failing.uploads.load(Ordering::Relaxed), 1);
         prop_assert_eq!(failing.others.load(Ordering::Relaxed), 0);
-        prop_assert_eq!(budget.traffic().waiting, 0);
+        prop_assert_eq!(budget.traffic().waiting.total(), 0);
     }
 
     #[test]

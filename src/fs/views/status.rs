@@ -2,7 +2,8 @@
 //!
 //! Its bytes change by themselves. An open file holds what was true when it was opened, and the kernel keeps nothing of
 //! it ([`WorkspaceFs::is_live`]). `stat` tells the size of what would be read at that moment; so that it is the same a
-//! moment later, lines are filled up with blanks, and a number that grows by a digit changes no length.
+//! moment later, lines are filled up with blanks, so that a number that grows by a digit changes no length, and so is the
+//! whole, so that mostly neither does a transfer or a program more.
 
 use std::sync::{Arc, OnceLock};
 
@@ -15,6 +16,9 @@ use super::{Attr, Caller, FsError, Kind, STATUS, WorkspaceFs};
 
 /// The length that lines are filled up to: the longest name with the largest number.
 const LINE: usize = 52;
+
+/// The text's length is a multiple of this.
+const BLOCK: usize = 4096;
 
 /// Says how the mount is, as JSON over several lines.
 type Render = Box<dyn Fn() -> Result<String, FsError> + Send + Sync>;
@@ -78,10 +82,16 @@ impl WorkspaceFs {
     }
 }
 
-/// The text with each line filled up to [`LINE`].
+/// The text with each line filled up to [`LINE`], and with a blank line that fills it up to whole [`BLOCK`]s.
 fn filled_up(text: &str) -> Vec<u8> {
     let lines = text.lines().map(|line| format!("{line:LINE$}\n"));
-    lines.collect::<String>().into_bytes()
+    let mut text = lines.collect::<String>().into_bytes();
+    let missing = text.len().next_multiple_of(BLOCK) - text.len();
+    if missing > 0 {
+        text.resize(text.len() + missing - 1, b' ');
+        text.push(b'\n');
+    }
+    text
 }
 
 #[cfg(test)]
@@ -89,10 +99,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_that_grows_changes_no_length() {
+    fn a_number_that_grows_or_a_line_more_changes_no_length() {
         let text = |n: u64| format!("{{\n  \"listing_age_seconds\": {n},\n  \"files\": {n}\n}}");
         let lengths = [0, 9, 10, u64::MAX].map(|n| filled_up(&text(n)).len());
-        assert_eq!(lengths, [4 * (LINE + 1); 4]);
+        assert_eq!(lengths, [BLOCK; 4]);
+        let lines = |count| filled_up(&"\n".repeat(count)).len();
+        let whole = BLOCK / (LINE + 1);
+        assert_eq!(
+            [0, 1, whole, whole + 1].map(lines),
+            [0, BLOCK, BLOCK, 2 * BLOCK]
+        );
+        assert!(filled_up(&text(0)).ends_with(b" \n"));
         assert_eq!(
             serde_json::from_slice::<serde_json::Value>(&filled_up(&text(10))).unwrap(),
             serde_json::json!({"listing_age_seconds": 10, "files": 10})

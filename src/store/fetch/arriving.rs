@@ -16,12 +16,12 @@ use std::time::{Duration, Instant};
 
 use tempfile::NamedTempFile;
 
-use crate::api::FileId;
+use crate::api::{FileId, Meter};
 use crate::disk::Disk;
 
 use super::super::{Store, cache, file_name, lock};
 use super::plan::{LaneId, Next, Plan, Way};
-use super::{FetchError, Source, disk, stream};
+use super::{Arriving, FetchError, Source, disk, stream};
 
 /// How often who waits looks whether it still should.
 const LOOK_AROUND: Duration = Duration::from_millis(200);
@@ -56,6 +56,7 @@ pub(super) struct Fetch {
 #[derive(Debug)]
 struct State {
     plan: Plan,
+    meter: Meter,
     /// How many wait for bytes.
     waiting: usize,
     /// How many transfers have failed, and why the last one did.
@@ -91,6 +92,7 @@ impl Fetch {
             writing: Mutex::new(()),
             state: Mutex::new(State {
                 plan: Plan::new(size, honours_ranges),
+                meter: Meter::default(),
                 waiting: 0,
                 failures: 0,
                 failure: None,
@@ -239,6 +241,17 @@ impl Fetch {
         lock(&self.state).is_whole.then(|| Arc::clone(&self.file))
     }
 
+    /// How far it is; `None` where nothing of it is on its way, or nobody reads on.
+    pub(super) fn progress(&self) -> Option<Arriving> {
+        let state = lock(&self.state);
+        state.plan.is_moving().then(|| Arriving {
+            id: self.id.clone(),
+            done: self.size - state.plan.left(),
+            size: self.size,
+            rate: state.meter.rate(Instant::now()).unwrap_or(0),
+        })
+    }
+
     pub(super) fn is_finishing(&self) -> bool {
         let state = lock(&self.state);
         // Its last transfer may be about to say so.
@@ -344,7 +357,9 @@ impl Fetch {
                 self.disk
                     .write_all_at(&self.path, &self.file, piece, place)
                     .map_err(disk)?;
-                lock(&self.state).plan.brought(place..until);
+                let mut state = lock(&self.state);
+                state.meter.moved(until - place, Instant::now());
+                state.plan.brought(place..until);
                 is_new = true;
             }
             place = until;

@@ -126,6 +126,19 @@ impl Fetches {
     }
 }
 
+/// A file on its way here, for those who watch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arriving {
+    /// Its id.
+    pub id: FileId,
+    /// Bytes that are here.
+    pub done: u64,
+    /// Bytes it has.
+    pub size: u64,
+    /// Bytes a second of late.
+    pub rate: u64,
+}
+
 /// Where a file's bytes are that the service has.
 #[derive(Debug)]
 pub enum Fetched {
@@ -275,6 +288,15 @@ impl Store {
         if is_given_up {
             fetch.give_up();
         }
+    }
+
+    /// What is on its way here, by id. Not what rests because nobody reads on.
+    #[must_use]
+    pub fn arriving(&self) -> Vec<Arriving> {
+        let running: Vec<_> = lock(&self.fetches.running).values().cloned().collect();
+        let mut arriving: Vec<_> = running.iter().filter_map(|f| f.progress()).collect();
+        arriving.sort_by(|a, b| a.id.cmp(&b.id));
+        arriving
     }
 
     /// Waits until no file is being made a cached copy any more, or the time has come.

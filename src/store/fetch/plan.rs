@@ -104,6 +104,11 @@ impl Plan {
         self.here.first_missing(0)..self.size
     }
 
+    /// Whether anything is to come, as far as is wanted now.
+    pub(super) fn is_moving(&self) -> bool {
+        self.lanes.iter().any(|lane| !lane.rests())
+    }
+
     pub(super) fn has_lanes(&self) -> bool {
         !self.lanes.is_empty()
     }

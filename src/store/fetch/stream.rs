@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-use crate::api::{ApiError, Call, Download, ErrorKind, Pace, Resuming, SystemPace};
+use crate::api::{
+    ApiError, Call, Download, ErrorKind, Pace, Program, Resuming, SystemPace, on_behalf_of,
+};
 
 use super::super::Store;
 use super::FetchError;
@@ -16,31 +18,34 @@ use super::plan::LaneId;
 /// How much is read from the service and written here at once.
 const PIECE: usize = 256 * 1024;
 
-/// Starts lane `lane` of a fetch.
+/// Starts lane `lane` of a fetch, for whom this thread works.
 pub(super) fn start(store: &Arc<Store>, fetch: &Arc<Fetch>, lane: LaneId) -> io::Result<()> {
     let (store, fetch) = (Arc::clone(store), Arc::clone(fetch));
+    let program = Program::current();
     thread::Builder::new()
         .name("afs-fetch".into())
-        .spawn(move || {
-            // Made in here: without a thread its end would be told to whoever holds the locks that it takes.
-            let ending = Ending {
-                store,
-                fetch,
-                lane,
-                outcome: Err(cut("it was given up")),
-            };
-            let mut stream = Stream {
-                store: &ending.store,
-                fetch: &ending.fetch,
-                lane,
-                moved: Instant::now(),
-                resuming: Resuming::default(),
-                buffer: vec![0; PIECE],
-            };
-            let outcome = stream.carry();
-            ending.end(outcome);
-        })
+        .spawn(move || on_behalf_of(|| program, || carry(store, fetch, lane)))
         .map(drop)
+}
+
+fn carry(store: Arc<Store>, fetch: Arc<Fetch>, lane: LaneId) {
+    // Made in the lane's thread: without one its end would be told to whoever holds the locks that it takes.
+    let ending = Ending {
+        store,
+        fetch,
+        lane,
+        outcome: Err(cut("it was given up")),
+    };
+    let mut stream = Stream {
+        store: &ending.store,
+        fetch: &ending.fetch,
+        lane,
+        moved: Instant::now(),
+        resuming: Resuming::default(),
+        buffer: vec![0; PIECE],
+    };
+    let outcome = stream.carry();
+    ending.end(outcome);
 }
 
 /// Ends a lane, however it ended: who waits for it is told.

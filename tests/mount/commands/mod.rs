@@ -6,6 +6,8 @@ mod files;
 mod giving;
 mod guard;
 mod prune;
+mod status;
+mod status_watch;
 mod transfers;
 mod trash;
 mod watch;

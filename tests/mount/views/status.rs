@@ -30,6 +30,8 @@ fn ageless(mut status: Value) -> Value {
     let requests = fields["requests"].as_object_mut().expect("an object");
     let spent = requests.remove("last_minute").expect("a number");
     assert!(spent.is_u64(), "{spent}");
+    let programs = requests.remove("by_program").expect("a list");
+    assert!(programs.is_array(), "{programs}");
     status
 }
 
