@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
-use super::failed;
 use super::status::changes;
 use super::talk::{printable, reach, unexpected};
+use super::{failed, nothing_matched};
 use crate::control::{Change, Client, ControlError, Progress, Reply, Request};
 
 /// What is done within this needs no words.
@@ -39,7 +39,7 @@ pub struct FlushArguments {
 pub fn run(arguments: &FlushArguments) -> ExitCode {
     let reached = match reach(Some(&arguments.mountpoint)) {
         Ok(reached) => reached,
-        Err(why) => return failed(&why),
+        Err(why) => return nothing_matched(&why),
     };
     for mount in reached {
         let drained = mount

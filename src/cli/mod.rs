@@ -52,8 +52,6 @@ const NOTHING_MATCHED: u8 = 3;
 const REFUSED: u8 = 4;
 
 /// An Anthropic Files-API workspace as a directory.
-///
-/// What you copy in is uploaded, what tools made can be read, what you delete is deleted at the service.
 #[derive(Debug, Parser)]
 #[command(
     name = "afs",
@@ -62,22 +60,34 @@ const REFUSED: u8 = 4;
     propagate_version = true,
     subcommand_required = true,
     arg_required_else_help = true,
-    after_help = "Exit codes: 0 done, 1 failed (the sentence says why), 2 typed wrongly, 3 nothing of that name, or\nnothing mounted, 4 refused because something would be lost.",
-    after_long_help = EXAMPLES
+    disable_help_subcommand = true,
+    help_template = SCREEN
 )]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
 
-const EXAMPLES: &str = "\
-Examples:
-  afs mount ~/claude-files          mount the workspace of the key in ANTHROPIC_API_KEY
-  afs mount --demo /tmp/demo        look around without a key
-  afs block report.pdf              the content block that hands it to Claude
-  afs unmount ~/claude-files        end the mount
+/// One screen, whichever help is asked for.
+const SCREEN: &str = "\
+An Anthropic Files-API workspace as a directory: what you copy in is uploaded,
+what tools made can be read, what you delete is deleted at the service.
 
-Exit codes: 0 done, 1 failed (the sentence says why), 2 typed wrongly, 3 nothing of that name, or\nnothing mounted, 4 refused because something would be lost.";
+{usage-heading} {usage}
+
+{subcommands}
+
+Examples:
+  afs mount ~/claude-files    the workspace of the key in ANTHROPIC_API_KEY
+  afs mount --demo /tmp/demo  look around without a key
+  afs block report.pdf        the content block that hands it to Claude
+  afs unmount ~/claude-files  end the mount
+
+Each command has examples of its own: afs COMMAND --help
+
+Exit codes: 0 done, 1 failed (the sentence says why), 2 typed wrongly,
+3 nothing of that name or nothing mounted, 4 refused for safety.
+";
 
 /// What can be asked for.
 #[derive(Debug, Subcommand)]

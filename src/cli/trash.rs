@@ -17,6 +17,11 @@ use crate::control::{Reply, Request, TrashFile};
 
 /// What can be typed after `afs trash`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  afs trash list                  what was deleted or replaced in the last days
+  afs trash restore report.pdf    put it back
+  afs trash empty                 remove everything for good")]
 pub struct TrashArguments {
     #[command(subcommand)]
     command: TrashCommand,

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::failed;
 use super::flush::{drain, what_is_left};
 use super::status::{changes, files, scratch_files};
 use super::talk::reach;
+use super::{failed, nothing_matched};
 use crate::mount::left_behind;
 use crate::mount::unmount::{Holder, UnmountError, must_be_free, named, unmount};
 
@@ -61,6 +61,9 @@ pub fn run(arguments: &UnmountArguments) -> ExitCode {
                 say_what_stays(&state_dir);
             }
             ExitCode::SUCCESS
+        }
+        Err(error @ (UnmountError::NotMounted { .. } | UnmountError::Foreign { .. })) => {
+            nothing_matched(&error)
         }
         Err(error) => failed(&error),
     }

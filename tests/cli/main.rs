@@ -57,33 +57,78 @@ impl Ran {
     }
 }
 
+/// Every command, in the order of the help, and those below it.
+const COMMANDS: [(&str, &[&str]); 19] = [
+    ("mount", &[]),
+    ("unmount", &[]),
+    ("ls", &[]),
+    ("id", &[]),
+    ("block", &[]),
+    ("show", &[]),
+    ("find", &[]),
+    ("put", &[]),
+    ("get", &[]),
+    ("rm", &[]),
+    ("watch", &[]),
+    ("status", &[]),
+    ("pending", &[]),
+    ("flush", &[]),
+    ("cache", &["list", "evict", "pin", "unpin", "verify"]),
+    ("trash", &["list", "restore", "empty"]),
+    ("prune", &[]),
+    ("allow-deletes", &[]),
+    ("emulator", &[]),
+];
+
+fn all_commands() -> impl Iterator<Item = Vec<&'static str>> {
+    COMMANDS.into_iter().flat_map(|(command, below)| {
+        let own = std::iter::once(vec![command]);
+        own.chain(below.iter().map(move |name| vec![command, *name]))
+    })
+}
+
 #[test]
-fn help_says_what_there_is_and_how_it_ends() {
+fn help_is_one_screen_with_every_command_and_how_they_end() {
     let home = tempfile::tempdir().unwrap();
     for flag in ["-h", "--help"] {
-        let ran = run(afs(home.path()).arg(flag));
+        let ran = run(afs(home.path()).arg(flag).env("COLUMNS", "80"));
         assert_eq!(ran.code, Some(0));
-        for part in ["mount", "unmount", "emulator", "Exit codes:"] {
+        let listed: Vec<&str> = ran
+            .out
+            .lines()
+            .filter_map(|line| {
+                line.strip_prefix("  ")?
+                    .split_once("  ")
+                    .map(|(name, _)| name)
+            })
+            .filter(|name| !name.contains(' '))
+            .collect();
+        assert_eq!(listed, COMMANDS.map(|(name, _)| name));
+        for part in [
+            "Examples:",
+            "Exit codes: 0 done, 1 failed",
+            "4 refused for safety",
+        ] {
             assert!(ran.out.contains(part), "{}", ran.out);
         }
-        assert!(ran.out.lines().count() <= 50, "more than a screen");
+        let is_wide = ran.out.lines().any(|line| line.chars().count() > 80);
+        assert!(
+            ran.out.lines().count() <= 36 && !is_wide,
+            "more than a screen: {}",
+            ran.out
+        );
     }
-    assert!(
-        run(afs(home.path()).arg("--help"))
-            .out
-            .contains("Examples:")
-    );
 }
 
 #[test]
 fn every_command_has_examples_in_its_long_help() {
     let home = tempfile::tempdir().unwrap();
-    for command in ["mount", "unmount", "umount", "emulator"] {
-        let ran = run(afs(home.path()).args([command, "--help"]));
-        assert_eq!(ran.code, Some(0), "{command}");
-        assert!(ran.out.contains("Examples:"), "{command}: {}", ran.out);
+    for command in all_commands().chain([vec!["umount"]]) {
+        let ran = run(afs(home.path()).args(&command).arg("--help"));
+        assert_eq!(ran.code, Some(0), "{command:?}");
+        assert!(ran.out.contains("Examples:"), "{command:?}: {}", ran.out);
         assert!(
-            !ran.out.contains('`') || command == "emulator",
+            !ran.out.contains('`') || command == ["emulator"],
             "{}",
             ran.out
         );
@@ -168,24 +213,13 @@ fn a_reader_that_has_heard_enough_is_no_reason_to_panic() {
 #[test]
 fn no_line_of_help_is_broken_in_two() {
     let home = tempfile::tempdir().unwrap();
-    for command in [
-        &["mount"][..],
-        &["unmount"],
-        &["status"],
-        &["pending"],
-        &["flush"],
-        &["cache", "verify"],
-        &["cache", "list"],
-        &["cache", "evict"],
-        &["cache", "pin"],
-        &["cache", "unpin"],
-    ] {
+    for command in all_commands().filter(|command| command != &["emulator"]) {
         let mut wide = afs(home.path());
         let narrow = run(afs(home.path())
-            .args(command)
+            .args(&command)
             .arg("--help")
             .env("COLUMNS", "80"));
-        let wide = run(wide.args(command).arg("--help").env("COLUMNS", "100"));
+        let wide = run(wide.args(&command).arg("--help").env("COLUMNS", "100"));
         let after = |ran: &Ran| ran.out.split("Examples:").nth(1).unwrap().to_owned();
         assert_eq!(after(&narrow), after(&wide), "{command:?}");
         assert!(

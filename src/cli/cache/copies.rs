@@ -122,7 +122,7 @@ pub(super) fn list(arguments: &ListArguments) -> ExitCode {
     let typed: Vec<PathBuf> = arguments.mountpoint.iter().cloned().collect();
     let places = match found(&typed, arguments.state.dir(), true) {
         Ok((places, _)) => places,
-        Err(why) => return failed(&why),
+        Err(why) => return nothing_matched(&why),
     };
     let mut exit = ExitCode::SUCCESS;
     let mut known = Vec::new();
@@ -210,7 +210,7 @@ pub(super) fn evict(arguments: &EvictArguments) -> ExitCode {
             .into_iter()
             .map(evict_all)
             .fold(ExitCode::SUCCESS, worse),
-        Err(why) => failed(&why),
+        Err(why) => nothing_matched(&why),
     }
 }
 
@@ -267,7 +267,7 @@ fn each(
 ) -> ExitCode {
     let (mut places, names) = match found(typed, state_dir, false) {
         Ok(found) => found,
-        Err(why) => return failed(&why),
+        Err(why) => return nothing_matched(&why),
     };
     if names.is_empty() {
         return typed_wrongly(&format!(
@@ -280,7 +280,7 @@ fn each(
         ));
     }
     let Some(place) = places.first_mut() else {
-        return failed(&NOTHING_MOUNTED);
+        return nothing_matched(&NOTHING_MOUNTED);
     };
     let done = names.into_iter().map(|name| one(place, &request(name)));
     done.fold(ExitCode::SUCCESS, worse)

@@ -11,6 +11,12 @@ use clap::{Args, Subcommand};
 
 /// What can be typed after `afs cache`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  afs cache list                  what is downloaded, and what stays
+  afs cache pin chart.png         have it here, whatever the limit says
+  afs cache evict --all           make room
+  afs cache verify                compare kept copies with what was saved")]
 pub struct CacheArguments {
     #[command(subcommand)]
     command: CacheCommand,

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::{HumanBytes, ProgressBar};
 
-use crate::cli::failed;
 use crate::cli::talk::{NOTHING_MOUNTED, printable, reach, unexpected};
+use crate::cli::{failed, nothing_matched};
 use crate::control::{Client, ControlError, Copies, Reply, Request};
 
 /// Between two lines of progress where they don't overwrite each other.
@@ -34,7 +34,7 @@ pub(super) struct VerifyArguments {
 pub(super) fn run(arguments: &VerifyArguments) -> ExitCode {
     let reached = match reach(arguments.mountpoint.as_deref()) {
         Ok(reached) => reached,
-        Err(why) => return failed(&why),
+        Err(why) => return nothing_matched(&why),
     };
     if reached.is_empty() {
         say!("{NOTHING_MOUNTED}");

@@ -24,7 +24,7 @@ const LONGEST_TEXT: u64 = 32 << 20;
     override_usage = "afs block [MOUNTPOINT] FILE|ID...",
     after_long_help = "\
 Examples:
-  afs block report.pdf            [{\"type\": \"document\", ...}], to be pasted or sent
+  afs block report.pdf            [{\"type\": \"document\", ...}], to paste
   afs block report.pdf --title 'Q3' --citations
   afs block *.png data.csv        one block a file, in this order
   afs block notes.md --inline     its text itself, which needs no file at all
@@ -32,8 +32,8 @@ Examples:
 PDFs and plain text are documents, JPEG, PNG, GIF and WebP are images. All else
 is put into the container of the code execution tool, which the request then
 has to have. The ids stay alive for 24 h after their files are saved again or
-renamed, so that prompts that hold them go on working. The output is JSON, always a list: the value of a message's
-\"content\", or part of it."
+renamed, so that prompts that hold them go on working. The output is JSON,
+always a list: the value of a message's \"content\", or part of it."
 )]
 pub struct BlockArguments {
     /// Names in the mount, paths of files, or ids; before them the mount point, where several are mounted

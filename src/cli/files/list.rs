@@ -75,7 +75,7 @@ Examples:
 Exit code 3 where nothing is found."
 )]
 pub struct FindArguments {
-    /// Ids, names, or patterns of names with `*` and `?`; before them the mount point, where several are mounted
+    /// Ids, names, or patterns of names with * and ?; before them the mount point, where several are mounted
     #[arg(value_name = "ID|GLOB", required = true)]
     what: Vec<PathBuf>,
     /// Print JSON, a list with one object a file

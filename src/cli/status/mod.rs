@@ -17,8 +17,8 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::colour::Colours;
-use super::failed;
 use super::talk::{NOTHING_MOUNTED, Reached, printable, reach, unexpected};
+use super::{failed, nothing_matched};
 use crate::config::Surroundings;
 use crate::control::{Reply, Request, Status, Waiting};
 use crate::mount::sys;
@@ -61,7 +61,7 @@ pub fn status(arguments: &StatusArguments) -> ExitCode {
     }
     let seen = match Seen::now(mountpoint) {
         Ok(seen) => seen,
-        Err(why) => return failed(&why),
+        Err(why) => return nothing_matched(&why),
     };
     for complaint in &seen.complaints {
         failed(complaint);

@@ -67,7 +67,7 @@ fn placed(
 pub fn show_pending(arguments: &PendingArguments) -> ExitCode {
     let reached = match reach(arguments.mountpoint.as_deref()) {
         Ok(reached) => reached,
-        Err(why) => return failed(&why),
+        Err(why) => return nothing_matched(&why),
     };
     if reached.is_empty() && !arguments.json {
         say!("{NOTHING_MOUNTED}");

@@ -2,6 +2,7 @@
 //! costs at the service.
 
 mod blocks;
+mod exits;
 mod files;
 mod giving;
 mod guard;
