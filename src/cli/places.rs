@@ -60,6 +60,14 @@ impl Place {
         Self::Working(Box::new(session), Box::new(server))
     }
 
+    /// Whether a path is in this workspace's state.
+    pub(super) fn has(&self, path: &Path) -> bool {
+        match self {
+            Self::Working(_, server) => path.starts_with(&server.about.state_dir),
+            _ => false,
+        }
+    }
+
     /// The end of the command. What it has left to do is in the outbox, and is said.
     pub(super) fn end(&self) -> ExitCode {
         match self {

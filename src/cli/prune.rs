@@ -10,9 +10,11 @@ use indicatif::HumanBytes;
 use jiff::Timestamp;
 
 use super::files::{Placed, all, line};
-use super::places::{Place, StateDir, asked_all};
+use super::places::Place;
+use super::reaching::Reaching;
 use super::talk::{confirm, printable, unexpected};
-use super::{failed, nothing_matched, typed_wrongly};
+use super::transfers::workspace;
+use super::{failed, nothing_matched};
 use crate::config::parse_time;
 use crate::control::{Reply, Request, Which};
 
@@ -57,6 +59,8 @@ pub struct PruneArguments {
     /// Don't ask
     #[arg(long, short)]
     yes: bool,
+    #[command(flatten)]
+    reaching: Reaching,
 }
 
 /// Deletes old files.
@@ -66,16 +70,8 @@ pub fn run(arguments: &PruneArguments) -> ExitCode {
 }
 
 fn prune(arguments: &PruneArguments) -> Result<(), ExitCode> {
-    let mut places = asked_all(arguments.mountpoint.as_ref(), &StateDir::default())?;
-    let place = match &mut places[..] {
-        [place @ Place::Mounted(_)] => place,
-        [_] => return Err(nothing_matched(&"deleting takes a mount: afs mount")),
-        _ => {
-            let why = "there are several mounts; say which: afs prune MOUNTPOINT";
-            return Err(typed_wrongly(&why));
-        }
-    };
-    let doomed = doomed(arguments, place)?;
+    let mut place = workspace(arguments.mountpoint.as_deref(), &arguments.reaching, false)?;
+    let doomed = doomed(arguments, &mut place)?;
     for placed in &doomed {
         say!("{}", line(&placed.file));
     }
@@ -90,9 +86,12 @@ fn prune(arguments: &PruneArguments) -> Result<(), ExitCode> {
         return Ok(());
     }
     confirm(&format!("Delete {what} at the service?"), arguments.yes)?;
-    delete(place, &doomed)?;
+    delete(&mut place, &doomed)?;
     say!("{what} deleted");
-    Ok(())
+    match place.end() {
+        ExitCode::SUCCESS => Ok(()),
+        left => Err(left),
+    }
 }
 
 /// The files that are meant.
@@ -121,19 +120,16 @@ fn doomed(arguments: &PruneArguments, place: &mut Place) -> Result<Vec<Placed>, 
     Ok(files)
 }
 
-/// Removes them from the mount, which deletes at the service.
+/// Removes them from the mount, which deletes at the service; where there is none, there.
 fn delete(place: &mut Place, doomed: &[Placed]) -> Result<(), ExitCode> {
-    let seconds = ALLOWED;
-    match place.ask(&Request::AllowDeletes { seconds }, &mut |_| {}) {
-        Ok(Reply::DeletesAllowed) => {}
-        Ok(other) => return Err(failed(&unexpected(&other))),
-        Err(why) => return Err(failed(&printable(&why))),
+    if !matches!(place, Place::Bare(..)) {
+        allow(place)?;
     }
     let mut failures = 0;
     for placed in doomed {
-        if let Err(error) = fs::remove_file(&placed.path) {
+        if let Err(why) = delete_one(place, placed) {
             failures += 1;
-            failed(&format!("{}: {error}", printable(&placed.file.name)));
+            failed(&format!("{}: {why}", printable(&placed.file.name)));
         }
     }
     if failures > 0 {
@@ -141,4 +137,25 @@ fn delete(place: &mut Place, doomed: &[Placed]) -> Result<(), ExitCode> {
         return Err(failed(&why));
     }
     Ok(())
+}
+
+fn delete_one(place: &mut Place, placed: &Placed) -> Result<(), String> {
+    if matches!(place, Place::Mounted(_)) {
+        return fs::remove_file(&placed.path).map_err(|error| error.to_string());
+    }
+    let what = placed.file.id.clone().unwrap_or_default();
+    let purges = false;
+    match place.ask(&Request::Remove { what, purges }, &mut |_| {})? {
+        Reply::Removed { .. } => Ok(()),
+        other => Err(unexpected(&other).to_string()),
+    }
+}
+
+fn allow(place: &mut Place) -> Result<(), ExitCode> {
+    let seconds = ALLOWED;
+    match place.ask(&Request::AllowDeletes { seconds }, &mut |_| {}) {
+        Ok(Reply::DeletesAllowed) => Ok(()),
+        Ok(other) => Err(failed(&unexpected(&other))),
+        Err(why) => Err(failed(&printable(&why))),
+    }
 }

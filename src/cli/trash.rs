@@ -10,10 +10,11 @@ use indicatif::HumanBytes;
 use jiff::Timestamp;
 
 use super::places::{Place, StateDir, asked, asked_all, asked_here_for};
+use super::reaching::Reaching;
 use super::status::print_json;
 use super::talk::{confirm, local, printable, unexpected};
 use super::{failed, nothing_matched, refused, typed_wrongly, worse};
-use crate::control::{Reply, Request, TrashFile};
+use crate::control::{Put, Reply, Request, TrashFile};
 
 /// What can be typed after `afs trash`.
 #[derive(Debug, Args)]
@@ -81,7 +82,7 @@ struct RestoreArguments {
     #[arg(long = "as", value_name = "NAME")]
     rename: Option<String>,
     #[command(flatten)]
-    state: StateDir,
+    reaching: Reaching,
 }
 
 /// What can be typed after `afs trash empty`.
@@ -169,7 +170,7 @@ fn held(place: &mut Place) -> Result<Held, ExitCode> {
 }
 
 fn restore(arguments: &RestoreArguments) -> Result<ExitCode, ExitCode> {
-    let (mut places, words) = asked_here_for(&arguments.names, &arguments.state)?;
+    let (mut places, words) = asked_here_for(&arguments.names, arguments.reaching.state())?;
     if arguments.rename.is_some() && words.len() > 1 {
         return Err(typed_wrongly(&"--as gives one file its name"));
     }
@@ -182,15 +183,86 @@ fn restore(arguments: &RestoreArguments) -> Result<ExitCode, ExitCode> {
             &"--as takes a name, not a path: it goes back into the mount",
         ));
     }
-    let mut exit = ExitCode::SUCCESS;
+    let (mut exit, mut to_send) = (ExitCode::SUCCESS, Vec::new());
     for word in &words {
-        let restored = restore_one(&mut places, word, arguments.rename.as_deref());
-        exit = worse(exit, restored.err().unwrap_or(ExitCode::SUCCESS));
+        match restore_one(&mut places, word, arguments.rename.as_deref()) {
+            Ok(unsent) => to_send.extend(unsent),
+            Err(said) => exit = worse(exit, said),
+        }
+    }
+    // They hold the states' locks.
+    drop(places);
+    if !to_send.is_empty() {
+        let sent = send(&to_send, &arguments.reaching);
+        exit = worse(exit, sent.unwrap_or_else(|said| said));
     }
     Ok(exit)
 }
 
-fn restore_one(places: &mut [Place], word: &str, rename: Option<&str>) -> Result<(), ExitCode> {
+/// Uploads files out of the trash of a workspace that is not mounted.
+fn send(files: &[(TrashFile, String)], reaching: &Reaching) -> Result<ExitCode, ExitCode> {
+    let mut place = reaching.workspace(false)?;
+    let mut exit = ExitCode::SUCCESS;
+    for (file, name) in files {
+        let sent = send_one(&mut place, file, name);
+        exit = worse(exit, sent.err().unwrap_or(ExitCode::SUCCESS));
+    }
+    Ok(worse(exit, place.end()))
+}
+
+fn send_one(place: &mut Place, file: &TrashFile, name: &str) -> Result<(), ExitCode> {
+    let shown = printable(name);
+    if !place.has(Path::new(&file.path)) {
+        return Err(failed(&format!(
+            "{shown} is in the trash of another workspace than that of the key; mount that one first"
+        )));
+    }
+    let what = name.to_owned();
+    let (asks, gives) = (false, false);
+    match place.ask(&Request::File { what, asks, gives }, &mut |_| {}) {
+        Ok(Reply::Unmatched { .. }) => {}
+        Ok(Reply::File(_)) => return Err(taken(&shown)),
+        Ok(other) => return Err(failed(&unexpected(&other))),
+        Err(why) => return Err(failed(&printable(&why))),
+    }
+    let put = Put {
+        path: file.path.clone().into(),
+        name: name.to_owned(),
+        mime_type: None,
+        expires_in_seconds: None,
+    };
+    match place.ask(&Request::Put(put), &mut |_| {}) {
+        Ok(Reply::Stored { .. }) => {}
+        Ok(other) => return Err(failed(&unexpected(&other))),
+        Err(why) => return Err(failed(&printable(&why))),
+    }
+    forget(place, file, &shown);
+    say!("restored {shown}");
+    Ok(())
+}
+
+fn taken(shown: &str) -> ExitCode {
+    refused(&format!(
+        "there is a file called {shown}, and it is not overwritten; to give this one another name: --as NAME"
+    ))
+}
+
+/// Removes a file from the trash that is back.
+fn forget(place: &mut Place, file: &TrashFile, shown: &str) {
+    let key = file.key.clone();
+    match place.ask(&Request::Purge { key }, &mut |_| {}) {
+        Ok(Reply::Purged | Reply::Unmatched { .. }) => {}
+        // There are two of it now, which harms nobody.
+        other => log::warn!("{shown} stays in the trash: {other:?}"),
+    }
+}
+
+/// Restores one; what is left to upload without a mount, and under which name.
+fn restore_one(
+    places: &mut [Place],
+    word: &str,
+    rename: Option<&str>,
+) -> Result<Option<(TrashFile, String)>, ExitCode> {
     for place in places {
         let (files, deletions) = held(place)?;
         if rename.is_none() && deletions.iter().any(|name| name == word) && take_back(place, word)?
@@ -199,11 +271,15 @@ fn restore_one(places: &mut [Place], word: &str, rename: Option<&str>) -> Result
                 "restored {}: the service had not been told of its deletion",
                 printable(word)
             );
-            return Ok(());
+            return Ok(None);
         }
         let is_meant = |file: &&TrashFile| file.name == word || file.id == word;
         if let Some(file) = files.iter().rev().find(is_meant) {
-            return put_back(place, file, rename.unwrap_or(&file.name));
+            let name = rename.unwrap_or(&file.name);
+            if !matches!(place, Place::Mounted(_)) {
+                return Ok(Some((file.clone(), name.to_owned())));
+            }
+            return put_back(place, file, name).map(|()| None);
         }
     }
     Err(nothing_matched(&format!(
@@ -226,19 +302,11 @@ fn take_back(place: &mut Place, name: &str) -> Result<bool, ExitCode> {
 /// Copies a file into the mount, which uploads it as any other, and removes it from the trash.
 fn put_back(place: &mut Place, file: &TrashFile, name: &str) -> Result<(), ExitCode> {
     let shown = printable(name);
-    if !matches!(place, Place::Mounted(_)) {
-        return Err(failed(&format!(
-            "{shown} is put back by a mount: mount it first, or copy {} by hand",
-            printable(&file.path)
-        )));
-    }
     let path = place.path().join(name);
     match copy(Path::new(&file.path), &path) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            return Err(refused(&format!(
-                "there is a file called {shown}, and it is not overwritten; to give this one another name: --as NAME"
-            )));
+            return Err(taken(&shown));
         }
         Err(error) => {
             return Err(failed(&format!(
@@ -246,12 +314,7 @@ fn put_back(place: &mut Place, file: &TrashFile, name: &str) -> Result<(), ExitC
             )));
         }
     }
-    let key = file.key.clone();
-    match place.ask(&Request::Purge { key }, &mut |_| {}) {
-        Ok(Reply::Purged | Reply::Unmatched { .. }) => {}
-        // There are two of it now, which harms nobody.
-        other => log::warn!("{shown} stays in the trash: {other:?}"),
-    }
+    forget(place, file, &shown);
     say!("restored {shown}");
     Ok(())
 }

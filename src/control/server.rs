@@ -389,7 +389,7 @@ fn change(pending: &Pending) -> Change {
         in_flight: pending.in_flight,
         sent: pending.sent,
         waits_for_close: pending.on_hold,
-        last_error: pending.last_error.clone(),
+        last_error: pending.last_error.clone().filter(|_| has_failed(pending)),
     }
 }
 
@@ -428,8 +428,9 @@ fn size_of(pending: &Pending) -> u64 {
     }
 }
 
+/// Whether its last try failed. To be told to wait for a turn is no failure.
 pub(super) fn has_failed(pending: &Pending) -> bool {
-    pending.last_error.is_some()
+    pending.last_error.is_some() && !pending.is_held_back
 }
 
 fn say(mut stream: &UnixStream, reply: &Reply) -> io::Result<()> {

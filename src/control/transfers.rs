@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::api::{ApiError, Dialect, FileId};
+use crate::api::{ApiError, Dialect, ErrorKind, FileId};
 use crate::fs::{Caller, Fh, FsError, OpenFlags, PutError, Saving, Wish, WorkspaceFs};
 use crate::state::{Pending, Placed, Row, State, Work};
 use crate::store::Store;
@@ -80,9 +80,7 @@ impl Transfers<'_> {
         if let Saving::Begun(placed) = &saving
             && let Err(error) = self.wait_for(placed, say)
         {
-            return failed(&format!(
-                "{error}; it is safe on this machine and is sent later: afs pending"
-            ));
+            return failed(&kept(&error));
         }
         let row = match self.state.lookup(&put.name) {
             Ok(Some(row)) => row,
@@ -298,6 +296,33 @@ pub(super) fn open_source(path: &Path) -> io::Result<File> {
         };
         Err(io::Error::other(what))
     }
+}
+
+/// Why a save failed, and what becomes of it.
+fn kept(error: &ApiError) -> String {
+    let (why, when) = match error.kind {
+        ErrorKind::StorageFull => (
+            "the organisation's storage at the service is full",
+            "is sent when there is room",
+        ),
+        ErrorKind::Unauthorized => (
+            "the service refuses the key",
+            "is sent when it takes it: check ANTHROPIC_API_KEY, or the file given with --key-file",
+        ),
+        kind if error.is_transient() => (
+            match kind {
+                ErrorKind::RateLimited => "the service takes no more requests at present",
+                ErrorKind::Unreachable => "the service can't be reached",
+                _ => "the service did not take it",
+            },
+            "is sent when it can be",
+        ),
+        _ => (
+            "the service refuses it",
+            "stays here until you say more: afs pending",
+        ),
+    };
+    format!("{why} ({error}). It is safe on this machine and {when}")
 }
 
 /// An error of the file system for people who did not make a system call.

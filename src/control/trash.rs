@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::fs::WorkspaceFs;
+use crate::fs::{WorkspaceFs, give_up_pending};
 use crate::state::{GiveUpError, Pending, State, StateError, Work};
 use crate::store::Store;
 
@@ -50,16 +50,17 @@ impl Trash<'_> {
     /// meanwhile, that one would be in its way.
     #[must_use]
     pub fn take_back(&self, name: &str) -> Reply {
-        let Some(fs) = self.fs else {
-            return Reply::failed(&"only a mount can take deletions back; mount it first");
-        };
         match self.can_be_taken_back(name) {
             Ok(true) => {}
             Ok(false) => return nothing_of(name),
             Err(error) => return Reply::failed(&error),
         }
-        match fs.drop_pending(name) {
-            Ok(_) => Reply::TakenBack,
+        let taken_back = match self.fs {
+            Some(fs) => fs.drop_pending(name).map(drop),
+            None => give_up_pending(self.state, self.store, name).map(drop),
+        };
+        match taken_back {
+            Ok(()) => Reply::TakenBack,
             // It was sent a moment ago.
             Err(GiveUpError::NotPending) => nothing_of(name),
             Err(error) => Reply::failed(&format!("{name}: {error}")),

@@ -1,7 +1,8 @@
 //! What a person does about work that is pending, by name: giving it up. The kernel knows nothing of it.
 
 use crate::names;
-use crate::state::{Body, GiveUpError, PendingBody, Record, Unfinished, Work};
+use crate::state::{Body, GiveUpError, GivenUp, PendingBody, Record, State, Unfinished, Work};
+use crate::store::Store;
 
 use super::WorkspaceFs;
 
@@ -42,20 +43,7 @@ impl WorkspaceFs {
                 .map(|draft| self.drop_unfinished(draft))
                 .collect();
         }
-        let claimed = self.state.claim(name)?;
-        let dropped: Result<Vec<Dropped>, GiveUpError> = claimed
-            .iter()
-            .map(|record| self.throw_away_record(record))
-            .collect();
-        let dropped = match dropped {
-            Ok(dropped) => dropped,
-            Err(error) => {
-                self.state.unclaim(&claimed);
-                return Err(error);
-            }
-        };
-        let given_up = self.state.give_up(&claimed)?;
-        self.store.drop_stages(&given_up.cleanup);
+        let (dropped, given_up) = give_up_pending(&self.state, &self.store, name)?;
         if !given_up.unlisted.is_empty() {
             self.refresher.ids_are_back();
         }
@@ -89,40 +77,67 @@ impl WorkspaceFs {
             may_have_arrived: false,
         })
     }
+}
 
-    /// Brings the bytes of a save to the trash, and those of a deletion back from there. What it did is done again
-    /// should the record not go after all.
-    fn throw_away_record(&self, record: &Record) -> Result<Dropped, GiveUpError> {
-        let called = names::directory_name(&record.name);
-        let id = format!("unsent{}", record.seq);
-        let (kind, size, in_trash) = match &record.work {
-            Work::Save { size, body, .. } => {
-                let in_trash = match body {
-                    Body::Inline => {
-                        let bytes = self.state.inline_body(record.seq)?;
-                        self.store.throw_away_bytes(&bytes, &id, &called)
-                    }
-                    Body::Staged(stage) => self.store.throw_away_staged(stage, &id, &called),
-                    // The bytes of what it was renamed from stay kept.
-                    Body::Held => Ok(false),
-                };
-                (
-                    DroppedKind::Save,
-                    *size,
-                    in_trash.map_err(GiveUpError::Disk)?,
-                )
-            }
-            Work::Delete { id, .. } => {
-                self.store.take_back(id).map_err(GiveUpError::Disk)?;
-                (DroppedKind::Delete, 0, false)
-            }
-        };
-        Ok(Dropped {
-            kind,
-            name: record.name.clone(),
-            size,
-            in_trash,
-            may_have_arrived: kind == DroppedKind::Save && record.sent_at.is_some(),
-        })
-    }
+/// Gives up what is pending under a name, also where no mount is; drafts that were never closed are left.
+pub fn give_up_pending(
+    state: &State,
+    store: &Store,
+    name: &str,
+) -> Result<(Vec<Dropped>, GivenUp), GiveUpError> {
+    let claimed = state.claim(name)?;
+    let dropped: Result<Vec<Dropped>, GiveUpError> = claimed
+        .iter()
+        .map(|record| throw_away_record(state, store, record))
+        .collect();
+    let dropped = match dropped {
+        Ok(dropped) => dropped,
+        Err(error) => {
+            state.unclaim(&claimed);
+            return Err(error);
+        }
+    };
+    let given_up = state.give_up(&claimed)?;
+    store.drop_stages(&given_up.cleanup);
+    Ok((dropped, given_up))
+}
+
+/// Brings the bytes of a save to the trash, and those of a deletion back from there. What it did is done again
+/// should the record not go after all.
+fn throw_away_record(
+    state: &State,
+    store: &Store,
+    record: &Record,
+) -> Result<Dropped, GiveUpError> {
+    let called = names::directory_name(&record.name);
+    let id = format!("unsent{}", record.seq);
+    let (kind, size, in_trash) = match &record.work {
+        Work::Save { size, body, .. } => {
+            let in_trash = match body {
+                Body::Inline => {
+                    let bytes = state.inline_body(record.seq)?;
+                    store.throw_away_bytes(&bytes, &id, &called)
+                }
+                Body::Staged(file) => store.throw_away_staged(file, &id, &called),
+                // The bytes of what it was renamed from stay kept.
+                Body::Held => Ok(false),
+            };
+            (
+                DroppedKind::Save,
+                *size,
+                in_trash.map_err(GiveUpError::Disk)?,
+            )
+        }
+        Work::Delete { id, .. } => {
+            store.take_back(id).map_err(GiveUpError::Disk)?;
+            (DroppedKind::Delete, 0, false)
+        }
+    };
+    Ok(Dropped {
+        kind,
+        name: record.name.clone(),
+        size,
+        in_trash,
+        may_have_arrived: kind == DroppedKind::Save && record.sent_at.is_some(),
+    })
 }

@@ -131,3 +131,23 @@ fn how_old_has_to_be_said_and_a_mount_has_to_be_there() {
     prune(&world, &["--older-than", "1ms", "--yes"]).complains(3, "mount");
     assert_eq!(names(&world), ["a"]);
 }
+
+#[test]
+fn without_a_mount_the_key_is_enough() {
+    let world = World::new();
+    plant(&world, "old.png", 48, true);
+    plant(&world, "new.png", 1, true);
+    let mut afs = world.afs();
+    afs.args(["prune", "--older-than", "1d", "--yes", "--base-url"])
+        .arg(world.emulator.base_url())
+        .arg("--state-dir")
+        .arg(world.state_root());
+    let done = ran(&mut afs);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    assert!(
+        done.out.ends_with("1 file (10 B) deleted\n"),
+        "{}",
+        done.out
+    );
+    assert_eq!(names(&world), ["new.png"]);
+}

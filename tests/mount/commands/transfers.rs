@@ -249,7 +249,8 @@ fn a_file_that_is_put_while_the_service_is_away_is_safe_and_sent_later() {
         let ran = desk.afs("put", words);
         assert_eq!(ran.code, Some(1), "{}", ran.err);
         assert!(
-            ran.err.contains("it is safe on this machine"),
+            ran.err
+                .contains("It is safe on this machine and is sent when it can be"),
             "{}",
             ran.err
         );

@@ -123,8 +123,15 @@ fn what_can_not_be_put_back_stays_in_the_trash() {
     all_is_deleted(&world);
     eventually("it is in the trash", || trashed(&world).len() == 1);
     mount.unmount();
-    trash(&world, "restore", &["a.md"]).complains(1, "mount it first");
-    assert_eq!(trashed(&world), [("a.md".to_owned(), b"one\n".to_vec())]);
+    // That of another workspace than the key's is left alone.
+    let other = ["a.md", "--workspace-id", "wrkspc_other"];
+    let refused = trash(&world, "restore", &other);
+    assert_eq!(refused.code, Some(1), "{}", refused.err);
+    assert!(
+        refused.err.contains("of another workspace"),
+        "{}",
+        refused.err
+    );
     let _mount = world.mount_with(&["--read-only"]);
     trash(&world, "restore", &["a.md"]).complains(1, "Read-only file system");
     assert_eq!(trashed(&world), [("a.md".to_owned(), b"one\n".to_vec())]);
@@ -153,4 +160,36 @@ fn the_trash_is_emptied_by_who_says_so() {
     trash(&world, "empty", &["--yes"]).prints(0, "removed 1 file (4 B)\n");
     trash(&world, "empty", &["--yes"]).prints(0, "the trash is empty\n");
     assert_eq!(trashed(&world), []);
+}
+
+/// The key is enough to upload it again, and what was not sent needs not even that.
+#[test]
+fn what_was_deleted_is_restored_without_a_mount() {
+    let world = World::new();
+    world.removes("a.md");
+    world.removes("b.md");
+    let mount = world.mount();
+    mount.sh("echo one > a.md; echo two > b.md; rm a.md");
+    eventually("it is deleted", || world.all_stored("a.md").is_empty());
+    eventually("it is in the trash", || trashed(&world).len() == 1);
+    world.emulator.set_faults(vec![FaultRule {
+        call: Some(LoggedCall::Delete),
+        ..FaultRule::new(FaultAction::Status(FaultAnswer::status(503)))
+    }]);
+    mount.sh("rm b.md");
+    mount.unmount();
+    world.emulator.clear_faults();
+    world.forget_calls();
+    trash(&world, "restore", &["b.md"]).prints(
+        0,
+        "restored b.md: the service had not been told of its deletion\n",
+    );
+    assert_eq!(world.calls(), Calls::NONE);
+    trash(&world, "restore", &["a.md"]).prints(0, "restored a.md\n");
+    assert_eq!(world.calls().upload, 1);
+    assert_eq!(world.stored_bytes("a.md"), b"one\n");
+    trash(&world, "list", &[]).prints(0, "the trash is empty\n");
+    let mount = world.mount();
+    assert_eq!(mount.sh("cat a.md b.md"), "one\ntwo\n");
+    assert_eq!(world.calls().delete, 0);
 }
