@@ -23,6 +23,9 @@ Examples:
   afs emulator --listen 127.0.0.1:8443 --tls /tmp/emulator.pem
   SSL_CERT_FILE=/tmp/emulator.pem ANTHROPIC_API_KEY=any afs mount --base-url https://127.0.0.1:8443 /tmp/files
 
+A file as a tool would make it:
+  curl --data-binary @chart.png 'http://127.0.0.1:8080/_emulator/files?filename=chart.png&downloadable=true'
+
 Prints `listening on http://127.0.0.1:PORT` (https with --tls) when it is ready and runs until Ctrl-C.
 
 Trouble to order (--faults FILE, or PUT /_emulator/faults; GET shows it, DELETE ends it): a JSON list of rules. For every

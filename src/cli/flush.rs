@@ -7,10 +7,13 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
+use super::failed;
+use super::places::Place;
+use super::reaching::Reaching;
 use super::status::changes;
-use super::talk::{printable, reach, unexpected};
-use super::{failed, nothing_matched};
-use crate::control::{Change, Client, ControlError, Progress, Reply, Request};
+use super::talk::{printable, unexpected};
+use super::transfers::workspace;
+use crate::control::{Change, Progress, Reply, Request};
 
 /// What is done within this needs no words.
 const FIRST_WORD: Duration = Duration::from_secs(2);
@@ -26,64 +29,59 @@ const BAR: &str = "{bar:30} {msg}";
 #[command(after_long_help = "\
 Examples:
   afs flush ~/claude-files        returns when the service has everything
+  afs flush                       the same, also where nothing is mounted
 
 Exit code 1 where something could not be sent; it is kept and tried again.")]
 pub struct FlushArguments {
-    /// Where it is mounted
+    /// Where it is mounted, where several workspaces are
     #[arg(value_name = "MOUNTPOINT")]
-    mountpoint: PathBuf,
+    mountpoint: Option<PathBuf>,
+    #[command(flatten)]
+    reaching: Reaching,
 }
 
 /// Waits until the service has everything.
 #[must_use]
 pub fn run(arguments: &FlushArguments) -> ExitCode {
-    let reached = match reach(Some(&arguments.mountpoint)) {
-        Ok(reached) => reached,
-        Err(why) => return nothing_matched(&why),
+    let mountpoint = arguments.mountpoint.as_deref();
+    let mut place = match workspace(mountpoint, &arguments.reaching, false) {
+        Ok(place) => place,
+        Err(said) => return said,
     };
-    for mount in reached {
-        let drained = mount
-            .client
-            .and_then(|mut client| drain(&mut client).map_err(|error| error.to_string()));
-        match drained {
-            Ok(left) if left.is_empty() => {}
-            Ok(left) => return failed(&what_is_left(&left)),
-            Err(why) => return failed(&why),
-        }
+    match drain(&mut place) {
+        Ok(left) if left.is_empty() => {}
+        Ok(left) => return failed(&what_is_left(&left)),
+        Err(why) => return failed(&why),
     }
+    place.end();
     ExitCode::SUCCESS
 }
 
 /// Has everything sent and shows how far it is: on a terminal in one line that changes, elsewhere in a line now and
 /// then.
-pub(super) fn drain(client: &mut Client) -> Result<Vec<Change>, ControlError> {
+pub(super) fn drain(place: &mut Place) -> Result<Vec<Change>, String> {
     let bar = ProgressBar::new(0);
     if let Ok(style) = ProgressStyle::with_template(BAR) {
         bar.set_style(style);
     }
     let mut drained = Drained::new(Instant::now());
     let mut speaks_at = Instant::now() + FIRST_WORD;
-    let mut reply = client.ask(&Request::Flush)?;
-    loop {
-        match reply {
-            Reply::Progress(left) => {
-                drained.take(&left);
-                let words = drained.words(&left, Instant::now());
-                bar.set_length(drained.total);
-                bar.set_position(drained.done);
-                bar.set_message(words.clone());
-                if bar.is_hidden() && Instant::now() >= speaks_at {
-                    tell!("{words}");
-                    speaks_at = Instant::now() + PLAIN_PACE;
-                }
-            }
-            Reply::Flushed { left } => {
-                bar.finish_and_clear();
-                return Ok(left);
-            }
-            other => return Err(unexpected(&other)),
+    let ended = place.ask(&Request::Flush, &mut |part| {
+        let Reply::Progress(left) = part else { return };
+        drained.take(left);
+        let words = drained.words(left, Instant::now());
+        bar.set_length(drained.total);
+        bar.set_position(drained.done);
+        bar.set_message(words.clone());
+        if bar.is_hidden() && Instant::now() >= speaks_at {
+            tell!("{words}");
+            speaks_at = Instant::now() + PLAIN_PACE;
         }
-        reply = client.hear()?;
+    });
+    bar.finish_and_clear();
+    match ended? {
+        Reply::Flushed { left } => Ok(left),
+        other => Err(unexpected(&other).to_string()),
     }
 }
 

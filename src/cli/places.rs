@@ -9,10 +9,13 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::reaching::Reaching;
+use super::status::changes;
 use super::talk::{NOTHING_MOUNTED, Reached, printable, reach};
 use super::{failed, nothing_matched, typed_wrongly};
 use crate::config::Surroundings;
-use crate::control::{Bare, ControlError, Files, Holdings, Reply, Request, Server, Trash};
+use crate::control::{
+    Bare, ControlError, Files, Holdings, Reply, Request, Server, Trash, backlog, give_up,
+};
 use crate::mount::prepare::resolve;
 use crate::mount::table::MountTable;
 use crate::mount::{Session, Unmounted, sys};
@@ -68,14 +71,20 @@ impl Place {
         }
     }
 
-    /// The end of the command. What it has left to do is in the outbox, and is said.
-    pub(super) fn end(&self) -> ExitCode {
+    /// The end of the command. What is left to do is in the outbox, and is said.
+    pub(super) fn end(&self) {
         match self {
-            Self::Working(session, _) if session.finish() > 0 => failed(
-                &"some changes have not reached the service; they are safe on this machine, and the next mount or command \
-                 sends them",
-            ),
-            _ => ExitCode::SUCCESS,
+            Self::Working(session, _) => {
+                // What the command itself was to do has had its word; this is what others left.
+                let left = session.finish();
+                if left > 0 {
+                    tell!(
+                        "{} of earlier commands or mounts not sent yet; see afs pending, or send everything: afs flush",
+                        changes(left)
+                    );
+                }
+            }
+            Self::Mounted(_) | Self::Unmounted(..) | Self::Bare(..) => {}
         }
     }
 
@@ -123,6 +132,13 @@ impl Place {
             Request::EvictAll => holdings.evict_all(),
             Request::Pin { what } => holdings.pin(what, &mut |_| true),
             Request::Unpin { what } => holdings.unpin(what),
+            Request::Pending => backlog(state),
+            Request::Drop { name } => give_up(state, store, name),
+            Request::Retry { .. } => {
+                return Err(
+                    "what is pending is sent by the next mount, or now: afs flush".to_owned(),
+                );
+            }
             other => return Err(format!("it has to be mounted for {other:?}")),
         };
         ended(reply)
@@ -198,6 +214,11 @@ impl Places {
             places.unmounted = Unmounted::below(&state_root(state_dir)?);
         }
         Ok(places)
+    }
+
+    /// Whether there is a workspace that is not mounted.
+    pub(super) fn are_some(state_dir: Option<&Path>) -> bool {
+        state_root(state_dir).is_ok_and(|root| !Unmounted::below(&root).is_empty())
     }
 
     fn are_none(&self) -> bool {
@@ -328,7 +349,13 @@ pub(super) fn asked_service(
     if places.are_none() && reaching.has_key() && !typed.iter().any(|word| is_path(word)) {
         return Ok((vec![reaching.bare(false)?], as_words().collect()));
     }
+    let are_none = places.are_none();
     drop(places);
+    if are_none && !typed.iter().any(|word| is_path(word)) {
+        return Err(nothing_matched(
+            &"nothing is mounted, and there is no key to ask the service with: set ANTHROPIC_API_KEY, or afs mount ~/claude-files",
+        ));
+    }
     asked(typed, reaching.state())
 }
 

@@ -143,7 +143,11 @@ fn print(files: &[TrashFile], deletions: &[String]) {
         let size = HumanBytes(file.size_bytes).to_string();
         let time = local(Timestamp::from_millisecond(file.thrown_at).unwrap_or_default());
         let (id, name) = (printable(&file.id), printable(&file.name));
-        say!("{size:>11}  {time}  {id:<29}  {name}");
+        let lives = file.lives_until.map_or_else(String::new, |until| {
+            let until = local(Timestamp::from_millisecond(until).unwrap_or_default());
+            format!("  (replaced; its id works until {until})")
+        });
+        say!("{size:>11}  {time}  {id:<29}  {name}{lives}");
     }
     for name in deletions {
         say!(
@@ -207,7 +211,8 @@ fn send(files: &[(TrashFile, String)], reaching: &Reaching) -> Result<ExitCode, 
         let sent = send_one(&mut place, file, name);
         exit = worse(exit, sent.err().unwrap_or(ExitCode::SUCCESS));
     }
-    Ok(worse(exit, place.end()))
+    place.end();
+    Ok(exit)
 }
 
 fn send_one(place: &mut Place, file: &TrashFile, name: &str) -> Result<(), ExitCode> {
@@ -249,6 +254,9 @@ fn taken(shown: &str) -> ExitCode {
 
 /// Removes a file from the trash that is back.
 fn forget(place: &mut Place, file: &TrashFile, shown: &str) {
+    if file.lives_until.is_some() {
+        return;
+    }
     let key = file.key.clone();
     match place.ask(&Request::Purge { key }, &mut |_| {}) {
         Ok(Reply::Purged | Reply::Unmatched { .. }) => {}
@@ -341,7 +349,8 @@ fn empty(arguments: &EmptyArguments) -> Result<ExitCode, ExitCode> {
     let (mut places, words) = asked(&arguments.names, &arguments.state)?;
     let mut doomed = Vec::new();
     for (n, place) in places.iter_mut().enumerate() {
-        let (files, _) = held(place)?;
+        let (mut files, _) = held(place)?;
+        files.retain(|file| file.lives_until.is_none());
         doomed.extend(files.into_iter().map(|file| (n, file)));
     }
     let is_named = |word: &String, file: &TrashFile| file.name == *word || file.id == *word;

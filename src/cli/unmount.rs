@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::flush::{drain, what_is_left};
+use super::places::Place;
 use super::status::{changes, files, scratch_files};
 use super::talk::reach;
 use super::{failed, nothing_matched};
@@ -85,13 +86,10 @@ fn finish_work(arguments: &UnmountArguments) -> Result<Vec<Holder>, UnmountError
             Err(_) if arguments.no_wait => {}
             Err(error) => return Err(error),
         }
-        let Ok(mut client) = mount.client else {
-            continue;
-        };
-        if arguments.no_wait {
+        if arguments.no_wait || mount.client.is_err() {
             continue;
         }
-        match drain(&mut client) {
+        match drain(&mut Place::Mounted(mount)) {
             Ok(left) if left.is_empty() => {}
             Ok(left) => tell!("afs: {}", what_is_left(&left)),
             Err(error) => {

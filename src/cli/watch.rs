@@ -130,7 +130,8 @@ fn watch(arguments: &WatchArguments) -> Result<ExitCode, ExitCode> {
     loop {
         let is_over = watch.deliver(&which, &told);
         if is_over || told.recv_timeout(arguments.every).is_ok() {
-            return Ok(watch.place.end());
+            watch.place.end();
+            return Ok(ExitCode::SUCCESS);
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::sync::{RefreshError, every_file};
 
 use super::landing::{Landing, LandingError};
 use super::protocol::{Reply, Request};
-use super::transfers::{PIECE, SNIFFED, destination, open_source, why_not_put};
+use super::transfers::{PIECE, SNIFFED, destination, open_source, plainly, why_not_put};
 use super::{FileEntry, Get, Put, Say, Which};
 
 /// What ids begin with, as the API's examples show them.
@@ -94,7 +94,7 @@ impl Bare {
         };
         answered.unwrap_or_else(|failure| match failure {
             Failure::Reply(reply) => reply,
-            Failure::Api(error) => Reply::failed(&error),
+            Failure::Api(error) => Reply::failed(&plainly(&error)),
         })
     }
 
@@ -177,7 +177,7 @@ impl Bare {
             let random = SystemPace::new().random();
             match policy.after(&error, tries, begun.elapsed(), random) {
                 Some(pause) => thread::sleep(pause),
-                None => return Err(failed(&error)),
+                None => return Err(failed(&plainly(&error))),
             }
             tries += 1;
         };
@@ -267,6 +267,18 @@ impl Bare {
     fn remove(&mut self, what: &str) -> Result<Reply, Failure> {
         let file = self.file(what)?;
         let id = FileId::new(file.id.unwrap_or_default());
+        // The next oldest would have the name then, and whoever repeats the command would delete that one too.
+        if id.as_str() != what && !file.is_older_copy {
+            let is_other = |other: &&FileEntry| other.filename == file.filename;
+            let count = self.listed()?.iter().filter(is_other).count();
+            if count > 1 {
+                return Err(Failure::Reply(Reply::Refused {
+                    why: format!(
+                        "{count} files are called {what}; say by its id which to delete: afs ls"
+                    ),
+                }));
+            }
+        }
         self.api.delete(&id)?;
         if let Some(listed) = &mut self.listed {
             listed.retain(|other| other.id.as_deref() != Some(id.as_str()));

@@ -79,6 +79,10 @@ pub struct TrashFile {
     pub thrown_at: i64,
     /// Where its bytes are.
     pub path: String,
+    /// Until when it stays at the service too, milliseconds since 1970, because its id may be used: only then does it come
+    /// into the trash, and till then it can't be removed from here.
+    #[serde(default)]
+    pub lives_until: Option<i64>,
 }
 
 /// A file of this machine that is to be saved.

@@ -57,6 +57,10 @@ impl Landing {
             },
         };
         let dir = to.parent().unwrap_or(Path::new("/"));
+        if !dir.is_dir() {
+            let why = format!("{} is no directory; make it first", dir.display());
+            return Err(LandingError::Failed(why));
+        }
         let unnamed = tempfile::Builder::new()
             .prefix(".afs-get-")
             .tempfile_in(dir)

@@ -34,7 +34,7 @@ pub use protocol::{
     Change, ChangeKind, Copies, Download, Downloads, DroppedChange, Expires, Progress, Reply,
     Request, Status,
 };
-pub use server::{About, Server, serve};
+pub use server::{About, Server, backlog, give_up, serve};
 pub use status::Reporter;
 pub use traffic::{Caused, Direction, Failure, Limiter, Requests, Transfer, WaitingFor};
 pub use transfers::Transfers;

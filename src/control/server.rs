@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::api::{Budget, Dialect};
-use crate::fs::{Dropped, DroppedKind, WorkspaceFs};
+use crate::fs::{Dropped, DroppedKind, WorkspaceFs, give_up_pending};
 use crate::state::{GiveUpError, Pending, Seq, State, Unfinished, Work};
 use crate::store::{Findings, Store};
 use crate::sync::Refresher;
@@ -133,9 +133,9 @@ impl Server {
     pub fn answer(&self, request: &Request, say: Say<'_>) -> bool {
         let end = match request {
             Request::Status => self.status(),
-            Request::Pending => self.pending(),
+            Request::Pending => backlog(&self.state),
             Request::Retry { name } => self.retry(name.as_deref()),
-            Request::Drop { name } => self.give_up(name),
+            Request::Drop { name } => dropped(name, self.fs.drop_pending(name)),
             Request::Flush => self.flush(say),
             Request::VerifyKept => self.verify_kept(say),
             Request::Files { which } => self.files().list(which, say),
@@ -157,28 +157,6 @@ impl Server {
             Request::Remove { what, purges } => self.transfers().remove(what, *purges),
         };
         say(&end)
-    }
-
-    fn pending(&self) -> Reply {
-        let mut changes: Vec<Change> = self.state.pending().iter().map(change).collect();
-        match self.state.unfinished() {
-            Ok(drafts) => changes.extend(drafts.iter().map(unfinished)),
-            Err(error) => return Reply::failed(&error),
-        }
-        changes.sort_by_key(|change| change.since);
-        Reply::Pending { changes }
-    }
-
-    fn give_up(&self, name: &str) -> Reply {
-        match self.fs.drop_pending(name) {
-            Ok(dropped) => Reply::Dropped {
-                changes: dropped.into_iter().map(dropped_change).collect(),
-            },
-            Err(GiveUpError::NotPending) => Reply::Dropped {
-                changes: Vec::new(),
-            },
-            Err(why) => Reply::failed(&format!("{name}: {why}")),
-        }
     }
 
     fn files(&self) -> Files<'_> {
@@ -356,6 +334,37 @@ fn all_were_tried(due: &[Pending], tried_before: &HashMap<Seq, u32>) -> bool {
             Work::Delete { .. } => was_tried,
         }
     })
+}
+
+/// What is pending, oldest first.
+#[must_use]
+pub fn backlog(state: &State) -> Reply {
+    let mut changes: Vec<Change> = state.pending().iter().map(change).collect();
+    match state.unfinished() {
+        Ok(drafts) => changes.extend(drafts.iter().map(unfinished)),
+        Err(error) => return Reply::failed(&error),
+    }
+    changes.sort_by_key(|change| change.since);
+    Reply::Pending { changes }
+}
+
+/// Gives up what is pending under a name where nothing is mounted.
+#[must_use]
+pub fn give_up(state: &State, store: &Store, name: &str) -> Reply {
+    let given_up = give_up_pending(state, store, name);
+    dropped(name, given_up.map(|(changes, _)| changes))
+}
+
+fn dropped(name: &str, dropped: Result<Vec<Dropped>, GiveUpError>) -> Reply {
+    match dropped {
+        Ok(dropped) => Reply::Dropped {
+            changes: dropped.into_iter().map(dropped_change).collect(),
+        },
+        Err(GiveUpError::NotPending) => Reply::Dropped {
+            changes: Vec::new(),
+        },
+        Err(why) => Reply::failed(&format!("{name}: {why}")),
+    }
 }
 
 /// How far a flush is.

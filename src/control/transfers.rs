@@ -300,29 +300,31 @@ pub(super) fn open_source(path: &Path) -> io::Result<File> {
 
 /// Why a save failed, and what becomes of it.
 fn kept(error: &ApiError) -> String {
-    let (why, when) = match error.kind {
-        ErrorKind::StorageFull => (
-            "the organisation's storage at the service is full",
-            "is sent when there is room",
-        ),
-        ErrorKind::Unauthorized => (
-            "the service refuses the key",
-            "is sent when it takes it: check ANTHROPIC_API_KEY, or the file given with --key-file",
-        ),
-        kind if error.is_transient() => (
-            match kind {
-                ErrorKind::RateLimited => "the service takes no more requests at present",
-                ErrorKind::Unreachable => "the service can't be reached",
-                _ => "the service did not take it",
-            },
-            "is sent when it can be",
-        ),
-        _ => (
-            "the service refuses it",
-            "stays here until you say more: afs pending",
-        ),
+    let when = match error.kind {
+        ErrorKind::StorageFull => "is sent when there is room",
+        ErrorKind::Unauthorized => "is sent when the key is taken",
+        _ if error.is_transient() => "is sent when it can be",
+        _ => "stays here until you say more: afs pending",
     };
-    format!("{why} ({error}). It is safe on this machine and {when}")
+    format!("{}. It is safe on this machine and {when}", plainly(error))
+}
+
+/// What failed in the words of who did not make a request, and what was said, for who is asked for help.
+pub(super) fn plainly(error: &ApiError) -> String {
+    let why = match error.kind {
+        ErrorKind::StorageFull => "the organisation's storage at the service is full",
+        ErrorKind::Unauthorized => {
+            "the service refuses the key: check ANTHROPIC_API_KEY, or the file given with --key-file"
+        }
+        ErrorKind::Forbidden => "the key may not do this",
+        ErrorKind::RateLimited => "the service takes no more requests at present",
+        ErrorKind::Unreachable => {
+            "the service can't be reached: check the network, and the address"
+        }
+        kind if kind != ErrorKind::Body && error.is_transient() => "the service is in trouble",
+        _ => return error.to_string(),
+    };
+    format!("{why} ({error})")
 }
 
 /// An error of the file system for people who did not make a system call.

@@ -3,8 +3,9 @@
 use std::io;
 
 use crate::fs::{WorkspaceFs, give_up_pending};
+use crate::names::directory_name;
 use crate::state::{GiveUpError, Pending, State, StateError, Work};
-use crate::store::Store;
+use crate::store::{Store, Trashed};
 
 use super::entries::TrashFile;
 use super::protocol::Reply;
@@ -28,22 +29,37 @@ impl Trash<'_> {
             Ok(trashed) => trashed,
             Err(error) => return disk(&error),
         };
+        let replaced = match self.replaced() {
+            Ok(replaced) => replaced,
+            Err(error) => return Reply::failed(&error),
+        };
         let pending = self.state.pending();
         let deletions = pending.iter().filter(|change| is_deletion(change));
+        let mut files: Vec<TrashFile> = trashed.into_iter().map(entry).chain(replaced).collect();
+        files.sort_by_key(|file| file.thrown_at);
         Reply::Trash {
-            files: trashed
-                .into_iter()
-                .map(|file| TrashFile {
-                    key: file.key,
-                    name: file.name,
-                    id: file.id,
-                    size_bytes: file.size,
-                    thrown_at: file.thrown_at,
-                    path: file.path.to_string_lossy().into_owned(),
-                })
-                .collect(),
+            files,
             deletions: deletions.map(|change| change.record.name.clone()).collect(),
         }
+    }
+
+    /// Replaced files that stay at the service for a while: they are not in the trash yet, but as good as.
+    fn replaced(&self) -> Result<Vec<TrashFile>, StateError> {
+        let lingering = self.state.lingering_replaced()?;
+        let kept = lingering.into_iter().filter_map(|(id, name, until)| {
+            let (path, size_bytes) = self.store.kept_file(&id)?;
+            let replaced = self.state.successor(&id).ok().flatten();
+            Some(TrashFile {
+                key: String::new(),
+                name: directory_name(&name).into_owned(),
+                id: id.to_string(),
+                size_bytes,
+                thrown_at: replaced.map_or(until, |successor| successor.replaced_at),
+                path: path.to_string_lossy().into_owned(),
+                lives_until: Some(until),
+            })
+        });
+        Ok(kept.collect())
     }
 
     /// Takes the deletion of a file back that the service has not been told of. Where its name was given to another file
@@ -88,6 +104,18 @@ impl Trash<'_> {
             Ok(false) => nothing_of(key),
             Err(error) => disk(&error),
         }
+    }
+}
+
+fn entry(file: Trashed) -> TrashFile {
+    TrashFile {
+        key: file.key,
+        name: file.name,
+        id: file.id,
+        size_bytes: file.size,
+        thrown_at: file.thrown_at,
+        path: file.path.to_string_lossy().into_owned(),
+        lives_until: None,
     }
 }
 

@@ -54,6 +54,23 @@ impl State {
         })
     }
 
+    /// The replaced files among them, newest last: id, the name people know it by, and until when, milliseconds.
+    pub fn lingering_replaced(&self) -> Result<Vec<(FileId, String, Millis)>, StateError> {
+        self.db.read(|sql| {
+            let mut all = sql.prepare_cached(
+                "SELECT id, name, until FROM lingering WHERE doom = ?1 ORDER BY until",
+            )?;
+            let rows = all.query_map([Doom::Replaced.to_column()], |row| {
+                Ok((
+                    FileId::new(row.get::<_, String>(0)?),
+                    row.get(1)?,
+                    row.get(2)?,
+                ))
+            })?;
+            rows.collect()
+        })
+    }
+
     /// Hands over the deletions whose time has come at `now`, milliseconds; when the next one's comes.
     pub fn end_lingering(&self, now: Millis) -> Result<Option<Millis>, StateError> {
         let next = |state: &Self| {

@@ -159,6 +159,14 @@ impl Store {
         lock(&self.kept_names).contains(&file_name(id))
     }
 
+    /// Where the kept copy of an id is, for people, and its bytes.
+    #[must_use]
+    pub fn kept_file(&self, id: &FileId) -> Option<(PathBuf, u64)> {
+        let path = self.kept.join(file_name(id));
+        let metadata = fs::metadata(&path).ok().filter(|_| self.is_kept(id))?;
+        Some((path, metadata.len()))
+    }
+
     /// Bytes of kept files.
     #[must_use]
     pub fn kept_bytes(&self) -> u64 {

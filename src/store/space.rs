@@ -13,6 +13,10 @@ use super::lock;
 /// The limit where nobody sets one, unless a hundredth of the disk is less.
 const USUAL_LIMIT: u64 = 2 << 30;
 
+/// What a hundredth has to be at least, on a disk that has four times as much: a look at the disk counts for
+/// [`LASTS_FOR`] bytes, and the database must have room to note what is removed.
+const LEAST_LIMIT: u64 = 64 << 20;
+
 /// How long a look at the disk counts, and for how many bytes: small writes don't cost a system call each.
 const LASTS: Duration = Duration::from_secs(1);
 const LASTS_FOR: u64 = 16 << 20;
@@ -55,12 +59,17 @@ impl Look {
     }
 }
 
+/// The limit of a disk of so many bytes.
+fn usual_limit(disk: u64) -> u64 {
+    USUAL_LIMIT.min((disk / 100).max(LEAST_LIMIT.min(disk / 4)))
+}
+
 impl Space {
     /// Keeps `limit` bytes free on the disk of `dir`; `None`: the usual.
     pub(super) fn new(dir: &Path, limit: Option<u64>) -> io::Result<Self> {
         let limit = match limit {
             Some(limit) => limit,
-            None => USUAL_LIMIT.min(sizes(dir)?.1 / 100),
+            None => usual_limit(sizes(dir)?.1),
         };
         Ok(Self {
             dir: dir.to_owned(),
@@ -144,7 +153,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (_, size) = sizes(dir.path()).unwrap();
         let space = Space::new(dir.path(), None).unwrap();
-        assert_eq!(space.limit, USUAL_LIMIT.min(size / 100));
+        assert_eq!(space.limit, usual_limit(size));
+        for (disk, limit) in [
+            (8 << 20, 2 << 20),
+            (300 << 20, 64 << 20),
+            (20 << 30, 20 * (1 << 30) / 100),
+            (1 << 40, 2 << 30),
+        ] {
+            assert_eq!(usual_limit(disk), limit);
+        }
     }
 
     #[test]

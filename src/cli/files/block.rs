@@ -188,6 +188,12 @@ fn text_of(place: &Place, file: &FileEntry) -> Result<String, String> {
     if !matches!(place, Place::Mounted(_)) {
         return Err(format!("{name} can be read where it is mounted: afs mount"));
     }
+    if BlockType::of(&file.mime_type) != BlockType::ContainerUpload && !is_text(&file.mime_type) {
+        return Err(format!(
+            "{name} is no text ({}): without --inline Claude sees it as it is",
+            printable(&file.mime_type)
+        ));
+    }
     if file.size_bytes > LONGEST_TEXT {
         return Err(format!(
             "{name} is too long: a whole request has 32 MB at most"

@@ -8,9 +8,10 @@ use indicatif::HumanBytes;
 
 use super::words::changes;
 use super::{ask_status, print_json, say_what_waits, usual_waiting};
+use crate::cli::places::{Place, Places, StateDir, asked_all};
 use crate::cli::talk::{NOTHING_MOUNTED, printable, reach, unexpected};
 use crate::cli::{failed, nothing_matched, typed_wrongly};
-use crate::control::{Change, ChangeKind, Client, ControlError, DroppedChange, Reply, Request};
+use crate::control::{Change, ChangeKind, DroppedChange, Reply, Request};
 
 /// What to do about a file that was never closed.
 const UNFINISHED: &str = "never closed by its program; send it with afs pending --retry NAME, or give it up with --drop NAME";
@@ -43,6 +44,8 @@ pub struct PendingArguments {
     /// Give up what is pending under this name; bytes that were not sent go to the trash
     #[arg(long, value_name = "NAME", conflicts_with = "retry")]
     drop: Option<String>,
+    #[command(flatten)]
+    state: StateDir,
 }
 
 /// A change and where it was made, for scripts.
@@ -65,16 +68,17 @@ fn placed(
 /// Prints what has not reached the service, has it tried again, or gives it up.
 #[must_use]
 pub fn show_pending(arguments: &PendingArguments) -> ExitCode {
-    let reached = match reach(arguments.mountpoint.as_deref()) {
-        Ok(reached) => reached,
-        Err(why) => return nothing_matched(&why),
+    let mut places = match places(arguments) {
+        Ok(places) => places,
+        Err(said) => return said,
     };
-    if reached.is_empty() && !arguments.json {
+    let named = what_was_named(arguments);
+    if places.is_empty() && named.is_none() && !arguments.json {
         say!("{NOTHING_MOUNTED}");
         say_what_waits(&usual_waiting());
         return ExitCode::SUCCESS;
     }
-    let several = reached.len() > 1;
+    let several = places.len() > 1;
     if several && arguments.drop.is_some() {
         return typed_wrongly(
             &"several workspaces are mounted; say in which: afs pending MOUNTPOINT --drop NAME",
@@ -84,22 +88,18 @@ pub fn show_pending(arguments: &PendingArguments) -> ExitCode {
     let mut known = Vec::new();
     let mut waiting = Vec::new();
     let mut matched = 0;
-    for mut mount in reached {
-        let answered = match &mut mount.client {
-            Ok(client) => {
-                pending_of(client, arguments, &mut matched).map_err(|error| error.to_string())
-            }
-            Err(why) => Err(why.clone()),
-        };
-        match answered {
+    for place in &mut places {
+        match pending_of(place, arguments, &mut matched) {
             Ok(changes) => {
                 // That it can't say this is no reason to call what it has said wrong.
-                waiting.extend(ask_status(&mut mount).map_or_else(|_| Vec::new(), |s| s.waiting));
-                known.push((mount.mountpoint, changes));
+                if let Place::Mounted(mount) = place {
+                    waiting.extend(ask_status(mount).map_or_else(|_| Vec::new(), |s| s.waiting));
+                }
+                known.push((place.path().to_owned(), changes));
             }
             Err(why) => {
                 all_well = false;
-                failed(&format!("{}: {why}", mount.mountpoint.display()));
+                failed(&format!("{}: {why}", place.path().display()));
             }
         }
     }
@@ -114,12 +114,22 @@ pub fn show_pending(arguments: &PendingArguments) -> ExitCode {
         return ExitCode::FAILURE;
     }
     // Of several mounts one has it; a name that none has is mistyped, or was sent meanwhile.
-    match what_was_named(arguments) {
+    match named {
         Some((name, what)) if matched == 0 => nothing_matched(&format!(
             "{}: nothing is pending under this name{what}",
             printable(name)
         )),
         _ => ExitCode::SUCCESS,
+    }
+}
+
+/// The mounts that are meant, or the states that are left where nothing is mounted.
+fn places(arguments: &PendingArguments) -> Result<Vec<Place>, ExitCode> {
+    let mountpoint = arguments.mountpoint.as_ref();
+    match reach(mountpoint.map(PathBuf::as_path)) {
+        Ok(reached) if !reached.is_empty() => Ok(reached.into_iter().map(Place::Mounted).collect()),
+        Ok(_) if !Places::are_some(arguments.state.dir()) => Ok(Vec::new()),
+        _ => asked_all(mountpoint, &arguments.state),
     }
 }
 
@@ -149,36 +159,37 @@ fn print_pending(known: &[(PathBuf, Vec<Change>)], several: bool, all_well: bool
 
 /// Does what was asked for and gives what is pending then; adds to `matched` how many changes that was done to.
 fn pending_of(
-    client: &mut Client,
+    place: &mut Place,
     arguments: &PendingArguments,
     matched: &mut usize,
-) -> Result<Vec<Change>, ControlError> {
+) -> Result<Vec<Change>, String> {
+    let mut ask = |request: &Request| place.ask(request, &mut |_| {});
     if let Some(name) = &arguments.retry {
         let name = Some(name.clone()).filter(|name| !name.is_empty());
-        match client.ask(&Request::Retry { name })? {
+        match ask(&Request::Retry { name })? {
             Reply::Retried { count } => {
                 *matched += count;
                 if count > 0 || arguments.retry.as_deref() == Some("") {
                     tell!("{} tried again now", changes(count));
                 }
             }
-            other => return Err(unexpected(&other)),
+            other => return Err(unexpected(&other).to_string()),
         }
     }
     if let Some(name) = arguments.drop.clone() {
-        match client.ask(&Request::Drop { name })? {
+        match ask(&Request::Drop { name })? {
             Reply::Dropped { changes } => {
                 *matched += changes.len();
                 for change in &changes {
                     tell!("{}", what_was_dropped(change));
                 }
             }
-            other => return Err(unexpected(&other)),
+            other => return Err(unexpected(&other).to_string()),
         }
     }
-    match client.ask(&Request::Pending)? {
+    match ask(&Request::Pending)? {
         Reply::Pending { changes } => Ok(changes),
-        other => Err(unexpected(&other)),
+        other => Err(unexpected(&other).to_string()),
     }
 }
 

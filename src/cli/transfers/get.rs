@@ -70,7 +70,8 @@ fn get_all(arguments: &GetArguments) -> Result<ExitCode, ExitCode> {
         };
         exit = worse(exit, got.err().unwrap_or(ExitCode::SUCCESS));
     }
-    Ok(worse(exit, place.end()))
+    place.end();
+    Ok(exit)
 }
 
 /// Fetches one to its place, and says where it is.

@@ -21,7 +21,8 @@ pub(super) use get::{Landed, land};
 pub use put::{PutArguments, put};
 pub use remove::{RemoveArguments, remove};
 
-const BAR: &str = "{msg:30!} [{bar:30}] {bytes}/{total_bytes}  {bytes_per_sec}  {eta}";
+/// The name gives way where the terminal is narrow.
+const BAR: &str = "{wide_msg} {bytes}/{total_bytes}  {bytes_per_sec}  {eta:>3}  [{bar:16}]";
 
 /// The one workspace that a command is about: that of the mount point, of the only mount, or of the key.
 pub(super) fn workspace(

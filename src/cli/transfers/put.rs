@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use clap::Args;
@@ -17,7 +19,9 @@ use crate::cli::{failed, typed_wrongly, worse};
 use crate::config::parse_time;
 use crate::control::{FileEntry, Put, Reply, Request};
 use crate::mount::prepare::resolve;
+use crate::mount::sys::Signals;
 use crate::mount::table::{MountEntry, MountTable};
+use crate::state::lock;
 
 /// What can be typed after `afs put`.
 #[derive(Debug, Args)]
@@ -79,9 +83,12 @@ fn put_all(arguments: &PutArguments) -> Result<ExitCode, ExitCode> {
         .map(|file| Source::of(file, arguments.name.as_deref()))
         .collect::<Result<_, _>>()?;
     let expire = arguments.expires.is_some();
+    let sending = says_what_goes_on()
+        .map_err(|error| failed(&format!("signals can't be waited for: {error}")))?;
     let mut place = workspace(mountpoint.as_deref(), &arguments.reaching, expire)?;
     let (mut exit, mut stored) = (ExitCode::SUCCESS, Vec::new());
     for source in &sources {
+        lock(&sending).clone_from(&source.name);
         match put_one(&mut place, source, arguments) {
             Ok(file) => {
                 if !arguments.json {
@@ -96,7 +103,28 @@ fn put_all(arguments: &PutArguments) -> Result<ExitCode, ExitCode> {
     if arguments.json {
         print_json(&stored);
     }
-    Ok(worse(exit, place.end()))
+    place.end();
+    Ok(exit)
+}
+
+/// Has Ctrl-C say what goes on without the command: in the mount, or when the next one runs. Call it before there are
+/// other threads; they inherit which signals are blocked. Gives where the name of what is being sent goes.
+fn says_what_goes_on() -> io::Result<Arc<Mutex<String>>> {
+    let signals = Signals::block()?;
+    let sending = Arc::new(Mutex::new(String::new()));
+    let name = Arc::clone(&sending);
+    thread::Builder::new()
+        .name("afs-signals".into())
+        .spawn(move || {
+            let _ = signals.wait();
+            let name = printable(&lock(&name));
+            tell!(
+                "\nafs: nobody waits for {name} any more; where it was taken in already it is sent all the same, by the \
+                 mount or the next command. What is on its way: afs pending; to give it up: afs pending --drop {name}"
+            );
+            std::process::exit(1);
+        })?;
+    Ok(sending)
 }
 
 fn put_one(

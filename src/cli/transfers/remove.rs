@@ -62,5 +62,6 @@ fn remove_all(arguments: &RemoveArguments) -> Result<ExitCode, ExitCode> {
         };
         exit = worse(exit, removed);
     }
-    Ok(worse(exit, place.end()))
+    place.end();
+    Ok(exit)
 }

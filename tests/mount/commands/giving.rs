@@ -118,3 +118,33 @@ fn after_a_day_it_is_deleted_and_its_bytes_are_in_the_trash() {
     assert_eq!(surface.get("a.md").unwrap(), b"two");
     assert_eq!(trashed(&world), [("a.md".to_owned(), b"one".to_vec())]);
 }
+
+/// It can be had back all the same, for who saved over it by mistake.
+#[test]
+fn a_version_whose_id_lives_on_is_restored_like_others() {
+    let world = World::new();
+    let mount = world.mount();
+    mount.sh("echo one > a.md");
+    let old = world.stored("a.md").id;
+    assert_eq!(afs(&world, "id", &["a.md"]).code, Some(0));
+    mount.sh("echo two > a.md");
+    let trash = |command: &str, words: &[&str]| {
+        let mut trash = world.afs();
+        trash
+            .args(["trash", command, "--state-dir"])
+            .arg(world.state_root());
+        ran(trash.arg(mount.path()).args(words))
+    };
+    let listed = trash("list", &[]);
+    assert!(
+        listed
+            .out
+            .contains(&format!("{old}  a.md  (replaced; its id works until ")),
+        "{}",
+        listed.out
+    );
+    trash("empty", &["--yes"]).prints(0, "the trash is empty\n");
+    trash("restore", &["a.md", "--as", "old.md"]).prints(0, "restored old.md\n");
+    assert_eq!(mount.sh("cat a.md old.md"), "two\none\n");
+    assert!(is_alive(&world, &old));
+}

@@ -6,6 +6,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use afs::emulator::{FaultAction, FaultAnswer, FaultMoment, FaultRule, LoggedCall};
 
 use super::{Ran, ran};
@@ -554,6 +557,84 @@ fn the_key_alone_is_enough_to_list_and_to_look_up() {
     assert_eq!(block[0]["source"]["file_id"], *pdf);
     assert_eq!(desk.afs("show", &["nothing"]).code, Some(3));
     assert_eq!(desk.names(), [""; 0]);
+}
+
+/// Whoever repeats it must not delete an older one each time.
+#[test]
+fn with_the_key_alone_a_name_of_several_files_is_not_enough_to_delete() {
+    let world = World::new();
+    let older = world.output("a.txt", b"old").id;
+    world.output("a.txt", b"new");
+    let desk = Desk::of(&world, Way::Bare);
+    desk.afs("rm", &["a.txt"])
+        .complains(4, "2 files are called a.txt");
+    assert_eq!(world.emulator.files().unwrap().len(), 2);
+    world.removes("a.txt");
+    desk.afs("rm", &[&older]).prints(0, "deleted a.txt\n");
+    assert_eq!(world.stored_bytes("a.txt"), b"new");
+}
+
+/// A put that was given up leaves its save to whoever comes next, which can be seen and dropped.
+#[test]
+fn what_a_put_leaves_is_pending_and_can_be_dropped_or_flushed_without_a_mount() {
+    let world = World::new();
+    let desk = Desk::of(&world, Way::Alone);
+    desk.write("known.md", b"known");
+    assert_eq!(desk.afs("put", &["known.md"]).code, Some(0));
+    let refused = FaultRule {
+        call: Some(LoggedCall::Upload),
+        ..FaultRule::new(FaultAction::Status(FaultAnswer::status(503)))
+    };
+    world.emulator.set_faults(vec![refused]);
+    for name in ["a.md", "b.md"] {
+        desk.write(name, name.as_bytes());
+        assert_eq!(desk.afs("put", &["--timeout", "1s", name]).code, Some(1));
+    }
+    world.emulator.clear_faults();
+    let pending = |words: &[&str]| {
+        let mut afs = world.afs();
+        afs.args(["pending", "--state-dir"]).arg(world.state_root());
+        // The state is called by its place: it was never mounted.
+        ran(afs.arg(world.state_dir()).args(words))
+    };
+    let listed = pending(&["--json"]).json();
+    assert_eq!([&listed[0]["name"], &listed[1]["name"]], ["a.md", "b.md"]);
+    let dropped = pending(&["--drop", "a.md"]);
+    assert_eq!(dropped.code, Some(0), "{}", dropped.err);
+    assert!(dropped.err.contains("a.md is not sent"), "{}", dropped.err);
+    // A 503 may have had its effect: it is looked for, and deleted.
+    let again = pending(&["--drop", "a.md"]);
+    assert!(
+        again.err.contains("it is given up already"),
+        "{}",
+        again.err
+    );
+    assert_eq!(pending(&["--drop", "none.md"]).code, Some(3));
+    let mut flush = desk.command("flush", &[]);
+    assert_eq!(ran(&mut flush).code, Some(0));
+    assert!(world.all_stored("a.md").is_empty());
+    assert_eq!(world.stored_bytes("b.md"), b"b.md");
+}
+
+#[test]
+fn ctrl_c_of_a_put_says_what_goes_on() {
+    let world = World::new();
+    let mount = world.mount();
+    let desk = Desk::of(&world, Way::Mounted);
+    world.hang(&[LoggedCall::Upload]);
+    desk.write("a.md", b"text");
+    let mut put = desk.command("put", &["a.md"]);
+    put.stderr(Stdio::piped());
+    let child = start(&mut put);
+    eventually("it is on its way", || world.calls().upload == 1);
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    let ended = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("afs pending --drop a.md"), "{said}");
+    world.emulator.clear_faults();
+    eventually("it is sent", || world.all_stored("a.md").len() == 1);
+    drop(mount);
 }
 
 impl Desk<'_> {
