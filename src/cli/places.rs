@@ -2,6 +2,7 @@
 //! name, an id, or the path of a file.
 
 use std::fs::File;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -350,7 +351,14 @@ pub(super) fn asked_service(
         return Ok((vec![reaching.bare(false)?], as_words().collect()));
     }
     let are_none = places.are_none();
+    let are_looked_at_here = places.mounted.is_empty() && !are_none;
     drop(places);
+    // Whoever reads it should know; a script asked for what there is.
+    if are_looked_at_here && io::stderr().is_terminal() {
+        tell!(
+            "not mounted: this is how it was seen last; to ask the service: afs mount, or --key-file"
+        );
+    }
     if are_none && !typed.iter().any(|word| is_path(word)) {
         return Err(nothing_matched(
             &"nothing is mounted, and there is no key to ask the service with: set ANTHROPIC_API_KEY, or afs mount ~/claude-files",

@@ -102,6 +102,7 @@ fn doomed(arguments: &PruneArguments, place: &mut Place) -> Result<Vec<Placed>, 
             .outputs
             .then_some(true)
             .or(arguments.uploads.then_some(false)),
+        fresh: false,
     };
     let mut files = all(place, &which).map_err(|why| failed(&why))?;
     let youngest = arguments

@@ -41,9 +41,8 @@ Examples:
 Files appear whole or not at all. Nothing is overwritten: where a name is
 taken the newer file has a part of its id in its name. Ends with Ctrl-C; the
 next watch to the same directory delivers what came meanwhile (it keeps a
-list of ids there, .afs-watch). It costs what looking into the mount as often
-costs: a list request when one is due, and a download a file. On a desktop
-each arrival is announced, by notify-send.")]
+list of ids there, .afs-watch). It costs a list request each time it looks,
+and a download a file. On a desktop each arrival is announced, by notify-send.")]
 pub struct WatchArguments {
     /// Where it is mounted, where several workspaces are
     #[arg(value_name = "MOUNTPOINT")]
@@ -109,6 +108,7 @@ fn watch(arguments: &WatchArguments) -> Result<ExitCode, ExitCode> {
         glob: arguments.glob.clone(),
         session: None,
         downloadable: Some(true),
+        fresh: true,
     };
     // What comes after this look is new, also what comes before the ledger is there.
     let before = if arguments.existing || to.join(LEDGER).exists() {

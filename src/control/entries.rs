@@ -62,6 +62,9 @@ pub struct Which {
     pub session: Option<String>,
     /// Only what the service gives back, or only what it does not.
     pub downloadable: Option<bool>,
+    /// Whether the service is asked for what is new however short ago it was asked last.
+    #[serde(default)]
+    pub fresh: bool,
 }
 
 /// A file in the trash of this machine.

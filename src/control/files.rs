@@ -166,6 +166,7 @@ impl Files<'_> {
             (Some(live), Some(session)) => {
                 live.refresher.sessions().refresh(session, &|| false)?;
             }
+            (Some(live), None) if which.fresh => live.refresher.file_named(),
             _ => self.refresh(),
         }
         Ok(())

@@ -185,8 +185,8 @@ impl Refresher {
         false
     }
 
-    /// Somebody named a file in a command that is not known: he may have seen it come a moment ago. Refreshes whatever the
-    /// interval, and waits as [`Refresher::directory_opened`].
+    /// Somebody named a file in a command that is not known, or waits for new ones: it may have come a moment ago. Refreshes
+    /// whatever the interval, and waits as [`Refresher::directory_opened`].
     pub fn file_named(self: &Arc<Self>) {
         self.lock().ended = None;
         self.directory_opened(&|| false);

@@ -1,6 +1,7 @@
 //! `afs block`: the content blocks of the Messages API that hand files to Claude.
 
 use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -13,7 +14,7 @@ use crate::cli::reaching::Reaching;
 use crate::cli::status::print_json;
 use crate::cli::talk::printable;
 use crate::cli::{failed, nothing_matched, typed_wrongly, worse};
-use crate::control::FileEntry;
+use crate::control::{FileEntry, Get, Request};
 
 /// A request to the Messages API has 32 MB at most (its document on errors).
 const LONGEST_TEXT: u64 = 32 << 20;
@@ -91,7 +92,7 @@ pub fn block(arguments: &BlockArguments) -> ExitCode {
     let mut blocks = Vec::new();
     for word in &words {
         let said = match look_up(&mut places, word, !arguments.inline) {
-            Ok(Found::File(n, file)) => match block_of(arguments, &places[n], &file) {
+            Ok(Found::File(n, file)) => match block_of(arguments, &mut places[n], &file) {
                 Ok(block) => {
                     blocks.push(block);
                     continue;
@@ -112,7 +113,7 @@ pub fn block(arguments: &BlockArguments) -> ExitCode {
 
 fn block_of(
     arguments: &BlockArguments,
-    place: &Place,
+    place: &mut Place,
     file: &FileEntry,
 ) -> Result<Value, ExitCode> {
     if arguments.inline {
@@ -182,12 +183,9 @@ fn is_text(mime_type: &str) -> bool {
     mime_type.starts_with("text/") || mime_type == "application/json"
 }
 
-/// The text of a file, read through its mount.
-fn text_of(place: &Place, file: &FileEntry) -> Result<String, String> {
+/// The text of a file, read through its mount, or fetched with the key.
+fn text_of(place: &mut Place, file: &FileEntry) -> Result<String, String> {
     let name = printable(&file.name);
-    if !matches!(place, Place::Mounted(_)) {
-        return Err(format!("{name} can be read where it is mounted: afs mount"));
-    }
     if BlockType::of(&file.mime_type) != BlockType::ContainerUpload && !is_text(&file.mime_type) {
         return Err(format!(
             "{name} is no text ({}): without --inline Claude sees it as it is",
@@ -199,8 +197,23 @@ fn text_of(place: &Place, file: &FileEntry) -> Result<String, String> {
             "{name} is too long: a whole request has 32 MB at most"
         ));
     }
-    let bytes = fs::read(place.path().join(&file.name))
-        .map_err(|error| format!("{name} can't be read: {error}"))?;
+    let unreadable = |error: io::Error| format!("{name} can't be read: {error}");
+    let bytes = match place {
+        Place::Mounted(mount) => fs::read(mount.mountpoint.join(&file.name)).map_err(unreadable)?,
+        Place::Bare(..) => {
+            let dir = tempfile::tempdir().map_err(unreadable)?;
+            let get = Get {
+                what: file.id.clone().unwrap_or_default(),
+                to: dir.path().join("text"),
+                mode: 0o600,
+            };
+            place.ask(&Request::Get(get.clone()), &mut |_| {})?;
+            fs::read(get.to).map_err(unreadable)?
+        }
+        Place::Unmounted(..) | Place::Working(..) => {
+            return Err(format!("{name} can be read where it is mounted: afs mount"));
+        }
+    };
     String::from_utf8(bytes)
         .map_err(|_| format!("{name} is no text ({})", printable(&file.mime_type)))
 }

@@ -117,6 +117,7 @@ pub fn ls(arguments: &LsArguments) -> ExitCode {
             .outputs
             .then_some(true)
             .or(arguments.uploads.then_some(false)),
+        fresh: false,
     };
     let mut exit = ExitCode::SUCCESS;
     let mut files = Vec::new();

@@ -553,6 +553,8 @@ fn the_key_alone_is_enough_to_list_and_to_look_up() {
             ..Calls::NONE
         }
     );
+    let inline = desk.afs("block", &["a.txt", "--inline"]).json();
+    assert_eq!(inline[0]["text"], "newer");
     let block = desk.afs("block", &["b.pdf"]).json();
     assert_eq!(block[0]["source"]["file_id"], *pdf);
     assert_eq!(desk.afs("show", &["nothing"]).code, Some(3));

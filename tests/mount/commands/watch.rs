@@ -72,7 +72,7 @@ impl Watch {
 fn what_comes_lands_once_and_what_was_there_does_not() {
     let world = World::new();
     world.output("before.png", b"before");
-    let mount = world.mount_with(&["--refresh", "1ms"]);
+    let mount = world.mount();
     let watch = Watch::start(&world, &[], &[]);
     watch.is_ready();
     let content = pattern(300_000);
