@@ -8,7 +8,7 @@ use clap::Args;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use super::failed;
-use super::places::Place;
+use super::place::Place;
 use super::reaching::Reaching;
 use super::status::changes;
 use super::talk::{printable, unexpected};

@@ -27,6 +27,7 @@ pub mod files;
 pub mod flush;
 mod logging;
 pub mod mount;
+mod place;
 mod places;
 pub mod prune;
 mod reaching;

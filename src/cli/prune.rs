@@ -10,7 +10,7 @@ use indicatif::HumanBytes;
 use jiff::Timestamp;
 
 use super::files::{Placed, all, line};
-use super::places::Place;
+use super::place::Place;
 use super::reaching::Reaching;
 use super::talk::{confirm, printable, unexpected};
 use super::transfers::workspace;

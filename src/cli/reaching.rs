@@ -7,7 +7,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::mount::DialectWord;
-use super::places::{Place, StateDir};
+use super::place::Place;
+use super::places::StateDir;
 use super::talk::Reached;
 use super::{failed, typed_wrongly};
 use crate::config::{ConfigError, MountRequest, SECRET_VARIABLES, Surroundings, parse_time};

@@ -9,7 +9,8 @@ use clap::{Args, Subcommand};
 use indicatif::HumanBytes;
 use jiff::Timestamp;
 
-use super::places::{Place, StateDir, asked, asked_all, asked_here_for};
+use super::place::Place;
+use super::places::{StateDir, asked, asked_all, asked_here_for};
 use super::reaching::Reaching;
 use super::status::print_json;
 use super::talk::{confirm, local, printable, unexpected};

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::flush::{drain, what_is_left};
-use super::places::Place;
+use super::place::Place;
 use super::status::{changes, files, scratch_files};
 use super::talk::reach;
 use super::{failed, nothing_matched};

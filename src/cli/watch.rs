@@ -15,7 +15,8 @@ use indicatif::HumanBytes;
 use serde::Serialize;
 
 use super::files::{Placed, all};
-use super::places::{Place, is_path};
+use super::place::Place;
+use super::places::is_path;
 use super::reaching::Reaching;
 use super::talk::{printable, reach};
 use super::transfers::{Landed, land, workspace};

@@ -8,7 +8,8 @@ use clap::Args;
 use indicatif::{HumanBytes, HumanDuration, ProgressBar};
 use serde::Serialize;
 
-use crate::cli::places::{Place, Places, StateDir};
+use crate::cli::place::Place;
+use crate::cli::places::{Places, StateDir};
 use crate::cli::status::print_json;
 use crate::cli::talk::{NOTHING_MOUNTED, printable};
 use crate::cli::{failed, nothing_matched, typed_wrongly, worse};

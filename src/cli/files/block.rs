@@ -9,7 +9,8 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::{Found, id_at_service, look_up, told};
-use crate::cli::places::{Place, asked_for};
+use crate::cli::place::Place;
+use crate::cli::places::asked_for;
 use crate::cli::reaching::Reaching;
 use crate::cli::status::print_json;
 use crate::cli::talk::printable;

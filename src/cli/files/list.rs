@@ -8,7 +8,8 @@ use indicatif::HumanBytes;
 use serde::Serialize;
 
 use super::{Found, local_text, look_up, told};
-use crate::cli::places::{Place, asked_all_service, asked_for};
+use crate::cli::place::Place;
+use crate::cli::places::{asked_all_service, asked_for};
 use crate::cli::reaching::Reaching;
 use crate::cli::status::print_json;
 use crate::cli::talk::{printable, unexpected};

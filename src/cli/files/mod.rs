@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 
-use super::places::Place;
+use super::place::Place;
 use super::talk::{local, printable, unexpected};
 use super::{failed, nothing_matched};
 use crate::control::{FileEntry, FormerFile, Reply, Request};

@@ -8,7 +8,8 @@ use indicatif::HumanBytes;
 
 use super::words::changes;
 use super::{ask_status, print_json, say_what_waits, usual_waiting};
-use crate::cli::places::{Place, Places, StateDir, asked_all};
+use crate::cli::place::Place;
+use crate::cli::places::{Places, StateDir, asked_all};
 use crate::cli::talk::{NOTHING_MOUNTED, printable, reach, unexpected};
 use crate::cli::{failed, nothing_matched, typed_wrongly};
 use crate::control::{Change, ChangeKind, DroppedChange, Reply, Request};

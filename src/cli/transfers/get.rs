@@ -9,7 +9,7 @@ use clap::Args;
 use indicatif::HumanBytes;
 
 use super::{carry_out, workspace_and_files};
-use crate::cli::places::Place;
+use crate::cli::place::Place;
 use crate::cli::reaching::Reaching;
 use crate::cli::talk::{printable, unexpected};
 use crate::cli::{failed, typed_wrongly, worse};

@@ -10,7 +10,8 @@ use std::process::ExitCode;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::files::told;
-use super::places::{Place, Places};
+use super::place::Place;
+use super::places::Places;
 use super::reaching::Reaching;
 use super::talk::{printable, reach};
 use super::{failed, nothing_matched, refused, typed_wrongly};

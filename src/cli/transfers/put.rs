@@ -11,7 +11,7 @@ use clap::Args;
 
 use super::{carry_out, workspace};
 use crate::api::LIFETIMES;
-use crate::cli::places::Place;
+use crate::cli::place::Place;
 use crate::cli::reaching::Reaching;
 use crate::cli::status::print_json;
 use crate::cli::talk::{printable, unexpected};
