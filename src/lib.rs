@@ -11,10 +11,10 @@
 //! - [`fs`]: every file system operation as a plain blocking method, and the errno table
 //! - [`uploader`]: drains the outbox; the one place that uploads and deletes
 //! - [`fuse`]: the kernel's side: convert, call, reply
-//! - [`control`]: how other commands talk to a running mount
+//! - [`control`]: what other commands ask: of a running mount, of a state, of the service with nothing but a key
 //! - [`emulator`]: the service served locally over HTTP, with persistence and faults to order
 //! - [`config`]: settings as plain values, from what was typed, the environment and defaults
-//! - [`mount`]: from settings to a mount that answers, and back
+//! - [`mount`]: from settings to a mount that answers, and back; a session is one without the kernel
 //! - [`cli`]: the commands
 
 pub mod api;

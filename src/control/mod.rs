@@ -1,9 +1,13 @@
 //! How other commands talk to a running mount: a Unix socket in the workspace's state directory that only its owner can
 //! open, one JSON value a line.
 //!
-//! A client sends one [`Request`] and reads [`Reply`] lines until one that ends it. What is asked for by name is asked of
-//! the outbox and the catalogue; nothing here waits for the network but [`Request::Flush`],
-//! [`Request::Pin`], a listing that is due, and [`Request::File`] for an id that nobody knows.
+//! A client sends one [`Request`] and reads [`Reply`] lines until one that ends it. A command that works where nothing is
+//! mounted asks the same [`Server`] in its own process, the parts of it that take a state only ([`Files`], [`Trash`],
+//! [`Holdings`]), or with nothing but a key [`Bare`].
+//!
+//! What is asked for by name is asked of the outbox and the catalogue; nothing here waits for the network but
+//! [`Request::Flush`], [`Request::Pin`], [`Request::Put`], [`Request::Get`], [`Request::Remove`], a listing that is due, and
+//! [`Request::File`] for what nobody knows.
 
 mod bare;
 mod client;
