@@ -138,6 +138,8 @@ fn a_kept_copy_that_somebody_changed_is_an_error_and_not_wrong_bytes() {
     // A whole replacement needs nothing of it.
     mount.sh("echo new > a.md");
     assert_eq!(mount.sh("cat a.md"), "new\n");
+    // The old one goes after the close.
+    eventually("one is left", || world.all_stored("a.md").len() == 1);
     assert_eq!(world.stored_bytes("a.md"), b"new\n");
 }
 
