@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, ValueEnum};
 
+use super::reaching::{hide_secrets, surroundings};
 use super::{failed, logging, typed_wrongly};
 use crate::api::{Dialect, Glob, MimeOverride};
 use crate::config::{
-    ConfigError, MountRequest, MountSettings, SECRET_VARIABLES, Secrets, Source, Surroundings,
-    parse_beta, parse_size, parse_time, parse_umask,
+    ConfigError, MountRequest, MountSettings, Secrets, Source, parse_beta, parse_size, parse_time,
+    parse_umask,
 };
 use crate::mount::background::{LaunchError, Ready, launch, myself, receive_secrets};
-use crate::mount::{serve, sys};
+use crate::mount::serve;
 
 /// The flag that this program gives itself; see `mount::background`.
 const SERVE_FLAG: &str = "--serve-in-background";
@@ -252,22 +253,13 @@ pub fn run(arguments: MountArguments) -> ExitCode {
             Err(error) => return failed(&format!("the key could not be handed over: {error}")),
         }
     }
-    let around = Surroundings {
-        variable: &|name| std::env::var_os(name),
-        uid: sys::uid(),
-        gid: sys::gid(),
-    };
-    let settings = match request.resolve(&around) {
+    let settings = match request.resolve(&surroundings()) {
         Ok(settings) => settings,
         Err(error @ ConfigError::Usage(_)) => return typed_wrongly(&error),
         Err(error @ ConfigError::Unusable(_)) => return failed(&error),
     };
-    // From here on secrets are in this process's memory only: not in what children inherit, not in a core file.
-    for name in SECRET_VARIABLES {
-        sys::forget_variable(name);
-    }
-    if let Err(error) = sys::forbid_core_dumps() {
-        return failed(&format!("core files cannot be switched off: {error}"));
+    if let Err(said) = hide_secrets() {
+        return said;
     }
     match (foreground, launched) {
         (true, _) => {

@@ -8,13 +8,12 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::place::Place;
-use super::reaching::Reaching;
+use super::reaching::{Reaching, surroundings};
 use super::talk::{NOTHING_MOUNTED, printable, reach};
 use super::{failed, nothing_matched, typed_wrongly};
-use crate::config::Surroundings;
+use crate::mount::Unmounted;
 use crate::mount::prepare::resolve;
 use crate::mount::table::MountTable;
-use crate::mount::{Unmounted, sys};
 
 /// Where states are.
 #[derive(Debug, Default, Args)]
@@ -63,12 +62,8 @@ impl Places {
         Ok(places)
     }
 
-    /// Whether there is a workspace that is not mounted.
-    pub(super) fn are_some(state_dir: Option<&Path>) -> bool {
-        state_root(state_dir).is_ok_and(|root| !Unmounted::below(&root).is_empty())
-    }
-
-    fn are_none(&self) -> bool {
+    /// Whether there is none at all.
+    pub(super) fn are_none(&self) -> bool {
         self.mounted.is_empty() && self.unmounted.is_empty()
     }
 
@@ -165,7 +160,17 @@ pub(super) fn asked(
     typed: &[PathBuf],
     state: &StateDir,
 ) -> Result<(Vec<Place>, Vec<String>), ExitCode> {
-    let places = Places::look(typed, state.dir()).map_err(|why| failed(&why))?;
+    among(
+        Places::look(typed, state.dir()).map_err(|why| failed(&why))?,
+        typed,
+    )
+}
+
+/// The same of places that were looked up.
+pub(super) fn among(
+    places: Places,
+    typed: &[PathBuf],
+) -> Result<(Vec<Place>, Vec<String>), ExitCode> {
     let typed = places
         .take_apart(typed)
         .map_err(|why| nothing_matched(&why))?;
@@ -187,30 +192,28 @@ pub(super) fn asked_service(
     if reaching.names_service() {
         return Ok((vec![reaching.bare(false)?], as_words().collect()));
     }
+    let has_path = typed.iter().any(|word| is_path(word));
     let places = match Places::look(typed, reaching.state().dir()) {
         Ok(places) => places,
         // Without a home directory there is no state, but there may be a key.
-        Err(_) if reaching.has_key() => Places::default(),
+        Err(_) if reaching.has_key() && !has_path => Places::default(),
         Err(why) => return Err(failed(&why)),
     };
-    if places.are_none() && reaching.has_key() && !typed.iter().any(|word| is_path(word)) {
-        return Ok((vec![reaching.bare(false)?], as_words().collect()));
-    }
-    let are_none = places.are_none();
-    let are_looked_at_here = places.mounted.is_empty() && !are_none;
-    drop(places);
-    // Whoever reads it should know; a script asked for what there is.
-    if are_looked_at_here && io::stderr().is_terminal() {
-        tell!(
-            "not mounted: this is how it was seen last; to ask the service: afs mount, or --key-file"
-        );
-    }
-    if are_none && !typed.iter().any(|word| is_path(word)) {
+    if places.are_none() && !has_path {
+        if reaching.has_key() {
+            return Ok((vec![reaching.bare(false)?], as_words().collect()));
+        }
         return Err(nothing_matched(
             &"nothing is mounted, and there is no key to ask the service with: set ANTHROPIC_API_KEY, or afs mount ~/claude-files",
         ));
     }
-    asked(typed, reaching.state())
+    // Whoever reads it should know; a script asked for what there is.
+    if places.mounted.is_empty() && !places.are_none() && io::stderr().is_terminal() {
+        tell!(
+            "not mounted: this is how it was seen last; to ask the service: afs mount, or --key-file"
+        );
+    }
+    among(places, typed)
 }
 
 /// The same of a command that needs at least one word.
@@ -280,12 +283,9 @@ fn state_root(state_dir: Option<&Path>) -> Result<PathBuf, String> {
     if let Some(dir) = state_dir {
         return Ok(dir.to_owned());
     }
-    let around = Surroundings {
-        variable: &|name| std::env::var_os(name),
-        uid: sys::uid(),
-        gid: sys::gid(),
-    };
-    around.state_root().map_err(|error| error.to_string())
+    surroundings()
+        .state_root()
+        .map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -114,7 +114,8 @@ impl Reaching {
     }
 }
 
-fn surroundings() -> Surroundings<'static> {
+/// What a command's settings come from beside its words.
+pub(super) fn surroundings() -> Surroundings<'static> {
     Surroundings {
         variable: &|name| std::env::var_os(name),
         uid: sys::uid(),
@@ -130,7 +131,7 @@ fn said(error: &ConfigError) -> ExitCode {
 }
 
 /// From here on secrets are in this process's memory only: not in what children inherit, not in a core file.
-fn hide_secrets() -> Result<(), ExitCode> {
+pub(super) fn hide_secrets() -> Result<(), ExitCode> {
     for name in SECRET_VARIABLES {
         sys::forget_variable(name);
     }

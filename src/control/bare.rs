@@ -16,13 +16,11 @@ use crate::fs::{FsError, PutError};
 use crate::names::{directory_name, suffixed};
 use crate::sync::{RefreshError, every_file};
 
+use super::files::IDS_BEGIN;
 use super::landing::{Landing, LandingError};
 use super::protocol::{Reply, Request};
 use super::transfers::{PIECE, SNIFFED, destination, open_source, plainly, why_not_put};
 use super::{FileEntry, Get, Put, Say, Which};
-
-/// What ids begin with, as the API's examples show them.
-const IDS_BEGIN: &str = "file_";
 
 /// The service, and nothing beside it.
 pub struct Bare {

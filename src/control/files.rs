@@ -18,7 +18,7 @@ use super::protocol::Reply;
 const BATCH: usize = 500;
 
 /// What ids begin with, as the API's examples show them. Other words are not worth a request.
-const IDS_BEGIN: &str = "file_";
+pub(super) const IDS_BEGIN: &str = "file_";
 
 /// The files of a workspace.
 #[derive(Debug)]

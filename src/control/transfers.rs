@@ -217,13 +217,15 @@ impl Transfers<'_> {
             }
             Err(error) => return Reply::failed(&format!("{name}: {}", sentence(error))),
         }
-        let ids: Vec<FileId> = row.id.iter().cloned().collect();
-        if let Err(why) = self.wait_until_deleted(&ids) {
+        let Some(id) = &row.id else {
+            return Reply::Removed { name };
+        };
+        if let Err(why) = self.wait_until_deleted(id) {
             return Reply::failed(&format!(
                 "{name} is gone from here, and its deletion at the service waits: {why}"
             ));
         }
-        if purges && let Err(error) = self.purge(&ids) {
+        if purges && let Err(error) = self.purge(id) {
             return Reply::failed(&format!(
                 "{name} is deleted, and a copy stays in the trash: {error}"
             ));
@@ -231,10 +233,10 @@ impl Transfers<'_> {
         Reply::Removed { name }
     }
 
-    fn wait_until_deleted(&self, ids: &[FileId]) -> Result<(), String> {
+    fn wait_until_deleted(&self, gone: &FileId) -> Result<(), String> {
         let until = Instant::now() + DELETION;
         let is_of = |change: &&Pending| match &change.record.work {
-            Work::Delete { id, .. } => ids.contains(id),
+            Work::Delete { id, .. } => id == gone,
             Work::Save { .. } => false,
         };
         loop {
@@ -255,16 +257,14 @@ impl Transfers<'_> {
         }
     }
 
-    fn purge(&self, ids: &[FileId]) -> io::Result<()> {
+    fn purge(&self, id: &FileId) -> io::Result<()> {
         for file in self.store.trashed()? {
-            if ids.iter().any(|id| id.as_str() == file.id) {
+            if id.as_str() == file.id {
                 self.store.empty_trash(&file.key)?;
             }
         }
-        for id in ids {
-            // Pinned ones stay: somebody said so.
-            let _ = self.store.evict_cached(id);
-        }
+        // Pinned ones stay: somebody said so.
+        let _ = self.store.evict_cached(id);
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 
-use crate::api::{Dialect, FilesApi};
+use crate::api::Dialect;
 use crate::config::{MountSettings, WRITE_BACK_PACE};
 use crate::control;
 use crate::fs::{FsSettings, WorkspaceFs};
@@ -104,7 +104,7 @@ impl Session {
             settings.service.dialect,
         )?;
         let fs = Arc::new(WorkspaceFs::new(
-            Arc::clone(&service.reads) as Arc<dyn FilesApi>,
+            Arc::clone(&service.reads),
             Arc::clone(&workspace.state),
             Arc::clone(&workspace.store),
             Arc::clone(&refresher),

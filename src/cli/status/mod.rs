@@ -17,11 +17,10 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::colour::Colours;
+use super::reaching::surroundings;
 use super::talk::{NOTHING_MOUNTED, Reached, printable, reach, unexpected};
 use super::{failed, nothing_matched};
-use crate::config::Surroundings;
 use crate::control::{Reply, Request, Status, Waiting};
-use crate::mount::sys;
 
 pub use pending::{PendingArguments, show_pending};
 pub(super) use words::{changes, files, scratch_files};
@@ -133,12 +132,7 @@ fn ask_status(mount: &mut Reached) -> Result<Status, String> {
 
 /// What waits below the usual directory of states, where no mount is there to ask.
 fn usual_waiting() -> Vec<Waiting> {
-    let around = Surroundings {
-        variable: &|name| std::env::var_os(name),
-        uid: sys::uid(),
-        gid: sys::gid(),
-    };
-    around
+    surroundings()
         .state_root()
         .map(|root| Waiting::below(&root))
         .unwrap_or_default()

@@ -9,7 +9,7 @@ use indicatif::HumanBytes;
 use super::words::changes;
 use super::{ask_status, print_json, say_what_waits, usual_waiting};
 use crate::cli::place::Place;
-use crate::cli::places::{Places, StateDir, asked_all};
+use crate::cli::places::{Places, StateDir, among, asked_all};
 use crate::cli::talk::{NOTHING_MOUNTED, printable, reach, unexpected};
 use crate::cli::{failed, nothing_matched, typed_wrongly};
 use crate::control::{Change, ChangeKind, DroppedChange, Reply, Request};
@@ -129,8 +129,14 @@ fn places(arguments: &PendingArguments) -> Result<Vec<Place>, ExitCode> {
     let mountpoint = arguments.mountpoint.as_ref();
     match reach(mountpoint.map(PathBuf::as_path)) {
         Ok(reached) if !reached.is_empty() => Ok(reached.into_iter().map(Place::Mounted).collect()),
-        Ok(_) if !Places::are_some(arguments.state.dir()) => Ok(Vec::new()),
-        _ => asked_all(mountpoint, &arguments.state),
+        Ok(_) => {
+            let places = Places::look(&[], arguments.state.dir()).unwrap_or_default();
+            if places.are_none() {
+                return Ok(Vec::new());
+            }
+            among(places, &[]).map(|(places, _)| places)
+        }
+        Err(_) => asked_all(mountpoint, &arguments.state),
     }
 }
 
