@@ -5,7 +5,11 @@ use std::process::ExitCode;
 use afs::cli::{self, Command};
 
 fn main() -> ExitCode {
-    match cli::parse() {
+    let command = match cli::parse() {
+        Ok(command) => command,
+        Err(exit) => return exit,
+    };
+    match command {
         Command::Mount(arguments) => cli::mount::run(*arguments),
         Command::Unmount(arguments) => cli::unmount::run(&arguments),
         Command::Ls(arguments) => cli::files::ls(&arguments),
@@ -24,6 +28,9 @@ fn main() -> ExitCode {
         Command::Prune(arguments) => cli::prune::run(&arguments),
         Command::AllowDeletes(arguments) => cli::allow_deletes::run(&arguments),
         Command::Trash(arguments) => cli::trash::run(&arguments),
+        Command::Config(arguments) => cli::config::run(*arguments),
+        Command::Completions(arguments) => cli::completions::run(&arguments),
+        Command::Man(arguments) => cli::man::run(&arguments),
         Command::Emulator(arguments) => cli::emulator::run(arguments),
     }
 }

@@ -22,15 +22,20 @@ macro_rules! tell {
 pub mod allow_deletes;
 pub mod cache;
 mod colour;
+pub mod completions;
+pub mod config;
 pub mod emulator;
 pub mod files;
 pub mod flush;
+mod helper;
 mod logging;
+pub mod man;
 pub mod mount;
 mod place;
 mod places;
 pub mod prune;
 mod reaching;
+mod settings;
 pub mod status;
 mod talk;
 pub mod transfers;
@@ -38,6 +43,7 @@ pub mod trash;
 pub mod unmount;
 pub mod watch;
 
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::process::ExitCode;
 
@@ -62,7 +68,9 @@ const REFUSED: u8 = 4;
     subcommand_required = true,
     arg_required_else_help = true,
     disable_help_subcommand = true,
-    help_template = SCREEN
+    help_template = SCREEN,
+    after_help = FOOT,
+    after_long_help = FOOT
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -76,19 +84,18 @@ what tools made can be read, what you delete is deleted at the service.
 
 {usage-heading} {usage}
 
-{subcommands}
+{subcommands}{after-help}
+";
 
+/// What stands below the commands, and in the manual.
+const FOOT: &str = "\
 Examples:
   afs mount ~/claude-files    the workspace of the key in ANTHROPIC_API_KEY
   afs mount --demo /tmp/demo  look around without a key
-  afs block report.pdf        the content block that hands it to Claude
-  afs unmount ~/claude-files  end the mount
-
-Each command has examples of its own: afs COMMAND --help
+  afs COMMAND --help          what a command does, with examples of its own
 
 Exit codes: 0 done, 1 failed (the sentence says why), 2 typed wrongly,
-3 nothing of that name or nothing mounted, 4 refused for safety.
-";
+3 nothing of that name or nothing mounted, 4 refused for safety.";
 
 /// What can be asked for.
 #[derive(Debug, Subcommand)]
@@ -135,14 +142,30 @@ pub enum Command {
     Prune(prune::PruneArguments),
     /// Let many deletions through for a while
     AllowDeletes(allow_deletes::AllowDeletesArguments),
+    /// Show the settings of a mount and where they come from
+    Config(Box<config::ConfigArguments>),
+    /// Print what makes a shell complete these commands
+    Completions(completions::CompletionsArguments),
+    /// Print manual pages, or write them all
+    Man(man::ManArguments),
     /// Serve the Files API on this machine, for tests and demos
     Emulator(emulator::EmulatorArguments),
 }
 
-/// Reads the command line. Where it is wrong, says so and ends with exit code 2; `--help` and `--version` end with 0.
-#[must_use]
-pub fn parse() -> Command {
-    Arguments::parse().command
+/// Reads the command line, and under it what environment and settings file say. Where something is wrong with them, says
+/// so and gives the exit code; `--help` and `--version` end the program with 0.
+pub fn parse() -> Result<Command, ExitCode> {
+    let typed: Vec<OsString> = std::env::args_os().collect();
+    match helper::translated(&typed) {
+        None => settings::parse(&typed),
+        Some(words) => words.and_then(|words| {
+            let mut command = settings::parse(&words).map_err(helper::exit_code)?;
+            if let Command::Mount(arguments) = &mut command {
+                arguments.by_mount = true;
+            }
+            Ok(command)
+        }),
+    }
 }
 
 /// Says what failed and gives the exit code for it.

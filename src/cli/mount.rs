@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, ValueEnum};
 
-use super::reaching::{hide_secrets, surroundings};
-use super::{failed, logging, typed_wrongly};
+use super::reaching::hide_secrets;
+use super::settings::{said, surroundings};
+use super::{failed, helper, logging};
 use crate::api::{Dialect, Glob, MimeOverride};
 use crate::config::{
-    ConfigError, MountRequest, MountSettings, Secrets, Source, parse_beta, parse_size, parse_time,
-    parse_umask,
+    MountRequest, MountSettings, Secrets, Source, parse_beta, parse_size, parse_time, parse_umask,
 };
 use crate::mount::background::{LaunchError, Ready, launch, myself, receive_secrets};
 use crate::mount::serve;
@@ -20,6 +20,7 @@ use crate::mount::serve;
 /// The flag that this program gives itself; see `mount::background`.
 const SERVE_FLAG: &str = "--serve-in-background";
 
+const SETTINGS: &str = "Settings";
 const WORKSPACE: &str = "Workspace";
 const FILES: &str = "How files look";
 const STORAGE: &str = "On this machine";
@@ -72,9 +73,17 @@ impl From<DialectWord> for Dialect {
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct MountArguments {
-    /// An empty directory, or a new one whose parent exists
+    /// An empty directory, or a new one whose parent exists [default: ~/claude-files]
     #[arg(value_name = "MOUNTPOINT")]
-    mountpoint: PathBuf,
+    mountpoint: Option<PathBuf>,
+
+    #[arg(long, value_name = "NAME", help_heading = SETTINGS,
+        help = "Take the settings under [presets.NAME] of ~/.config/afs/config.toml over those under [default]; \
+                see afs config")]
+    preset: Option<String>,
+    /// Mount for the machine: settings in /etc/afs, state in /var/lib/afs, downloads in /var/cache/afs
+    #[arg(long, help_heading = SETTINGS)]
+    pub(super) system: bool,
 
     #[arg(long, value_name = "FILE", help_heading = WORKSPACE,
         help = "Read the key from a file only you can read, instead of from ANTHROPIC_API_KEY")]
@@ -84,7 +93,7 @@ pub struct MountArguments {
     base_url: Option<String>,
     /// Mount sample files instead: no key, no network
     #[arg(long, conflicts_with_all = ["key_file", "base_url", "workspace_id"], help_heading = WORKSPACE)]
-    demo: bool,
+    pub(super) demo: bool,
     /// The shapes of the service to ask for: those of its beta, or those of today
     #[arg(long, value_enum, value_name = "DIALECT", help_heading = WORKSPACE)]
     dialect: Option<DialectWord>,
@@ -140,7 +149,7 @@ pub struct MountArguments {
     /// Answer extended attributes (user.afs.id and others); makes listings slower
     #[arg(long, help_heading = FILES)]
     xattr: bool,
-    #[arg(short = 'o', value_name = "OPTIONS", help_heading = FILES,
+    #[arg(short = 'o', long = "options", value_name = "OPTIONS", help_heading = FILES,
         help = "Mount options as mount(8) writes them: ro, allow_other, uid=N, umask=022, ...")]
     mount_words: Vec<String>,
 
@@ -196,12 +205,19 @@ pub struct MountArguments {
         conflicts_with = "foreground"
     )]
     serve_in_background: bool,
+
+    /// The words after `afs mount`.
+    #[arg(skip)]
+    pub(super) typed: Vec<OsString>,
+    /// Whether mount(8) called.
+    #[arg(skip)]
+    pub(super) by_mount: bool,
 }
 
 impl MountArguments {
-    fn request(self) -> MountRequest {
+    pub(super) fn request(self) -> MountRequest {
         MountRequest {
-            mountpoint: self.mountpoint,
+            mountpoint: self.mountpoint.unwrap_or_default(),
             demo: self.demo,
             secrets: None,
             key_file: self.key_file,
@@ -245,7 +261,22 @@ impl MountArguments {
 /// Mounts: returns when the mount answers, or in the foreground when it has ended.
 #[must_use]
 pub fn run(arguments: MountArguments) -> ExitCode {
+    if arguments.by_mount {
+        return helper::exit_code(mount(arguments));
+    }
+    mount(arguments)
+}
+
+fn mount(mut arguments: MountArguments) -> ExitCode {
     let (foreground, launched) = (arguments.foreground, arguments.serve_in_background);
+    let around = surroundings(arguments.system);
+    let typed = std::mem::take(&mut arguments.typed);
+    if arguments.mountpoint.is_none() {
+        match around.mountpoint() {
+            Ok(mountpoint) => arguments.mountpoint = Some(mountpoint),
+            Err(error) => return said(&error),
+        }
+    }
     let mut request = arguments.request();
     if launched {
         match receive_secrets() {
@@ -253,10 +284,9 @@ pub fn run(arguments: MountArguments) -> ExitCode {
             Err(error) => return failed(&format!("the key could not be handed over: {error}")),
         }
     }
-    let settings = match request.resolve(&surroundings()) {
+    let settings = match request.resolve(&around) {
         Ok(settings) => settings,
-        Err(error @ ConfigError::Usage(_)) => return typed_wrongly(&error),
-        Err(error @ ConfigError::Unusable(_)) => return failed(&error),
+        Err(error) => return said(&error),
     };
     if let Err(said) = hide_secrets() {
         return said;
@@ -270,7 +300,7 @@ pub fn run(arguments: MountArguments) -> ExitCode {
             let ready = Ready::background(settings.log_file.as_deref());
             stay(settings, ready)
         }
-        (false, false) => start(&settings),
+        (false, false) => start(&settings, typed),
     }
 }
 
@@ -288,9 +318,7 @@ fn stay(settings: MountSettings, ready: Ready) -> ExitCode {
 }
 
 /// Starts a process that serves, and waits until it is ready.
-fn start(settings: &MountSettings) -> ExitCode {
-    // The first word is `mount`, by whatever means it was typed: there are no options before it.
-    let typed = std::env::args_os().skip(2);
+fn start(settings: &MountSettings, typed: Vec<OsString>) -> ExitCode {
     let words = [OsString::from("mount"), OsString::from(SERVE_FLAG)];
     let secrets = match &settings.service.source {
         Source::Service { credential, .. } => Some(Secrets {

@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::place::Place;
-use super::reaching::{Reaching, surroundings};
+use super::reaching::Reaching;
+use super::settings::surroundings;
 use super::talk::{NOTHING_MOUNTED, printable, reach};
 use super::{failed, nothing_matched, typed_wrongly};
 use crate::mount::Unmounted;
@@ -21,9 +22,16 @@ pub(super) struct StateDir {
     /// Where state is, for what is not mounted [default: ~/.local/state/afs]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
+    /// Take the settings under this name in ~/.config/afs/config.toml
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
 }
 
 impl StateDir {
+    pub(super) fn preset(&self) -> Option<&str> {
+        self.preset.as_deref()
+    }
+
     pub(super) fn dir(&self) -> Option<&Path> {
         self.state_dir.as_deref()
     }
@@ -283,7 +291,7 @@ fn state_root(state_dir: Option<&Path>) -> Result<PathBuf, String> {
     if let Some(dir) = state_dir {
         return Ok(dir.to_owned());
     }
-    surroundings()
+    surroundings(false)
         .state_root()
         .map_err(|error| error.to_string())
 }

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::failed;
 use super::mount::DialectWord;
 use super::place::Place;
 use super::places::StateDir;
+use super::settings::{said, surroundings, usual};
 use super::talk::Reached;
-use super::{failed, typed_wrongly};
-use crate::config::{ConfigError, MountRequest, SECRET_VARIABLES, Surroundings, parse_time};
+use crate::config::{ConfigError, MountRequest, SECRET_VARIABLES, parse_time};
 use crate::control::Client;
 use crate::mount::{self, MountError, Session, sys};
 
@@ -58,8 +59,8 @@ impl Reaching {
     /// The workspace of the key, with its state under its lock; without a home directory with nothing but the key. Files
     /// that are to `expire` take the dialect that has it.
     pub(super) fn workspace(&self, expire: bool) -> Result<Place, ExitCode> {
-        let around = surroundings();
-        let request = self.request(expire);
+        let around = surroundings(false);
+        let request = self.request(expire).map_err(|why| said(&why))?;
         if self.state.dir().is_none() && around.state_root().is_err() {
             return self.bare(expire);
         }
@@ -85,7 +86,7 @@ impl Reaching {
     pub(super) fn bare(&self, expire: bool) -> Result<Place, ExitCode> {
         let service = self
             .request(expire)
-            .service(&surroundings())
+            .and_then(|request| request.service(&surroundings(false)))
             .map_err(|why| said(&why))?;
         let host = service.base_url.clone();
         hide_secrets()?;
@@ -95,38 +96,26 @@ impl Reaching {
 
     /// Whether there is a key to ask the service with.
     pub(super) fn has_key(&self) -> bool {
-        self.request(false).service(&surroundings()).is_ok()
+        self.request(false)
+            .is_ok_and(|request| request.service(&surroundings(false)).is_ok())
     }
 
-    fn request(&self, expire: bool) -> MountRequest {
-        let dialect = self.dialect.map(Into::into);
-        MountRequest {
-            key_file: self.key_file.clone(),
-            base_url: self.base_url.clone(),
+    /// What was typed, over what environment and settings file say.
+    fn request(&self, expire: bool) -> Result<MountRequest, ConfigError> {
+        let usual = usual(self.state.preset())?;
+        let dialect = self.dialect.map(Into::into).or(usual.dialect);
+        Ok(MountRequest {
+            demo: false,
+            key_file: self.key_file.clone().or(usual.key_file),
+            base_url: self.base_url.clone().or(usual.base_url),
             dialect: dialect.or(expire.then_some(crate::api::Dialect::Ga { expires: None })),
-            workspace_id: self.workspace_id.clone(),
-            allow_http: self.allow_http,
-            no_progress: self.timeout,
+            workspace_id: self.workspace_id.clone().or(usual.workspace_id),
+            allow_http: self.allow_http || usual.allow_http,
+            no_progress: self.timeout.or(usual.no_progress),
             state_dir: self.state.dir().map(Path::to_owned),
             cache_dir: self.cache_dir.clone(),
-            ..MountRequest::default()
-        }
-    }
-}
-
-/// What a command's settings come from beside its words.
-pub(super) fn surroundings() -> Surroundings<'static> {
-    Surroundings {
-        variable: &|name| std::env::var_os(name),
-        uid: sys::uid(),
-        gid: sys::gid(),
-    }
-}
-
-fn said(error: &ConfigError) -> ExitCode {
-    match error {
-        ConfigError::Usage(_) => typed_wrongly(error),
-        ConfigError::Unusable(_) => failed(error),
+            ..usual
+        })
     }
 }
 

@@ -7,11 +7,13 @@ use clap::Args;
 
 use super::flush::{drain, what_is_left};
 use super::place::Place;
+use super::settings::{said, surroundings, usual};
 use super::status::{changes, files, scratch_files};
 use super::talk::reach;
 use super::{failed, nothing_matched};
-use crate::mount::left_behind;
+use crate::config::ConfigError;
 use crate::mount::unmount::{Holder, UnmountError, must_be_free, named, unmount};
+use crate::mount::{left_behind, prepare};
 
 /// What can be typed after `afs unmount`.
 #[derive(Debug, Args)]
@@ -26,36 +28,52 @@ Examples:
       also while programs have files open there: what they have not closed is
       kept, and afs pending shows it when the workspace is mounted again
 
+  afs unmount --stale ~/claude-files
+      only where the mount's process died: take away what is left of it
+
 Waits until the service has everything, then ends the mount and waits for its
 process. Where somebody still uses the mount it says who, and nothing is
 changed. What stays on this machine is counted at the end.")]
 pub struct UnmountArguments {
     /// Where it is mounted
-    #[arg(value_name = "MOUNTPOINT")]
-    mountpoint: PathBuf,
+    #[arg(value_name = "MOUNTPOINT", required_unless_present = "preset")]
+    mountpoint: Option<PathBuf>,
+    /// The one that the settings under this name in ~/.config/afs/config.toml speak of
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
     /// Leave what has not reached the service to the next mount
     #[arg(long)]
     no_wait: bool,
     /// End it also while programs use it
     #[arg(long)]
     force: bool,
+    /// Take away only what a process that died left behind
+    #[arg(long, conflicts_with_all = ["no_wait", "force"])]
+    stale: bool,
 }
 
 /// Ends a mount, after the service has everything.
 #[must_use]
 pub fn run(arguments: &UnmountArguments) -> ExitCode {
-    let mut holders = match finish_work(arguments) {
+    let mountpoint = match mountpoint(arguments) {
+        Ok(mountpoint) => mountpoint,
+        Err(error) => return said(&error),
+    };
+    if arguments.stale {
+        return heal(&mountpoint);
+    }
+    let mut holders = match finish_work(arguments, &mountpoint) {
         Ok(holders) => holders,
         Err(why) => return failed(&why),
     };
     let waiting = |pid| tell!("unmounted; waiting for afs (process {pid}) to finish its work");
-    match unmount(&arguments.mountpoint, arguments.force, &waiting) {
+    match unmount(&mountpoint, arguments.force, &waiting) {
         Ok(state_dir) => {
             holders.retain(Holder::is_running);
             if let Some(named) = named(&holders) {
                 tell!(
                     "afs: {} was in use by {named}: what they have open there fails from now on",
-                    arguments.mountpoint.display()
+                    mountpoint.display()
                 );
             }
             if let Some(state_dir) = state_dir {
@@ -70,12 +88,39 @@ pub fn run(arguments: &UnmountArguments) -> ExitCode {
     }
 }
 
+/// Where it is, as typed or as the settings have it.
+fn mountpoint(arguments: &UnmountArguments) -> Result<PathBuf, ConfigError> {
+    if let Some(typed) = &arguments.mountpoint {
+        return Ok(typed.clone());
+    }
+    let said = usual(arguments.preset.as_deref())?.mountpoint;
+    if said.as_os_str().is_empty() {
+        return surroundings(false).mountpoint();
+    }
+    Ok(said)
+}
+
+/// Takes a dead mount away. Where there is none, nothing had to be done.
+fn heal(mountpoint: &Path) -> ExitCode {
+    match prepare::heal(mountpoint) {
+        Ok(true) => {
+            tell!("took the dead mount on {} away", mountpoint.display());
+            ExitCode::SUCCESS
+        }
+        Ok(false) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
 /// Has the mount send everything; who uses it all the same. One that is in use is not even asked, unless it is forced:
 /// nobody should wait for an upload only to hear that they can't unmount. One that does not answer is left to `unmount`,
 /// which says what is wrong with it.
-fn finish_work(arguments: &UnmountArguments) -> Result<Vec<Holder>, UnmountError> {
+fn finish_work(
+    arguments: &UnmountArguments,
+    mountpoint: &Path,
+) -> Result<Vec<Holder>, UnmountError> {
     let mut users = Vec::new();
-    let Ok(reached) = reach(Some(&arguments.mountpoint)) else {
+    let Ok(reached) = reach(Some(mountpoint)) else {
         return Ok(users);
     };
     for mount in reached {

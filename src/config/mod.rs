@@ -5,7 +5,10 @@
 //! flags.
 
 mod error;
+mod file;
+mod layers;
 mod service;
+mod shown;
 mod units;
 mod words;
 
@@ -15,6 +18,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use error::ConfigError;
+pub use file::unknown as unknown_setting;
+pub use layers::{Key, Kind, Layers, Origin, Said};
 pub use service::{ServiceSettings, Source};
 pub use units::{parse_size, parse_time};
 pub use words::{MountWords, parse_beta, parse_mount_words, parse_umask};
@@ -26,6 +31,8 @@ const DEFAULT_DELETE_GUARD: usize = 200;
 
 /// Where the service is unless somebody says otherwise.
 pub const DEFAULT_BASE_URL: &str = "https://api.anthropic.com";
+/// Where a mount is that nobody names a place for, below the home directory.
+const DEFAULT_MOUNTPOINT: &str = "claude-files";
 /// How long a transfer may stand still.
 pub const DEFAULT_NO_PROGRESS: Duration = Duration::from_secs(60);
 /// How much re-downloadable content is kept on disk.
@@ -206,6 +213,8 @@ pub struct Surroundings<'a> {
     pub uid: u32,
     /// And in which group.
     pub gid: u32,
+    /// Whether this is about the system's own mounts, which are nobody's: settings in `/etc`, the rest below `/var`.
+    pub system: bool,
 }
 
 impl fmt::Debug for Surroundings<'_> {
@@ -225,26 +234,70 @@ impl Surroundings<'_> {
 
     /// Where state is kept where nobody names another place.
     pub fn state_root(&self) -> Result<PathBuf, ConfigError> {
-        self.directory("XDG_STATE_HOME", ".local/state", "--state-dir")
+        self.directory(Below::State)
+            .ok_or_else(|| no_home("--state-dir"))
     }
 
-    /// A directory of ours: `$XDG_..._HOME/afs`, else below the home directory. The XDG rule wants absolute paths and
-    /// has others ignored.
-    fn directory(&self, xdg: &str, below_home: &str, flag: &str) -> Result<PathBuf, ConfigError> {
-        let absolute = |name: &str| {
-            self.variable(name)
-                .map(PathBuf::from)
-                .filter(|path| path.is_absolute())
-        };
-        absolute(xdg)
-            .or_else(|| absolute("HOME").map(|home| home.join(below_home)))
-            .map(|base| base.join("afs"))
+    /// The same of what can be downloaded again.
+    pub fn cache_root(&self) -> Result<PathBuf, ConfigError> {
+        self.directory(Below::Cache)
+            .ok_or_else(|| no_home("--cache-dir"))
+    }
+
+    /// Where a mount is that nobody names a place for.
+    pub fn mountpoint(&self) -> Result<PathBuf, ConfigError> {
+        let home = self.home().filter(|_| !self.system);
+        home.map(|home| home.join(DEFAULT_MOUNTPOINT))
             .ok_or_else(|| {
-                ConfigError::Unusable(format!(
-                    "there is no home directory to keep files in: set HOME, or say where with {flag} DIR"
-                ))
+                ConfigError::Usage("where to mount is not said: afs mount MOUNTPOINT".to_owned())
             })
     }
+
+    /// Where settings are read.
+    fn settings_file(&self) -> Option<PathBuf> {
+        Some(self.directory(Below::Config)?.join("config.toml"))
+    }
+
+    fn home(&self) -> Option<PathBuf> {
+        self.absolute("HOME")
+    }
+
+    /// A directory of ours: `$XDG_..._HOME/afs`, else below the home directory.
+    fn directory(&self, below: Below) -> Option<PathBuf> {
+        let (xdg, below_home, of_the_system) = match below {
+            Below::Config => ("XDG_CONFIG_HOME", ".config", "/etc"),
+            Below::State => ("XDG_STATE_HOME", ".local/state", "/var/lib"),
+            Below::Cache => ("XDG_CACHE_HOME", ".cache", "/var/cache"),
+        };
+        let base = if self.system {
+            PathBuf::from(of_the_system)
+        } else {
+            self.absolute(xdg)
+                .or_else(|| Some(self.home()?.join(below_home)))?
+        };
+        Some(base.join("afs"))
+    }
+
+    /// The XDG rule wants absolute paths and has others ignored.
+    fn absolute(&self, name: &str) -> Option<PathBuf> {
+        let path = self.variable(name).map(PathBuf::from);
+        path.filter(|path| path.is_absolute())
+    }
+}
+
+/// What a directory of ours is for (the XDG base directory specification, and for the system's the file system hierarchy
+/// standard).
+#[derive(Clone, Copy)]
+enum Below {
+    Config,
+    State,
+    Cache,
+}
+
+fn no_home(flag: &str) -> ConfigError {
+    ConfigError::Unusable(format!(
+        "there is no home directory to keep files in: set HOME, or say where with {flag} DIR"
+    ))
 }
 
 impl MountRequest {
@@ -260,7 +313,7 @@ impl MountRequest {
         };
         let cache_root = match &self.cache_dir {
             Some(dir) => absolute(dir)?,
-            None => around.directory("XDG_CACHE_HOME", ".cache", "--cache-dir")?,
+            None => around.cache_root()?,
         };
         let log_file = self.log_file.as_deref().map(absolute).transpose()?;
         // Last, so that whoever has no key yet hears about mistakes in the command line first.

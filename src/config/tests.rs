@@ -17,6 +17,7 @@ fn resolve(
         variable: &variable,
         uid: 1000,
         gid: 100,
+        system: false,
     })
 }
 

@@ -65,6 +65,27 @@ pub fn prepare(settings: &MountSettings) -> Result<PathBuf, Refusal> {
     )))
 }
 
+/// Takes away what a process that died left mounted at `path`, and says whether there was something. What is served, or
+/// is not ours, stays.
+pub fn heal(path: &Path) -> Result<bool, Refusal> {
+    let refusal = |why: &dyn std::fmt::Display| {
+        Refusal::new(format!("{} cannot be looked at: {why}", path.display()))
+    };
+    let path = resolve(path).map_err(|error| refusal(&error))?;
+    let mut healed = false;
+    for _ in 0..=MOST_DEAD {
+        let table = MountTable::read().map_err(|error| refusal(&error))?;
+        match table.at(&path) {
+            Some(entry) if entry.is_ours() && health(entry) == Health::Dead => {
+                unmount::remove_dead(entry).map_err(Refusal::new)?;
+                healed = true;
+            }
+            _ => break,
+        }
+    }
+    Ok(healed)
+}
+
 fn private_directories(settings: &MountSettings) -> Result<(), Refusal> {
     private_directory(&settings.state_root, "--state-dir")?;
     private_directory(&settings.cache_root, "--cache-dir")

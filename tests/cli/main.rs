@@ -1,6 +1,8 @@
 //! The command line through its front door: what is said, and with which exit code. Nothing here is mounted.
 
+mod config;
 mod emulator;
+mod manual;
 mod mount;
 mod unmount;
 
@@ -58,7 +60,7 @@ impl Ran {
 }
 
 /// Every command, in the order of the help, and those below it.
-const COMMANDS: [(&str, &[&str]); 19] = [
+const COMMANDS: [(&str, &[&str]); 22] = [
     ("mount", &[]),
     ("unmount", &[]),
     ("ls", &[]),
@@ -77,6 +79,9 @@ const COMMANDS: [(&str, &[&str]); 19] = [
     ("trash", &["list", "restore", "empty"]),
     ("prune", &[]),
     ("allow-deletes", &[]),
+    ("config", &[]),
+    ("completions", &[]),
+    ("man", &[]),
     ("emulator", &[]),
 ];
 
@@ -105,8 +110,8 @@ fn help_is_one_screen_with_every_command_and_how_they_end() {
             .collect();
         assert_eq!(listed, COMMANDS.map(|(name, _)| name));
         for part in [
-            "Examples:",
-            "Exit codes: 0 done, 1 failed",
+            "\nExamples:",
+            "\nExit codes: 0 done, 1 failed",
             "4 refused for safety",
         ] {
             assert!(ran.out.contains(part), "{}", ran.out);
@@ -149,7 +154,6 @@ fn what_is_typed_wrongly_ends_with_2() {
         &[][..],
         &["frobnicate"],
         &["--frobnicate"],
-        &["mount"],
         &["mount", "/a", "/b"],
         &["mount", "--frobnicate", "/a"],
         &["mount", "--cache-size", "10X", "/a"],
@@ -170,6 +174,12 @@ fn what_is_typed_wrongly_ends_with_2() {
         &["mount", "-o", "ro,exec", "/a"],
         &["unmount"],
         &["unmount", "/a", "/b"],
+        &["unmount", "--stale", "--force", "/a"],
+        &["config", "--frobnicate"],
+        &["config", "--cache-size", "10X"],
+        &["completions"],
+        &["completions", "tcl"],
+        &["man", "mount", "--write", "/a"],
         &["emulator", "--listen", "nowhere"],
         &["emulator", "--quota", "much"],
     ] {

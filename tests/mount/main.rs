@@ -50,6 +50,7 @@ mod saving;
 mod scratch;
 mod sealing;
 mod secrets;
+mod settings;
 mod space;
 mod stalled;
 mod streaming;

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::colour::Colours;
-use super::reaching::surroundings;
+use super::settings::{surroundings, usual};
 use super::talk::{NOTHING_MOUNTED, Reached, printable, reach, unexpected};
 use super::{failed, nothing_matched};
 use crate::control::{Reply, Request, Status, Waiting};
@@ -130,10 +130,11 @@ fn ask_status(mount: &mut Reached) -> Result<Status, String> {
     }
 }
 
-/// What waits below the usual directory of states, where no mount is there to ask.
+/// What waits below the usual directory of states, where no mount is there to ask. A settings file with a mistake in it
+/// is no reason not to show how mounts are.
 fn usual_waiting() -> Vec<Waiting> {
-    surroundings()
-        .state_root()
+    let said = usual(None).ok().and_then(|request| request.state_dir);
+    said.map_or_else(|| surroundings(false).state_root(), Ok)
         .map(|root| Waiting::below(&root))
         .unwrap_or_default()
 }

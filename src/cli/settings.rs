@@ -1,0 +1,293 @@
+//! What is typed goes over what environment and settings file say: here a command line meets both.
+//!
+//! The layers below become the defaults of the flags, so that one grammar judges all three, and the flags' own sentences
+//! say what is wrong. Switches can then be turned off as well as on: `--read-only=false`.
+
+use std::error::Error;
+use std::ffi::{OsStr, OsString};
+use std::process::ExitCode;
+
+use clap::error::{ContextKind, ContextValue};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, ValueHint, value_parser};
+
+use super::config::Row;
+use super::mount::MountArguments;
+use super::{Arguments, Command, USAGE, failed, typed_wrongly};
+use crate::config::{ConfigError, Key, Kind, Layers, MountRequest, Origin, Said, Surroundings};
+use crate::mount::sys;
+
+/// The command whose flags are the settings, and the one that shows them.
+const SETTERS: [&str; 2] = ["mount", "config"];
+/// Flags of these that are no settings: they say how one run goes.
+const NO_SETTINGS: [&str; 7] = [
+    "help",
+    "version",
+    "foreground",
+    "preset",
+    "system",
+    "json",
+    "serve-in-background",
+];
+/// Flags of other commands that say where things are on this machine. What they say of a service besides is theirs to
+/// overlay ([`usual`]), for it matters to them whether somebody typed it.
+const EVERYWHERE: [&str; 2] = ["state-dir", "cache-dir"];
+
+/// Reads a command line whose first word is the program's name. Where it is wrong, or a layer is, says so.
+pub(super) fn parse(typed: &[OsString]) -> Result<Command, ExitCode> {
+    let plain = line();
+    let bare = with_layers(plain.clone(), &Layers::default());
+    let matches = match bare.try_get_matches_from(typed) {
+        Ok(matches) => matches,
+        // Without the words that turn switches off: nobody looks for them in a help.
+        Err(error) if !error.use_stderr() => plain.clone().get_matches_from(typed),
+        Err(error) => return Err(wrong(&error)),
+    };
+    if !wants_layers(leaf(&matches).1) {
+        return command(&matches);
+    }
+    let layers = layers(leaf(&matches).1).map_err(|error| said(&error))?;
+    let matches = with_layers(plain, &layers)
+        .try_get_matches_from(typed)
+        .map_err(|error| wrong(&error))?;
+    let mut command = command(&matches)?;
+    let own = leaf(&matches).1;
+    match &mut command {
+        Command::Mount(arguments) => {
+            arguments.typed = typed.iter().skip(2).cloned().collect();
+            arguments.demo &= !names_a_service(own);
+        }
+        Command::Config(arguments) => {
+            arguments.mount.demo &= !names_a_service(own);
+            arguments.said = rows(own, &layers);
+            arguments.file = layers.file;
+            arguments.preset = layers.preset;
+        }
+        _ => {}
+    }
+    Ok(command)
+}
+
+/// The command line as it is shown: the flags of a mount once, though they can be typed after `afs config` too.
+pub(super) fn line() -> clap::Command {
+    Arguments::command().mut_subcommand(SETTERS[1], |config| {
+        config.mut_args(|arg| match name(&arg) {
+            "help" | "version" | "preset" | "system" | "json" => arg,
+            _ => arg.hide(true),
+        })
+    })
+}
+
+/// What environment and settings file say, as a mount would hear it.
+pub(super) fn usual(preset: Option<&str>) -> Result<MountRequest, ConfigError> {
+    let layers = checked(&surroundings(false), preset)?;
+    let matches = with_layers(Arguments::command(), &layers).get_matches_from(["afs", SETTERS[0]]);
+    let arguments = MountArguments::from_arg_matches(leaf(&matches).1)
+        .map_err(|error| ConfigError::Usage(error.to_string()))?;
+    Ok(arguments.request())
+}
+
+/// What a command's settings come from beside its words; of the system's mounts where `system` is set.
+pub(super) fn surroundings(system: bool) -> Surroundings<'static> {
+    Surroundings {
+        variable: &|name| std::env::var_os(name),
+        uid: sys::uid(),
+        gid: sys::gid(),
+        system,
+    }
+}
+
+/// Says what is wrong with settings and gives the exit code for it.
+pub(super) fn said(error: &ConfigError) -> ExitCode {
+    match error {
+        ConfigError::Usage(_) => typed_wrongly(error),
+        ConfigError::Unusable(_) => failed(error),
+    }
+}
+
+/// Every setting, in the order of the help.
+pub(super) fn keys() -> Vec<Key> {
+    let command = Arguments::command();
+    let mount = command.find_subcommand(SETTERS[0]);
+    mount
+        .into_iter()
+        .flat_map(|mount| mount.get_arguments().filter_map(key))
+        .collect()
+}
+
+/// The setting that a flag of `afs mount` is.
+fn key(arg: &Arg) -> Option<Key> {
+    let name = name(arg);
+    let kind = match arg.get_action() {
+        ArgAction::SetTrue => Kind::Switch,
+        ArgAction::Append => Kind::List,
+        _ if arg.get_value_hint() == ValueHint::AnyPath => Kind::Path,
+        _ => Kind::Value,
+    };
+    (!NO_SETTINGS.contains(&name)).then(|| Key::new(name, kind))
+}
+
+fn name(arg: &Arg) -> &str {
+    arg.get_long().unwrap_or_else(|| arg.get_id().as_str())
+}
+
+/// The command at the end of the line, with its own flags.
+fn leaf(matches: &ArgMatches) -> (&str, &ArgMatches) {
+    let mut leaf = ("", matches);
+    while let Some(below) = leaf.1.subcommand() {
+        leaf = below;
+    }
+    leaf
+}
+
+fn wants_layers(own: &ArgMatches) -> bool {
+    own.ids().any(|id| id.as_str() == "state_dir") || own.try_contains_id("state_dir").is_ok()
+}
+
+fn layers(own: &ArgMatches) -> Result<Layers, ConfigError> {
+    let preset = own.try_get_one::<String>("preset").ok().flatten();
+    let system = own.try_get_one::<bool>("system").ok().flatten();
+    checked(
+        &surroundings(system.copied().unwrap_or_default()),
+        preset.map(String::as_str),
+    )
+}
+
+/// The layers, each value of which its flag would take.
+fn checked(around: &Surroundings<'_>, preset: Option<&str>) -> Result<Layers, ConfigError> {
+    let layers = Layers::read(around, &keys(), preset)?;
+    for (name, said) in &layers.said {
+        check(name, said)?;
+    }
+    Ok(layers)
+}
+
+fn check(name: &str, said: &Said) -> Result<(), ConfigError> {
+    let Err(why) = said
+        .values
+        .iter()
+        .try_for_each(|value| refusal(name, value))
+    else {
+        return Ok(());
+    };
+    Err(ConfigError::Usage(match &said.origin {
+        Origin::Variable(variable) => format!("{variable}: {why}"),
+        Origin::File { path, line, .. } => {
+            format!("{}, line {line}: {name}: {why}", path.display())
+        }
+    }))
+}
+
+/// Why a flag would not take a value.
+fn refusal(name: &str, value: &OsStr) -> Result<(), String> {
+    match name {
+        // No flag, and any path will do.
+        "mountpoint" => return Ok(()),
+        // A flag that counts takes no value.
+        "verbose" => {
+            let count = value.to_str().and_then(|value| value.parse::<u8>().ok());
+            return count.map(drop).ok_or_else(|| "write 0, 1 or 2".to_owned());
+        }
+        _ => {}
+    }
+    let mut word = OsString::from(format!("--{name}="));
+    word.push(value);
+    let words = ["afs".into(), SETTERS[0].into(), word];
+    let line = with_layers(Arguments::command(), &Layers::default());
+    let Err(error) = line.try_get_matches_from(words) else {
+        return Ok(());
+    };
+    Err(match (error.source(), error.get(ContextKind::ValidValue)) {
+        (Some(why), _) => why.to_string(),
+        (None, Some(ContextValue::Strings(valid))) => format!("write one of {}", valid.join(", ")),
+        (None, _) => "it can't be empty".to_owned(),
+    })
+}
+
+/// The command line with what the layers say for what is not typed.
+fn with_layers(command: clap::Command, layers: &Layers) -> clap::Command {
+    command.mut_subcommands(|command| {
+        if SETTERS.contains(&command.get_name()) {
+            return command.mut_args(|arg| setting(arg, layers));
+        }
+        elsewhere(command, layers)
+    })
+}
+
+fn setting(arg: Arg, layers: &Layers) -> Arg {
+    let Some(key) = key(&arg) else { return arg };
+    let arg = if key.kind == Kind::Switch {
+        arg.action(ArgAction::Set)
+            .num_args(0..=1)
+            .require_equals(true)
+            .value_parser(value_parser!(bool))
+            .default_missing_value("true")
+            .default_value("false")
+    } else {
+        arg
+    };
+    match layers.get(&key.name) {
+        Some(said) => arg.default_values(said.values.clone()),
+        None => arg,
+    }
+}
+
+/// The same for a command that is no mount, and those below it.
+fn elsewhere(command: clap::Command, layers: &Layers) -> clap::Command {
+    let command = command.mut_subcommands(|below| elsewhere(below, layers));
+    command.mut_args(|arg| match layers.get(name(&arg)) {
+        Some(said) if EVERYWHERE.contains(&name(&arg)) => arg.default_values(said.values.clone()),
+        _ => arg,
+    })
+}
+
+fn command(matches: &ArgMatches) -> Result<Command, ExitCode> {
+    Arguments::from_arg_matches(matches)
+        .map(|arguments| arguments.command)
+        .map_err(|error| wrong(&error))
+}
+
+/// Says what was typed wrongly in the library's words, and gives the exit code for it.
+fn wrong(error: &clap::Error) -> ExitCode {
+    // Where nobody reads it there is nobody to tell.
+    let _ = error.print();
+    ExitCode::from(USAGE)
+}
+
+/// Whether a service was typed, which no layer's `demo` goes over.
+fn names_a_service(own: &ArgMatches) -> bool {
+    let is_typed = |id| own.value_source(id) == Some(ValueSource::CommandLine);
+    !is_typed("demo")
+        && ["key_file", "base_url", "workspace_id"]
+            .into_iter()
+            .any(is_typed)
+}
+
+/// What was said of each setting, typed or before that.
+fn rows(own: &ArgMatches, layers: &Layers) -> Vec<Row> {
+    let said = |key: &Key| {
+        let id = Arguments::command();
+        let mount = id.find_subcommand(SETTERS[0])?;
+        let id = mount
+            .get_arguments()
+            .find(|arg| name(arg) == key.name)?
+            .get_id()
+            .as_str();
+        if own.value_source(id) == Some(ValueSource::CommandLine) {
+            let values: Vec<OsString> = own.get_raw(id)?.map(OsString::from).collect();
+            return Some((values, "typed".to_owned()));
+        }
+        let said = layers.get(&key.name)?;
+        Some((said.values.clone(), said.origin.to_string()))
+    };
+    let row = |key: &Key| {
+        let (values, origin) = said(key)?;
+        let values: Vec<_> = values.iter().map(|value| value.to_string_lossy()).collect();
+        Some(Row {
+            key: key.name.clone(),
+            value: values.join(","),
+            origin,
+        })
+    };
+    keys().iter().filter_map(row).collect()
+}

@@ -1,0 +1,375 @@
+//! Where settings come from before anything is typed: the environment (`AFS_*`), and below it the settings file.
+//!
+//! A *layer* says some settings, in the words the flags would be given; what is typed goes over all of them. A list that
+//! is said again takes the place of the one below.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+
+use super::file::SettingsFile;
+use super::{ConfigError, Surroundings};
+
+/// The variable that names another settings file.
+const FILE_VARIABLE: &str = "AFS_CONFIG";
+/// The one that names a preset.
+const PRESET_VARIABLE: &str = "AFS_PRESET";
+
+/// What may be said: a flag of `afs mount`, by its long name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// As in `--cache-size`, without the dashes.
+    pub name: String,
+    /// What can be said.
+    pub kind: Kind,
+}
+
+/// What kind of value a setting has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// On or off.
+    Switch,
+    /// One text or number.
+    Value,
+    /// One path.
+    Path,
+    /// Any number of texts.
+    List,
+}
+
+impl Key {
+    /// A setting.
+    #[must_use]
+    pub fn new(name: &str, kind: Kind) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind,
+        }
+    }
+
+    /// The environment's name for it: `AFS_CACHE_SIZE`.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!("AFS_{}", self.name.to_uppercase().replace('-', "_"))
+    }
+}
+
+/// Where a setting was said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A variable of the environment.
+    Variable(String),
+    /// A line of the settings file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The heading it stands under, brackets included.
+        table: String,
+        /// Counted from 1.
+        line: usize,
+    },
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Variable(name) => f.write_str(name),
+            Self::File { table, line, .. } => write!(f, "{table}, line {line}"),
+        }
+    }
+}
+
+/// A setting as it was said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// What a flag would be given, once for each time it would be typed. A switch is `true` or `false`.
+    pub values: Vec<OsString>,
+    /// Where.
+    pub origin: Origin,
+}
+
+/// Everything that was said before anything is typed.
+#[derive(Debug, Default)]
+pub struct Layers {
+    /// By the settings' names; of several that speak of one the strongest.
+    pub said: BTreeMap<String, Said>,
+    /// The settings file, and whether it is there.
+    pub file: Option<(PathBuf, bool)>,
+    /// The preset, where one was asked for.
+    pub preset: Option<String>,
+}
+
+impl Layers {
+    /// Reads the environment and the settings file: `$AFS_CONFIG`, else `afs/config.toml` below `$XDG_CONFIG_HOME` or
+    /// `~/.config`, and for the system's own mounts `/etc/afs/config.toml`. Without such a file nothing is said there,
+    /// unless it or a preset was asked for: then that is an error.
+    pub fn read(
+        around: &Surroundings<'_>,
+        keys: &[Key],
+        preset: Option<&str>,
+    ) -> Result<Self, ConfigError> {
+        let by_variable = around.variable(PRESET_VARIABLE);
+        let preset = preset
+            .map(str::to_owned)
+            .or_else(|| Some(by_variable?.to_string_lossy().into_owned()));
+        let mut layers = Self {
+            preset,
+            ..Self::default()
+        };
+        layers.add_file(around, keys)?;
+        for key in keys {
+            let name = key.variable();
+            if let Some(text) = around.variable(&name) {
+                let values = from_variable(key, &name, text)?;
+                let origin = Origin::Variable(name);
+                layers
+                    .said
+                    .insert(key.name.clone(), Said { values, origin });
+            }
+        }
+        for key in keys.iter().filter(|key| key.kind == Kind::Path) {
+            if let Some(said) = layers.said.get_mut(&key.name) {
+                for path in &mut said.values {
+                    below_home(path, around)?;
+                }
+            }
+        }
+        Ok(layers)
+    }
+
+    fn add_file(&mut self, around: &Surroundings<'_>, keys: &[Key]) -> Result<(), ConfigError> {
+        let named = around.variable(FILE_VARIABLE).map(PathBuf::from);
+        let preset = self.preset.as_deref();
+        let Some(path) = named.clone().or_else(|| around.settings_file()) else {
+            return match preset {
+                Some(preset) => Err(ConfigError::Unusable(format!(
+                    "there is no home directory to look for the preset \"{preset}\" in: set HOME, or {FILE_VARIABLE}"
+                ))),
+                None => Ok(()),
+            };
+        };
+        let file = SettingsFile::read(&path)?;
+        let shown = path.display();
+        match (&file, preset) {
+            (Some(file), _) => self.said.extend(file.said(keys, preset)?),
+            (None, _) if named.is_some() => {
+                return Err(ConfigError::Unusable(format!(
+                    "{FILE_VARIABLE} names the settings file {shown}, which does not exist"
+                )));
+            }
+            (None, Some(preset)) if preset != "default" => {
+                return Err(ConfigError::Usage(format!(
+                    "there is no preset \"{preset}\": the settings file {shown} does not exist"
+                )));
+            }
+            (None, _) => {}
+        }
+        self.file = Some((path, file.is_some()));
+        Ok(())
+    }
+
+    /// What a setting was said to be.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Said> {
+        self.said.get(name)
+    }
+}
+
+/// The values that a variable holds: a switch's in the usual words, a list's with commas between them.
+fn from_variable(key: &Key, name: &str, text: OsString) -> Result<Vec<OsString>, ConfigError> {
+    match key.kind {
+        Kind::Value | Kind::Path => Ok(vec![text]),
+        Kind::List => Ok(text
+            .to_string_lossy()
+            .split(',')
+            .filter(|item| !item.is_empty())
+            .map(OsString::from)
+            .collect()),
+        Kind::Switch => match text.to_string_lossy().to_lowercase().as_str() {
+            "1" | "true" | "yes" | "on" => Ok(vec!["true".into()]),
+            "0" | "false" | "no" | "off" => Ok(vec!["false".into()]),
+            _ => Err(ConfigError::Usage(format!(
+                "{name} is a switch: set it to true or false"
+            ))),
+        },
+    }
+}
+
+/// `~/` at the front of a path, as a shell reads it; here no shell has been at it.
+fn below_home(path: &mut OsString, around: &Surroundings<'_>) -> Result<(), ConfigError> {
+    let Some(rest) = path.to_str().and_then(|path| path.strip_prefix("~/")) else {
+        return Ok(());
+    };
+    let home = around.home().ok_or_else(|| {
+        ConfigError::Unusable(format!(
+            "\"~/{rest}\" is below the home directory, and HOME is not set"
+        ))
+    })?;
+    *path = home.join(rest).into_os_string();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn keys() -> Vec<Key> {
+        [
+            ("cache-size", Kind::Value),
+            ("read-only", Kind::Switch),
+            ("key-file", Kind::Path),
+            ("scratch", Kind::List),
+        ]
+        .map(|(name, kind)| Key::new(name, kind))
+        .into()
+    }
+
+    /// With a home directory that has such a settings file.
+    fn read(
+        file: Option<&str>,
+        variables: &[(&str, &str)],
+        preset: Option<&str>,
+    ) -> Result<Vec<(String, String, String)>, String> {
+        let home = tempfile::tempdir().unwrap();
+        if let Some(text) = file {
+            std::fs::create_dir_all(home.path().join(".config/afs")).unwrap();
+            std::fs::write(home.path().join(".config/afs/config.toml"), text).unwrap();
+        }
+        let layers = read_in(home.path(), variables, preset).map_err(|error| {
+            error
+                .to_string()
+                .replace(home.path().to_str().unwrap(), "HOME")
+        })?;
+        let show = |values: &[OsString]| {
+            let values: Vec<_> = values.iter().map(|value| value.to_str().unwrap()).collect();
+            values
+                .join("+")
+                .replace(home.path().to_str().unwrap(), "HOME")
+        };
+        let said = layers.said.iter();
+        Ok(said
+            .map(|(key, said)| (key.clone(), show(&said.values), said.origin.to_string()))
+            .collect())
+    }
+
+    fn read_in(
+        home: &Path,
+        variables: &[(&str, &str)],
+        preset: Option<&str>,
+    ) -> Result<Layers, ConfigError> {
+        let variable = |name: &str| match variables.iter().find(|(known, _)| *known == name) {
+            Some((_, value)) => Some(OsString::from(value)),
+            None if name == "HOME" => Some(home.into()),
+            None => None,
+        };
+        let around = Surroundings {
+            variable: &variable,
+            uid: 1000,
+            gid: 1000,
+            system: false,
+        };
+        Layers::read(&around, &keys(), preset)
+    }
+
+    fn row(key: &str, value: &str, origin: &str) -> (String, String, String) {
+        (key.to_owned(), value.to_owned(), origin.to_owned())
+    }
+
+    const FILE: &str = "[default]\ncache-size = \"1G\"\nkey-file = \"~/key\"\nscratch = [\"*.a\"]\n\
+                        [presets.work]\ncache-size = \"2G\"\nread-only = true\n";
+
+    #[test]
+    fn the_environment_goes_over_the_file_and_a_preset_over_the_default() {
+        let plain = read(Some(FILE), &[], None).unwrap();
+        let expected = [
+            row("cache-size", "1G", "[default], line 2"),
+            row("key-file", "HOME/key", "[default], line 3"),
+            row("scratch", "*.a", "[default], line 4"),
+        ];
+        assert_eq!(plain, expected);
+        let variables = [
+            ("AFS_SCRATCH", "*.b,*.c"),
+            ("AFS_READ_ONLY", "Off"),
+            ("AFS_KEY_FILE", ""),
+        ];
+        let expected = [
+            row("cache-size", "2G", "[presets.work], line 6"),
+            row("key-file", "HOME/key", "[default], line 3"),
+            row("read-only", "false", "AFS_READ_ONLY"),
+            row("scratch", "*.b+*.c", "AFS_SCRATCH"),
+        ];
+        assert_eq!(
+            read(Some(FILE), &variables, Some("work")).unwrap(),
+            expected
+        );
+        let by_variable = [&variables[..], &[("AFS_PRESET", "work")]].concat();
+        assert_eq!(read(Some(FILE), &by_variable, None).unwrap(), expected);
+        // What is typed goes before the variable.
+        let by_variable = [("AFS_PRESET", "no such")];
+        assert!(read(Some(FILE), &by_variable, Some("work")).is_ok());
+    }
+
+    #[test]
+    fn no_file_says_nothing_unless_it_was_asked_for() {
+        assert_eq!(read(None, &[], None), Ok(Vec::new()));
+        assert_eq!(read(None, &[], Some("default")), Ok(Vec::new()));
+        for (variables, preset, sentence) in [
+            (
+                &[][..],
+                Some("work"),
+                "there is no preset \"work\": the settings file HOME/.config/afs/config.toml does not exist",
+            ),
+            (
+                &[("AFS_CONFIG", "/nowhere/c.toml")],
+                None,
+                "AFS_CONFIG names the settings file /nowhere/c.toml, which does not exist",
+            ),
+            (
+                &[("AFS_READ_ONLY", "maybe")],
+                None,
+                "AFS_READ_ONLY is a switch: set it to true or false",
+            ),
+            (
+                &[("HOME", ""), ("AFS_KEY_FILE", "~/key")],
+                None,
+                "\"~/key\" is below the home directory, and HOME is not set",
+            ),
+            (
+                &[("HOME", "")],
+                Some("work"),
+                "there is no home directory to look for the preset \"work\" in: set HOME, or AFS_CONFIG",
+            ),
+        ] {
+            assert_eq!(read(None, variables, preset), Err(sentence.to_owned()));
+        }
+    }
+
+    #[test]
+    fn the_file_is_where_the_variables_say() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("xdg/afs")).unwrap();
+        let texts = [("xdg/afs/config.toml", "1G"), ("other.toml", "2G")];
+        for (path, size) in texts {
+            let text = format!("[default]\ncache-size = \"{size}\"\n");
+            std::fs::write(dir.path().join(path), text).unwrap();
+        }
+        let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+        let (xdg, other) = (path("xdg"), path("other.toml"));
+        for (variables, size) in [
+            (&[("XDG_CONFIG_HOME", xdg.as_str())][..], Some("1G")),
+            (
+                &[("XDG_CONFIG_HOME", &xdg), ("AFS_CONFIG", &other)],
+                Some("2G"),
+            ),
+            // A rule of XDG: what is not absolute is not there.
+            (&[("XDG_CONFIG_HOME", "xdg")], None),
+        ] {
+            let layers = read_in(dir.path(), variables, None).unwrap();
+            let got = layers.get("cache-size").map(|said| said.values[0].clone());
+            assert_eq!(got, size.map(OsString::from), "{variables:?}");
+        }
+    }
+}
