@@ -16,6 +16,9 @@
 //! - [`config`]: settings as plain values, from what was typed, the environment and defaults
 //! - [`mount`]: from settings to a mount that answers, and back; a session is one without the kernel
 //! - [`cli`]: the commands
+//!
+//! Two rooms are of use to other programs, and have an example each: [`api`], a client, and [`emulator`], a service to test
+//! one with. The others are there for this program.
 
 pub mod api;
 pub mod cli;

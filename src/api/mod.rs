@@ -2,6 +2,52 @@
 //!
 //! *Upload* means the API call and nothing else; what a user's `close(2)` does is a *save* and lives further down the
 //! house. This room names no disk (but for the file a key is read from): bodies come in and go out as readers.
+//!
+//! # Example
+//!
+//! [`HttpClient`] speaks to a service of any address. Here that is an [emulator](crate::emulator) in this process; the
+//! service itself is at `https://api.anthropic.com`.
+//!
+//! ```
+//! use std::io::Read;
+//!
+//! use afs::api::{
+//!     ApiKey, Cursor, ErrorKind, FileId, FilesApi, HttpClient, HttpConfig, ListQuery, Upload,
+//! };
+//! use afs::emulator::{Config, Emulator, PlantedFile};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let service = Emulator::start(Config::default())?;
+//! let key = ApiKey::new("sk-test")?;
+//! let client = HttpClient::new(&HttpConfig::new(service.base_url(), key))?;
+//!
+//! let text = "Sales rose by a third.";
+//! let sent = client.upload(Upload {
+//!     filename: "report.txt".to_owned(),
+//!     mime_type: "text/plain".to_owned(),
+//!     size: text.len() as u64,
+//!     expires_in_seconds: None,
+//!     body: Box::new(text.as_bytes()),
+//! })?;
+//!
+//! let page = client.list(&ListQuery::page(Cursor::Newest))?;
+//! assert_eq!(page.files, [sent.clone()]);
+//! assert_eq!(page.next, None);
+//!
+//! // What was uploaded can't be downloaded, by nobody: only what tools made.
+//! let refused = client.download(&sent.id, 0).unwrap_err();
+//! assert_eq!(refused.kind, ErrorKind::NotDownloadable);
+//! let chart = service.plant(PlantedFile::output("chart.csv", "quarter,sales"))?;
+//! let mut download = client.download(&FileId::new(chart.id), 0)?;
+//! let mut bytes = String::new();
+//! download.body.read_to_string(&mut bytes)?;
+//! assert_eq!(bytes, "quarter,sales");
+//!
+//! client.delete(&sent.id)?;
+//! assert_eq!(client.metadata(&sent.id).unwrap_err().kind, ErrorKind::NotFound);
+//! # Ok(())
+//! # }
+//! ```
 
 mod budget;
 mod classify;

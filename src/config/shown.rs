@@ -100,6 +100,8 @@ impl MountSettings {
             ("write-back", self.write_back.to_string()),
             ("no-passthrough", (!self.passthrough).to_string()),
             ("log-file", or_none(log_file)),
+            ("log-size", size(self.log_size)),
+            ("syslog", self.syslog.is_some().to_string()),
             ("verbose", self.verbosity.to_string()),
         ]
     }

@@ -15,6 +15,60 @@
 //! - `side_door`: what the service does not let its users do; `faults`: trouble to order, and `shape`: what it makes of
 //!   answers; `log`: what was asked; `history`: what came of it
 //! - `import`, `samples`: files that are there from the start
+//!
+//! # Example
+//!
+//! Any client's test can have one, in any number, each at a port of its own; it ends when it is dropped. Clients in other
+//! languages have `afs emulator`, and `/_emulator/` for what are methods here.
+//!
+//! ```
+//! use afs::emulator::{
+//!     Config, Emulator, FaultAction, FaultAnswer, FaultRule, LoggedCall, PlantedFile,
+//! };
+//! # use afs::api::{ApiError, ApiKey, Cursor, FilesApi, HttpClient, HttpConfig, ListQuery};
+//! # /// The client that is tested.
+//! # struct Client(HttpClient);
+//! # impl Client {
+//! #     fn new(base_url: &str, key: &str) -> Self {
+//! #         let key = ApiKey::new(key).unwrap();
+//! #         Self(HttpClient::new(&HttpConfig::new(base_url, key)).unwrap())
+//! #     }
+//! #     fn names(&self) -> Result<Vec<String>, ApiError> {
+//! #         let page = self.0.list(&ListQuery::page(Cursor::Newest))?;
+//! #         Ok(page.files.into_iter().map(|file| file.filename).collect())
+//! #     }
+//! # }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let service = Emulator::start(Config {
+//!     keys: vec!["sk-test".to_owned()],
+//!     ..Config::default()
+//! })?;
+//! // The side door: a tool makes a file, for which the API has no call.
+//! let made = service.plant(PlantedFile::output("result.json", "{}"))?;
+//!
+//! // The next list is refused, as when the service has too much to do; the one after it is answered.
+//! service.set_faults(vec![FaultRule {
+//!     call: Some(LoggedCall::List),
+//!     times: Some(1),
+//!     ..FaultRule::new(FaultAction::Status(FaultAnswer::status(529)))
+//! }]);
+//! let client = Client::new(&service.base_url(), "sk-test");
+//! assert!(client.names().unwrap_err().is_transient());
+//! assert_eq!(client.names()?, ["result.json"]);
+//!
+//! // Somebody else deletes it, and stores one of the same name.
+//! assert!(service.delete(&made.id)?);
+//! service.plant(PlantedFile::output("result.json", "[]"))?;
+//! assert_eq!(client.names()?, ["result.json"]);
+//!
+//! // What was asked, and what is there.
+//! assert_eq!(service.requests().len(), 3);
+//! let files = service.files()?;
+//! assert_eq!(service.content(&files[0].id)?.as_deref(), Some(&b"[]"[..]));
+//! # Ok(())
+//! # }
+//! ```
 
 mod answer;
 mod catalogue;
