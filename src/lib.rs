@@ -13,11 +13,11 @@
 //! - [`fuse`]: the kernel's side: convert, call, reply
 //! - [`control`]: what other commands ask: of a running mount, of a state, of the service with nothing but a key
 //! - [`emulator`]: the service served locally over HTTP, with persistence and faults to order
-//! - [`config`]: settings as plain values, from what was typed, the environment and defaults
+//! - [`config`]: settings as plain values, from what was typed, the environment, the settings file and defaults
 //! - [`mount`]: from settings to a mount that answers, and back; a session is one without the kernel
 //! - [`cli`]: the commands
 //!
-//! Two rooms are of use to other programs, and have an example each: [`api`], a client, and [`emulator`], a service to test
+//! [`guide`] says how all of that behaves, case by case. Two rooms are of use to other programs, and have an example each: [`api`], a client, and [`emulator`], a service to test
 //! one with. The others are there for this program.
 
 pub mod api;
@@ -34,3 +34,6 @@ pub mod state;
 pub mod store;
 pub mod sync;
 pub mod uploader;
+
+#[doc = include_str!("guide.md")]
+pub mod guide {}
