@@ -256,7 +256,7 @@ pub fn run(arguments: MountArguments) -> ExitCode {
     let settings = match request.resolve(&surroundings()) {
         Ok(settings) => settings,
         Err(error @ ConfigError::Usage(_)) => return typed_wrongly(&error),
-        Err(error @ ConfigError::Unusable(_)) => return failed(&error),
+        Err(error @ (ConfigError::Unusable(_) | ConfigError::NoKey)) => return failed(&error),
     };
     if let Err(said) = hide_secrets() {
         return said;

@@ -98,7 +98,7 @@ impl Reaching {
         self.request(false).service(&surroundings()).is_ok()
     }
 
-    fn request(&self, expire: bool) -> MountRequest {
+    pub(super) fn request(&self, expire: bool) -> MountRequest {
         let dialect = self.dialect.map(Into::into);
         MountRequest {
             key_file: self.key_file.clone(),
@@ -123,10 +123,10 @@ pub(super) fn surroundings() -> Surroundings<'static> {
     }
 }
 
-fn said(error: &ConfigError) -> ExitCode {
+pub(super) fn said(error: &ConfigError) -> ExitCode {
     match error {
         ConfigError::Usage(_) => typed_wrongly(error),
-        ConfigError::Unusable(_) => failed(error),
+        ConfigError::Unusable(_) | ConfigError::NoKey => failed(error),
     }
 }
 

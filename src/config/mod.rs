@@ -14,7 +14,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use error::ConfigError;
+pub use error::{ConfigError, NAME_A_KEY, NO_KEY};
 pub use service::{ServiceSettings, Source};
 pub use units::{parse_size, parse_time};
 pub use words::{MountWords, parse_beta, parse_mount_words, parse_umask};
@@ -228,6 +228,11 @@ impl Surroundings<'_> {
         self.directory("XDG_STATE_HOME", ".local/state", "--state-dir")
     }
 
+    /// Where what can be downloaded again is kept where nobody names another place.
+    pub fn cache_root(&self) -> Result<PathBuf, ConfigError> {
+        self.directory("XDG_CACHE_HOME", ".cache", "--cache-dir")
+    }
+
     /// A directory of ours: `$XDG_..._HOME/afs`, else below the home directory. The XDG rule wants absolute paths and
     /// has others ignored.
     fn directory(&self, xdg: &str, below_home: &str, flag: &str) -> Result<PathBuf, ConfigError> {
@@ -260,7 +265,7 @@ impl MountRequest {
         };
         let cache_root = match &self.cache_dir {
             Some(dir) => absolute(dir)?,
-            None => around.directory("XDG_CACHE_HOME", ".cache", "--cache-dir")?,
+            None => around.cache_root()?,
         };
         let log_file = self.log_file.as_deref().map(absolute).transpose()?;
         // Last, so that whoever has no key yet hears about mistakes in the command line first.
