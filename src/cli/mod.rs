@@ -22,6 +22,7 @@ macro_rules! tell {
 pub mod allow_deletes;
 pub mod cache;
 mod colour;
+pub mod doctor;
 pub mod emulator;
 pub mod files;
 pub mod flush;
@@ -125,6 +126,8 @@ pub enum Command {
     Status(status::StatusArguments),
     /// Show what has not reached the service yet, and why
     Pending(status::PendingArguments),
+    /// Find out what is wrong, and what to do about it
+    Doctor(Box<doctor::DoctorArguments>),
     /// Wait until the service has everything
     Flush(flush::FlushArguments),
     /// Look after the copies on this machine

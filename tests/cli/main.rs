@@ -58,7 +58,7 @@ impl Ran {
 }
 
 /// Every command, in the order of the help, and those below it.
-const COMMANDS: [(&str, &[&str]); 19] = [
+const COMMANDS: [(&str, &[&str]); 20] = [
     ("mount", &[]),
     ("unmount", &[]),
     ("ls", &[]),
@@ -72,6 +72,7 @@ const COMMANDS: [(&str, &[&str]); 19] = [
     ("watch", &[]),
     ("status", &[]),
     ("pending", &[]),
+    ("doctor", &[]),
     ("flush", &[]),
     ("cache", &["list", "evict", "pin", "unpin", "verify"]),
     ("trash", &["list", "restore", "empty"]),
