@@ -90,13 +90,20 @@ pub(super) fn examine(
 fn usable(kept: &Kept, dir: &Path, there: &Path, may_write: bool) -> Finding {
     let at = dir.display();
     if !may_write || !there.is_dir() {
-        let (there, flag) = (there.display(), kept.flag);
+        let flag = kept.flag;
+        // Nobody should be told to take over what is above it: that may be everybody's.
+        let remedy = if dir == there {
+            format!(
+                "have it be yours, sudo chown -R \"$(id -u)\" {at}, or name another with {flag}"
+            )
+        } else {
+            format!("is HOME right? else make it and have it be yours, or name another with {flag}")
+        };
+        let there = there.display();
         return Finding::fail(
             kept.check,
             format!("{at} can't be used: {there} is no directory that you may write to"),
-            format!(
-                "sudo chown -R \"$(id -u)\" {there}, where it is yours to have; or name another with {flag}"
-            ),
+            remedy,
         );
     }
     if dir != there {
@@ -248,7 +255,11 @@ mod tests {
             "--state-dir",
         );
         let found = usable(&CACHE, dir.path(), dir.path(), false);
+        is(&found, Fail, "that you may write to", "chown");
+        // What is above it is not to be taken over.
+        let found = usable(&CACHE, &dir.path().join("x/y"), dir.path(), false);
         is(&found, Fail, "that you may write to", "--cache-dir");
+        assert!(!found.remedy.unwrap().contains("chown"));
         let none = Err(ConfigError::Unusable("there is no home".into()));
         is(
             &examine(&CACHE, none, &machine)[0],
