@@ -51,7 +51,8 @@ pub(super) fn examine(
     let elsewhere = format!("name another directory with {}", kept.flag);
     let dir = match dir {
         Ok(dir) => dir,
-        Err(why) => return vec![Finding::fail(kept.check, why.to_string(), elsewhere)],
+        // Commands work with the key alone then, and keep nothing.
+        Err(why) => return vec![Finding::warn(kept.check, why.to_string(), elsewhere)],
     };
     let at = dir.display();
     if !helper::answers(&dir, LOOK) {
@@ -263,7 +264,7 @@ mod tests {
         let none = Err(ConfigError::Unusable("there is no home".into()));
         is(
             &examine(&CACHE, none, &machine)[0],
-            Fail,
+            Warn,
             "there is no home",
             "--cache-dir",
         );

@@ -93,6 +93,10 @@ fn a_state_in_a_mount_or_where_nobody_may_write_is_a_failure() {
         "no directory that you may write to",
         "--state-dir",
     );
+    // Commands work without one.
+    let found = Found::by(&world, world.afs().arg("doctor").env_remove("HOME"));
+    found.is("state", "warn", "there is no home directory", "--state-dir");
+    found.is("cache", "warn", "there is no home directory", "--cache-dir");
     // Memory is no disk.
     of(Path::new("/dev/shm")).is("state file system", "warn", "on tmpfs", "--state-dir");
 }
