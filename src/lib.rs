@@ -35,5 +35,6 @@ pub mod store;
 pub mod sync;
 pub mod uploader;
 
+#[allow(clippy::doc_markdown, reason = "the names of programs")]
 #[doc = include_str!("guide.md")]
 pub mod guide {}

@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         Command::Watch(arguments) => cli::watch::run(&arguments),
         Command::Status(arguments) => cli::status::status(&arguments),
         Command::Pending(arguments) => cli::status::show_pending(&arguments),
+        Command::Doctor(arguments) => cli::doctor::run(&arguments),
         Command::Flush(arguments) => cli::flush::run(&arguments),
         Command::Cache(arguments) => cli::cache::run(&arguments),
         Command::Prune(arguments) => cli::prune::run(&arguments),

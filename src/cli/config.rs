@@ -11,8 +11,8 @@ use super::settings::{keys, said, surroundings};
 use super::status::print_json;
 use crate::api::{ApiKey, Credential, CustomHeaders};
 use crate::config::{
-    BASE_URL_VARIABLE, ConfigError, KEY_VARIABLE, MountRequest, MountSettings, Secrets, Source,
-    Surroundings, TOKEN_VARIABLE, WORKSPACE_VARIABLE, unknown_setting,
+    BASE_URL_VARIABLE, KEY_VARIABLE, MountRequest, MountSettings, Secrets, Source, Surroundings,
+    TOKEN_VARIABLE, WORKSPACE_VARIABLE, unknown_setting,
 };
 
 /// What can be typed after `afs config`.
@@ -140,7 +140,7 @@ fn without_key(request: MountRequest) -> MountRequest {
 fn rows(key: Row, typed: &[Row], settings: &MountSettings, around: &Surroundings<'_>) -> Vec<Row> {
     let mountpoint = match around.mountpoint() {
         Ok(path) => path.display().to_string(),
-        Err(ConfigError::Usage(_) | ConfigError::Unusable(_)) => "none".to_owned(),
+        Err(_) => "none".to_owned(),
     };
     let by_default = |(name, value): (&'static str, String)| {
         let variable = match name {

@@ -24,6 +24,7 @@ pub mod cache;
 mod colour;
 pub mod completions;
 pub mod config;
+pub mod doctor;
 pub mod emulator;
 pub mod files;
 pub mod flush;
@@ -132,6 +133,8 @@ pub enum Command {
     Status(status::StatusArguments),
     /// Show what has not reached the service yet, and why
     Pending(status::PendingArguments),
+    /// Find out what is wrong, and what to do about it
+    Doctor(Box<doctor::DoctorArguments>),
     /// Wait until the service has everything
     Flush(flush::FlushArguments),
     /// Look after the copies on this machine

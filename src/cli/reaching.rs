@@ -101,7 +101,7 @@ impl Reaching {
     }
 
     /// What was typed, over what environment and settings file say.
-    fn request(&self, expire: bool) -> Result<MountRequest, ConfigError> {
+    pub(super) fn request(&self, expire: bool) -> Result<MountRequest, ConfigError> {
         let usual = usual(self.state.preset())?;
         let dialect = self.dialect.map(Into::into).or(usual.dialect);
         Ok(MountRequest {

@@ -101,7 +101,7 @@ pub(super) fn surroundings(system: bool) -> Surroundings<'static> {
 pub(super) fn said(error: &ConfigError) -> ExitCode {
     match error {
         ConfigError::Usage(_) => typed_wrongly(error),
-        ConfigError::Unusable(_) => failed(error),
+        ConfigError::Unusable(_) | ConfigError::NoKey => failed(error),
     }
 }
 

@@ -17,7 +17,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use error::ConfigError;
+pub use error::{ConfigError, NAME_A_KEY, NO_KEY};
 pub use file::unknown as unknown_setting;
 pub use layers::{Key, Kind, Layers, Origin, Said};
 pub use service::{ServiceSettings, Source};

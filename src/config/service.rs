@@ -154,10 +154,7 @@ impl MountRequest {
         } else if let Some(token) = by_variable(TOKEN_VARIABLE) {
             Credential::Token(token?)
         } else {
-            return Err(unusable(format!(
-                "there is no API key: set {KEY_VARIABLE} (or {TOKEN_VARIABLE}, for a token), or name a file that holds \
-                 the key with --key-file; to look around without one, use --demo"
-            )));
+            return Err(ConfigError::NoKey);
         };
         Ok(Source::Service {
             credential,

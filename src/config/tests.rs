@@ -99,7 +99,7 @@ fn no_key_is_one_sentence_that_says_what_to_do() {
         vec![("HOME", "/h"), (KEY_VARIABLE, "")],
     ] {
         let error = resolve(MountRequest::default(), &variables).unwrap_err();
-        assert!(matches!(error, ConfigError::Unusable(_)));
+        assert!(matches!(error, ConfigError::NoKey));
         let sentence = error.to_string();
         for hint in [
             "no API key",

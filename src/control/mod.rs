@@ -41,7 +41,7 @@ pub use protocol::{
 pub use server::{About, Server, backlog, give_up, serve};
 pub use status::Reporter;
 pub use traffic::{Caused, Direction, Failure, Limiter, Requests, Transfer, WaitingFor};
-pub use transfers::Transfers;
+pub use transfers::{Transfers, must_be_file};
 pub use trash::Trash;
 pub use waiting::Waiting;
 

@@ -1,7 +1,7 @@
 //! What `afs put`, `afs get` and `afs rm` ask: the same work, with the same promises, as copying into a mount, out of it,
 //! and removing there.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -285,17 +285,21 @@ pub(super) fn open_source(path: &Path) -> io::Result<File> {
         .read(true)
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
         .open(path)?;
-    let kind = file.metadata()?.file_type();
-    if kind.is_file() {
-        Ok(file)
-    } else {
-        let what = if kind.is_dir() {
-            "it is a directory, and the service knows files only"
-        } else {
-            "it is no file"
-        };
-        Err(io::Error::other(what))
+    must_be_file(&file.metadata()?)?;
+    Ok(file)
+}
+
+/// What is saved are files.
+pub fn must_be_file(found: &Metadata) -> io::Result<()> {
+    if found.is_file() {
+        return Ok(());
     }
+    let what = if found.is_dir() {
+        "it is a directory, and the service knows files only"
+    } else {
+        "it is no file"
+    };
+    Err(io::Error::other(what))
 }
 
 /// Why a save failed, and what becomes of it.

@@ -32,10 +32,20 @@ const READ_AHEAD_KB: u32 = 1024;
 
 /// Has the kernel read further ahead, where this process may say so: root only.
 pub(super) fn read_far_ahead(minor: u32) {
-    let setting = format!("/sys/class/bdi/0:{minor}/read_ahead_kb");
+    let setting = read_ahead_of(minor);
     if let Err(error) = fs::write(&setting, READ_AHEAD_KB.to_string()) {
         log::debug!("{setting} stays as it is: {error}");
     }
+}
+
+/// How far the kernel reads ahead in a mount, KiB; `None` where it does not say.
+pub(super) fn read_ahead(minor: u32) -> Option<u32> {
+    let said = fs::read_to_string(read_ahead_of(minor)).ok()?;
+    said.trim().parse().ok()
+}
+
+fn read_ahead_of(minor: u32) -> String {
+    format!("/sys/class/bdi/0:{minor}/read_ahead_kb")
 }
 
 fn config(name: &str, settings: &MountSettings) -> Config {

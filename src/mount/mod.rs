@@ -3,7 +3,7 @@
 //! A *mount* here is an entry of the kernel's table with the type `fuse.afs` and the process that serves it. [`preflight`]
 //! decides whether it can be, [`prepare`] looks and makes the mount point ready, [`background`] starts the process,
 //! [`registration`] lets others find it, [`unmount`] ends it and [`holders`] names who is in the way, [`table`] reads what
-//! the kernel says, [`sys`] holds the few system calls. A [`Session`] is all of it but the kernel: commands use it where
+//! the kernel says, [`sys`] holds the few system calls, [`doctor`] looks for what is wrong. A [`Session`] is all of it but the kernel: commands use it where
 //! nothing is mounted.
 //!
 //! A mount lives for weeks, mostly unwatched: [`log_file`] and [`syslog`] are where it may say what it has to, and
@@ -11,6 +11,7 @@
 
 pub mod background;
 mod demo;
+pub mod doctor;
 mod error;
 mod helper;
 pub mod holders;

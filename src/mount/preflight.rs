@@ -83,18 +83,30 @@ pub enum Step {
 
 /// Why it cannot be mounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal(String);
+pub struct Refusal {
+    /// What cannot be done, and why; where there is no remedy beside it, also what to do.
+    pub(super) why: String,
+    /// What to do about the surroundings.
+    pub(super) remedy: Option<String>,
+}
 
 impl Refusal {
     /// A sentence: what cannot be done, why, what to do.
     pub(super) fn new(sentence: String) -> Self {
-        Self(sentence)
+        Self {
+            why: sentence,
+            remedy: None,
+        }
     }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.why)?;
+        match &self.remedy {
+            Some(remedy) => write!(f, ": {remedy}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -109,7 +121,15 @@ pub fn decide(probes: &Probes, path: &Path) -> Result<Step, Refusal> {
 }
 
 fn refuse<T>(sentence: impl Into<String>) -> Result<T, Refusal> {
-    Err(Refusal(sentence.into()))
+    Err(Refusal::new(sentence.into()))
+}
+
+/// What is wrong with the machine, and what to do about it.
+fn unfit<T>(why: &str, remedy: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal {
+        why: why.to_owned(),
+        remedy: Some(remedy.into()),
+    })
 }
 
 fn decide_point(probes: &Probes, path: &Path) -> Result<Step, Refusal> {
@@ -141,41 +161,43 @@ fn decide_point(probes: &Probes, path: &Path) -> Result<Step, Refusal> {
     }
 }
 
-fn decide_device(probes: &Probes) -> Result<(), Refusal> {
+/// What the device means.
+pub(super) fn decide_device(probes: &Probes) -> Result<(), Refusal> {
     match (&probes.device, probes.root) {
         (Device::Usable, _) => Ok(()),
-        (Device::Missing, _) => refuse(format!(
-            "there is no /dev/fuse, which every mount of this kind needs: load the kernel module with modprobe fuse; \
-             {IN_A_CONTAINER}"
-        )),
-        (Device::Forbidden, true) => refuse(format!(
-            "/dev/fuse may not be opened here: {IN_A_CONTAINER}"
-        )),
-        (Device::Forbidden, false) => refuse(
-            "you may not open /dev/fuse: ask the administrator for chmod 666 /dev/fuse, which is what most systems have",
+        (Device::Missing, _) => unfit(
+            "there is no /dev/fuse, which every mount of this kind needs",
+            format!("load the kernel module with modprobe fuse; {IN_A_CONTAINER}"),
+        ),
+        (Device::Forbidden, true) => unfit("/dev/fuse may not be opened here", IN_A_CONTAINER),
+        (Device::Forbidden, false) => unfit(
+            "you may not open /dev/fuse",
+            "ask the administrator for chmod 666 /dev/fuse, which is what most systems have",
         ),
     }
 }
 
-fn decide_rights(probes: &Probes) -> Result<(), Refusal> {
+/// What it means who this is, and what is installed.
+pub(super) fn decide_rights(probes: &Probes) -> Result<(), Refusal> {
     if probes.may_mount {
         return Ok(());
     }
     if probes.root {
-        return refuse(format!(
-            "this process may not mount, although it runs as root: {IN_A_CONTAINER}"
-        ));
+        return unfit(
+            "this process may not mount, although it runs as root",
+            IN_A_CONTAINER,
+        );
     }
     if !probes.fusermount {
-        return refuse(
-            "fusermount3 is missing, without which only root can mount: install the package fuse3, for example with \
-             sudo apt-get install fuse3",
+        return unfit(
+            "fusermount3 is missing, without which only root can mount",
+            "install the package fuse3, for example with sudo apt-get install fuse3",
         );
     }
     if probes.allow_other && !probes.user_allow_other {
-        return refuse(
-            "only root may let other users in: have the line user_allow_other put into /etc/fuse.conf, or leave out \
-             --allow-other",
+        return unfit(
+            "only root may let other users in",
+            "have the line user_allow_other put into /etc/fuse.conf, or leave out --allow-other",
         );
     }
     Ok(())

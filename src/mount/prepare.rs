@@ -22,6 +22,11 @@ const ASK: Duration = Duration::from_secs(2);
 /// So many dead mounts on top of one another are taken away; more are somebody's mistake.
 const MOST_DEAD: usize = 8;
 
+/// What every mount of this kind goes through.
+pub(super) const DEVICE: &str = "/dev/fuse";
+/// What `fusermount3` lets ordinary users do.
+pub(super) const FUSE_CONF: &str = "/etc/fuse.conf";
+
 /// Makes the mount point ready: makes it, takes dead mounts away, or says why not. Makes the directories for state and
 /// cache as well, which nobody else may enter. Returns its absolute path, as the
 /// kernel's table will spell it.
@@ -140,18 +145,21 @@ fn probe(allow_other: bool, entry: Option<&MountEntry>, path: &Path) -> Probes {
     };
     Probes {
         point,
-        device: look_at_device(),
+        device: look_at_device(Path::new(DEVICE)),
         root: sys::uid() == 0,
         may_mount: sys::may_mount(),
         fusermount: unmount::fusermount().is_some(),
         allow_other,
-        user_allow_other: std::fs::read_to_string("/etc/fuse.conf")
-            .is_ok_and(|text| may_let_others_in(&text)),
+        user_allow_other: lets_others_in(Path::new(FUSE_CONF)),
     }
 }
 
-/// Whether the system's settings let ordinary users open their mounts to others: read as fusermount3 does, which reads
-/// them as the user too.
+/// Whether this `fuse.conf` lets ordinary users open their mounts to others: read as fusermount3 does, which reads it as
+/// the user too.
+pub(super) fn lets_others_in(fuse_conf: &Path) -> bool {
+    std::fs::read_to_string(fuse_conf).is_ok_and(|text| may_let_others_in(&text))
+}
+
 fn may_let_others_in(settings: &str) -> bool {
     settings
         .lines()
@@ -160,10 +168,15 @@ fn may_let_others_in(settings: &str) -> bool {
 }
 
 /// Never by `stat` from this process: on a mount that hangs it does not come back, and then this process cannot even end.
-fn health(entry: &MountEntry) -> Health {
+pub(super) fn health(entry: &MountEntry) -> Health {
     if Daemon::of(entry).is_some() {
         return Health::Alive;
     }
+    asked_health(entry)
+}
+
+/// The same by what the mount itself says, whoever serves it.
+pub(super) fn asked_health(entry: &MountEntry) -> Health {
     let mut stat = Command::new("stat");
     stat.args(["-f", "--"]).arg(&entry.mountpoint);
     match helper::run(&mut stat, ASK) {
@@ -197,8 +210,9 @@ fn look_at(path: &Path) -> Point {
     }
 }
 
-fn look_at_device() -> Device {
-    match OpenOptions::new().read(true).write(true).open("/dev/fuse") {
+/// What is behind this path, which is the device's.
+pub(super) fn look_at_device(path: &Path) -> Device {
+    match OpenOptions::new().read(true).write(true).open(path) {
         Ok(_) => Device::Usable,
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Device::Forbidden,
         // ENOENT, or a device file without a driver behind it.

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::api::{Budget, Class, Credential, FilesApi, HttpClient, HttpConfig, Paced, Repeats};
+use crate::api::{
+    ApiError, Budget, Class, ClientError, Credential, Cursor, FilePage, FilesApi, HttpClient,
+    HttpConfig, ListQuery, Paced, Repeats,
+};
 use crate::config::{MountSettings, ServiceSettings, Source};
 use crate::control::Bare;
 
@@ -59,16 +62,7 @@ impl Service {
             Some(demo) => demo.base_url(),
             None => settings.base_url.clone(),
         };
-        let config = HttpConfig {
-            credential: credential.clone(),
-            dialect: settings.dialect,
-            betas: settings.betas.clone(),
-            workspace_id: settings.workspace_id.clone(),
-            headers: settings.headers.clone(),
-            allow_http: settings.allow_http,
-            no_progress: settings.no_progress,
-            ..HttpConfig::new(&base_url, credential.secret().clone())
-        };
+        let config = http_config(settings, &credential, &base_url);
         let budget = Arc::new(Budget::new(settings.rate));
         let client = HttpClient::new(&config).map_err(MountError::Client)?;
         let client = client.telling(Arc::clone(&budget));
@@ -107,6 +101,42 @@ impl Service {
             demo,
         })
     }
+}
+
+fn http_config(settings: &ServiceSettings, credential: &Credential, base_url: &str) -> HttpConfig {
+    HttpConfig {
+        credential: credential.clone(),
+        dialect: settings.dialect,
+        betas: settings.betas.clone(),
+        workspace_id: settings.workspace_id.clone(),
+        headers: settings.headers.clone(),
+        allow_http: settings.allow_http,
+        no_progress: settings.no_progress,
+        ..HttpConfig::new(base_url, credential.secret().clone())
+    }
+}
+
+/// Why the service was not heard.
+#[derive(Debug)]
+pub(super) enum Unheard {
+    /// The settings make no client.
+    Client(ClientError),
+    /// The one request failed.
+    Api(ApiError),
+}
+
+/// Asks the service for the newest file, in one request that nobody repeats.
+pub(super) fn ask_once(
+    settings: &ServiceSettings,
+    credential: &Credential,
+) -> Result<FilePage, Unheard> {
+    let config = http_config(settings, credential, &settings.base_url);
+    let client = HttpClient::new(&config).map_err(Unheard::Client)?;
+    let newest = ListQuery {
+        limit: 1,
+        ..ListQuery::page(Cursor::Newest)
+    };
+    client.list(&newest).map_err(Unheard::Api)
 }
 
 /// The service with nothing but a key.

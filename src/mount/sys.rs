@@ -109,6 +109,12 @@ pub fn may_write(directory: &Path) -> bool {
     nix::unistd::access(directory, nix::unistd::AccessFlags::W_OK).is_ok()
 }
 
+/// Whether this user may read a file.
+#[must_use]
+pub fn may_read(file: &Path) -> bool {
+    nix::unistd::access(file, nix::unistd::AccessFlags::R_OK).is_ok()
+}
+
 /// No core file of this process, and nobody else of the same user looks into its memory: the key is in there.
 /// The limit alone would not do, a kernel that pipes core files to a program does not ask for it; but it can be seen from
 /// outside, and goes for what this process starts too.

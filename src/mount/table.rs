@@ -36,6 +36,14 @@ impl MountEntry {
         self.kind == FILESYSTEM_TYPE
     }
 
+    /// Whether others than its owner may enter, where it is a FUSE mount.
+    #[must_use]
+    pub fn lets_others_in(&self) -> bool {
+        self.options
+            .split(',')
+            .any(|option| option == "allow_other")
+    }
+
     /// Who mounted it, where it is a FUSE mount.
     #[must_use]
     pub fn owner(&self) -> Option<u32> {
@@ -97,7 +105,8 @@ impl MountTable {
         Ok(Self::parse(&std::fs::read("/proc/self/mountinfo")?))
     }
 
-    fn parse(content: &[u8]) -> Self {
+    /// Reads such a table.
+    pub(super) fn parse(content: &[u8]) -> Self {
         Self(
             content
                 .split(|b| *b == b'\n')
@@ -112,6 +121,12 @@ impl MountTable {
         let here = || self.0.iter().filter(|entry| entry.mountpoint == path);
         // A lone mount on "/" may be its own parent.
         here().find(|entry| !here().any(|above| above.parent == entry.id && above.id != entry.id))
+    }
+
+    /// The mount that an absolute path lies in, by its name alone: no link is followed.
+    #[must_use]
+    pub fn around(&self, path: &Path) -> Option<&MountEntry> {
+        path.ancestors().find_map(|ancestor| self.at(ancestor))
     }
 
     /// This program's mounts.
@@ -204,6 +219,24 @@ nonsense
     fn of_stacked_mounts_the_uppermost_is_seen_whatever_the_order() {
         let table = MountTable::parse(TABLE.as_bytes());
         assert_eq!(table.at(Path::new("/mnt/stack")).unwrap().kind, "fuse.afs");
+    }
+
+    #[test]
+    fn a_path_lies_in_the_mount_above_it() {
+        let table = MountTable::parse(TABLE.as_bytes());
+        for (path, minor) in [
+            ("/home/ada/claude-files/a.txt", 53),
+            ("/home/ada/claude-files", 53),
+            ("/home/ada", 1),
+            ("/proc/self/fd", 26),
+            ("/mnt/stack/a/b", 57),
+        ] {
+            assert_eq!(
+                table.around(Path::new(path)).unwrap().minor,
+                minor,
+                "{path}"
+            );
+        }
     }
 
     #[test]

@@ -270,7 +270,12 @@ pub(super) fn fusermount() -> Option<PathBuf> {
     let directories: Vec<PathBuf> = std::env::split_paths(&path)
         .chain(["/usr/bin".into(), "/bin".into(), "/sbin".into()])
         .collect();
-    ["fusermount3", "fusermount"].iter().find_map(|name| {
+    find_program(&["fusermount3", "fusermount"], &directories)
+}
+
+/// The first of these programs that is in one of these directories.
+pub(super) fn find_program(names: &[&str], directories: &[PathBuf]) -> Option<PathBuf> {
+    names.iter().find_map(|name| {
         directories
             .iter()
             .map(|directory| directory.join(name))

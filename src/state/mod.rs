@@ -56,7 +56,7 @@ pub use record::{Body, Class, Doom, Record, Seq, Ticket, Work};
 pub use renaming::{Held, Renaming};
 pub use transfer::Transfer;
 pub use unfinished::{Placed, Placing, Unfinished, UnfinishedSeq};
-pub use waiting::{LOCK, Waiting};
+pub use waiting::{Backlog, LOCK, Waiting, backlogs};
 pub use workspace::{WorkspaceId, Workspaces};
 
 use crate::disk::Disk;

@@ -32,6 +32,42 @@ pub struct Waiting {
     pub since: Millis,
 }
 
+/// What a workspace has left to do, mounted or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backlog {
+    /// Its state directory.
+    pub dir: PathBuf,
+    /// What stands for its host in the index of workspaces.
+    pub base_url: String,
+    /// Whether a living process has the state.
+    pub is_served: bool,
+    /// How many changes have not reached the service, how many files were never closed, and since when the oldest of them
+    /// waits; or why that can't be told.
+    pub left: Result<(usize, usize, Option<Millis>), String>,
+}
+
+/// What the workspaces with state under `root` have left to do. Unlike [`Workspaces::waiting`] it makes no directory, waits
+/// for nobody's lock, and passes nothing over: it is for who looks for what is wrong.
+pub fn backlogs(root: &Path) -> Result<Vec<Backlog>, StateError> {
+    let workspaces = Workspaces::looked_at(root);
+    let mut backlogs = Vec::new();
+    for (id, base_url) in workspaces.all_unlocked()? {
+        let dir = workspaces.dir_of(&id);
+        let database = dir.join("state.db");
+        if !database.exists() {
+            continue;
+        }
+        let is_served = is_served(&dir);
+        backlogs.push(Backlog {
+            base_url,
+            is_served,
+            left: look(&database, is_served).map_err(|error| error.to_string()),
+            dir,
+        });
+    }
+    Ok(backlogs)
+}
+
 impl Workspaces {
     /// The workspaces that have something to send, or to decide about, and that nobody has mounted. State that can't be
     /// read is passed over: it is the business of whoever mounts it.
@@ -42,7 +78,7 @@ impl Workspaces {
             if !dir.join("state.db").exists() || is_served(&dir) {
                 continue;
             }
-            match look(&dir.join("state.db")) {
+            match look(&dir.join("state.db"), false) {
                 Ok((pending, unfinished, Some(since))) => waiting.push(Waiting {
                     dir,
                     base_url,
@@ -63,9 +99,10 @@ fn is_served(dir: &Path) -> bool {
     File::open(dir.join(LOCK)).is_ok_and(|file| file.try_lock_shared().is_err())
 }
 
-/// How many changes and how many unfinished files a database has, and since when the oldest waits.
-fn look(path: &Path) -> rusqlite::Result<(usize, usize, Option<Millis>)> {
-    let sql = open_to_look(path)?;
+/// How many changes and how many unfinished files a database has, and since when the oldest waits. `is_in_use`: somebody
+/// may write to it meanwhile.
+fn look(path: &Path, is_in_use: bool) -> rusqlite::Result<(usize, usize, Option<Millis>)> {
+    let sql = open_to_look(path, is_in_use)?;
     let of = |what: &str| {
         let query = format!("SELECT count(*), min(since) FROM {what}");
         sql.query_row(&query, [], |row| {
@@ -97,12 +134,12 @@ fn look(path: &Path) -> rusqlite::Result<(usize, usize, Option<Millis>)> {
 
 /// A database as its last process left it. Where that ended in good order there is no log beside it, and `SQLite` would
 /// make one only to be able to read; *immutable* spares that.
-fn open_to_look(path: &Path) -> rusqlite::Result<Connection> {
+fn open_to_look(path: &Path, is_in_use: bool) -> rusqlite::Result<Connection> {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
     let has_log = std::fs::metadata(log).is_ok_and(|found| found.len() > 0);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = if has_log {
+    let connection = if has_log || is_in_use {
         Connection::open_with_flags(path, flags)?
     } else {
         let uri = format!("file:{}?immutable=1", escaped(path));
@@ -229,6 +266,38 @@ mod tests {
         assert_eq!(waiting(root.path()), []);
         lock.unlock().unwrap();
         assert_eq!(waiting(root.path()).len(), 1);
+    }
+
+    /// Each workspace of `root`: whether it is served, and how many changes wait; `None` where that can't be told.
+    fn backlogs_of(root: &Path) -> Vec<(bool, Option<usize>)> {
+        let backlogs = backlogs(root).unwrap().into_iter();
+        backlogs
+            .map(|one| (one.is_served, one.left.ok().map(|(pending, ..)| pending)))
+            .collect()
+    }
+
+    #[test]
+    fn who_looks_for_what_is_wrong_sees_what_is_served_and_what_is_damaged_and_waits_for_nobody() {
+        let root = tempfile::tempdir().unwrap();
+        // Its log has all that was written so far, as that of a mount at work.
+        let (dir, _state) = workspace(root.path(), "served");
+        let served = File::create(dir.join(LOCK)).unwrap();
+        served.lock().unwrap();
+        let damaged = finished(root.path(), "damaged");
+        fs::write(damaged.join("state.db"), "this is no database").unwrap();
+        let index = File::open(root.path().join("workspaces.lock")).unwrap();
+        index.lock().unwrap();
+        assert_eq!(backlogs_of(root.path()), [(true, Some(1)), (false, None)]);
+        served.unlock().unwrap();
+        assert_eq!(backlogs_of(root.path())[0], (false, Some(1)));
+    }
+
+    #[test]
+    fn where_no_state_is_none_is_made() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(backlogs(root.path()).unwrap(), []);
+        assert_eq!(backlogs(&root.path().join("none")).unwrap(), []);
+        assert_eq!(files(root.path()), BTreeMap::new());
     }
 
     #[test]

@@ -51,6 +51,13 @@ impl Workspaces {
         })
     }
 
+    /// The same for who only looks: nothing is created.
+    pub(super) fn looked_at(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+        }
+    }
+
     /// The workspace that this key led to before.
     pub fn known(&self, base_url: &str, key: &str) -> Result<Option<WorkspaceId>, StateError> {
         let index = self.locked_index()?.1;
@@ -116,6 +123,12 @@ impl Workspaces {
         Ok(all.collect())
     }
 
+    /// The same without the lock: the index is replaced as a whole, so that each look sees a complete one.
+    pub(super) fn all_unlocked(&self) -> Result<Vec<(WorkspaceId, String)>, StateError> {
+        let index = self.index()?.into_iter();
+        Ok(index.map(|known| (known.id, known.base_url)).collect())
+    }
+
     /// The state directories of all workspaces; some may be gone.
     pub fn dirs(&self) -> Result<Vec<PathBuf>, StateError> {
         let all = self.all()?;
@@ -147,12 +160,16 @@ impl Workspaces {
             .open(&path)
             .and_then(|file| file.lock().map(|()| file))
             .map_err(|error| StateError::Io(path, error))?;
-        let index = match fs::read(self.index_path()) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| self.io(e.into()))?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(self.io(error)),
-        };
+        let index = self.index()?;
         Ok((lock, index))
+    }
+
+    fn index(&self) -> Result<Vec<Known>, StateError> {
+        match fs::read(self.index_path()) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| self.io(e.into())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(self.io(error)),
+        }
     }
 
     fn write_index(&self, index: &[Known]) -> Result<(), StateError> {

@@ -35,6 +35,7 @@ pub use cache::Stays;
 pub use cached::CachedCopy;
 pub use fetch::{Arriving, FetchError, Fetched, Reading, Source};
 pub use keep::Stay;
+pub use space::Room;
 pub use trash::Trashed;
 pub use verify::{Findings, Print};
 

@@ -134,6 +134,26 @@ impl Space {
     }
 }
 
+/// What a disk has for files of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes that this user may still write.
+    pub free: u64,
+    /// Bytes that stay free unless somebody sets another limit: below that, new content is refused.
+    pub reserve: u64,
+}
+
+impl Room {
+    /// That of the disk of `dir`.
+    pub fn of(dir: &Path) -> io::Result<Self> {
+        let (free, size) = sizes(dir)?;
+        Ok(Self {
+            free,
+            reserve: usual_limit(size),
+        })
+    }
+}
+
 /// Bytes that this user may still write to the disk of `dir`, and its size.
 fn sizes(dir: &Path) -> io::Result<(u64, u64)> {
     let found = statvfs(dir)?;
@@ -154,6 +174,7 @@ mod tests {
         let (_, size) = sizes(dir.path()).unwrap();
         let space = Space::new(dir.path(), None).unwrap();
         assert_eq!(space.limit, usual_limit(size));
+        assert_eq!(Room::of(dir.path()).unwrap().reserve, space.limit);
         for (disk, limit) in [
             (8 << 20, 2 << 20),
             (300 << 20, 64 << 20),

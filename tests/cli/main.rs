@@ -60,7 +60,7 @@ impl Ran {
 }
 
 /// Every command, in the order of the help, and those below it.
-const COMMANDS: [(&str, &[&str]); 22] = [
+const COMMANDS: [(&str, &[&str]); 23] = [
     ("mount", &[]),
     ("unmount", &[]),
     ("ls", &[]),
@@ -74,6 +74,7 @@ const COMMANDS: [(&str, &[&str]); 22] = [
     ("watch", &[]),
     ("status", &[]),
     ("pending", &[]),
+    ("doctor", &[]),
     ("flush", &[]),
     ("cache", &["list", "evict", "pin", "unpin", "verify"]),
     ("trash", &["list", "restore", "empty"]),

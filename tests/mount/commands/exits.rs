@@ -8,7 +8,7 @@ use super::ran;
 use crate::harness::World;
 
 /// What is typed after `afs`; MNT is the mount point, OUT a directory beside it, DIR one that is no mount.
-const TABLE: [(i32, &[&str]); 31] = [
+const TABLE: [(i32, &[&str]); 34] = [
     (
         0,
         &[
@@ -28,6 +28,10 @@ const TABLE: [(i32, &[&str]); 31] = [
         ],
     ),
     (0, &["pending MNT", "flush MNT", "allow-deletes MNT"]),
+    (0, &["doctor OUT/local.txt", "doctor OUT/mine.txt --json"]),
+    // The other tests' mounts are looked at too, and some are dead.
+    (1, &["doctor OUT", "doctor --key-file OUT/missing"]),
+    (2, &["doctor --frobnicate", "doctor --timeout 0s"]),
     (
         0,
         &[

@@ -2,6 +2,7 @@
 //! costs at the service.
 
 mod blocks;
+mod doctor;
 mod exits;
 mod files;
 mod giving;
