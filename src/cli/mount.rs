@@ -196,7 +196,7 @@ pub struct MountArguments {
     foreground: bool,
     /// Write log lines to this file
     #[arg(long, value_name = "FILE", help_heading = RUNNING)]
-    log_file: Option<PathBuf>,
+    pub(super) log_file: Option<PathBuf>,
     /// Begin another log file at this size, and keep five; 0 never does [default: 10M]
     #[arg(long, value_name = "SIZE", value_parser = parse_size, requires = "log_file", conflicts_with = "syslog",
         help_heading = RUNNING)]
@@ -204,7 +204,7 @@ pub struct MountArguments {
     #[arg(long, value_name = "SOCKET", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_SYSLOG,
         conflicts_with = "log_file", help_heading = RUNNING,
         help = "Send log lines to the system's log, by /dev/log unless a socket is named")]
-    syslog: Option<PathBuf>,
+    pub(super) syslog: Option<PathBuf>,
     /// Say more; twice: everything
     #[arg(short, long, action = ArgAction::Count, help_heading = RUNNING)]
     verbose: u8,

@@ -7,14 +7,16 @@ use std::error::Error;
 use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, ValueHint, value_parser};
 
 use super::config::Row;
 use super::mount::MountArguments;
 use super::{Arguments, Command, USAGE, failed, typed_wrongly};
-use crate::config::{ConfigError, Key, Kind, Layers, MountRequest, Origin, Said, Surroundings};
+use crate::config::{
+    ConfigError, DEFAULT_SYSLOG, Key, Kind, Layers, MountRequest, Origin, Said, Surroundings,
+};
 use crate::mount::sys;
 
 /// The command whose flags are the settings, and the one that shows them.
@@ -55,10 +57,10 @@ pub(super) fn parse(typed: &[OsString]) -> Result<Command, ExitCode> {
     match &mut command {
         Command::Mount(arguments) => {
             arguments.typed = typed.iter().skip(2).cloned().collect();
-            arguments.demo &= !names_a_service(own);
+            overrule(arguments, own);
         }
         Command::Config(arguments) => {
-            arguments.mount.demo &= !names_a_service(own);
+            overrule(&mut arguments.mount, own);
             arguments.said = rows(own, &layers);
             arguments.file = layers.file;
             arguments.preset = layers.preset;
@@ -121,10 +123,17 @@ fn key(arg: &Arg) -> Option<Key> {
     let kind = match arg.get_action() {
         ArgAction::SetTrue => Kind::Switch,
         ArgAction::Append => Kind::List,
+        _ if may_stand_alone(arg) => Kind::OnOrPath(DEFAULT_SYSLOG),
         _ if arg.get_value_hint() == ValueHint::AnyPath => Kind::Path,
         _ => Kind::Value,
     };
     (!NO_SETTINGS.contains(&name)).then(|| Key::new(name, kind))
+}
+
+/// Whether a flag with a value can be typed without one.
+fn may_stand_alone(arg: &Arg) -> bool {
+    arg.get_num_args()
+        .is_some_and(|count| count.min_values() == 0)
 }
 
 fn name(arg: &Arg) -> &str {
@@ -194,8 +203,11 @@ fn refusal(name: &str, value: &OsStr) -> Result<(), String> {
     word.push(value);
     let words = ["afs".into(), SETTERS[0].into(), word];
     let line = with_layers(Arguments::command(), &Layers::default());
-    let Err(error) = line.try_get_matches_from(words) else {
-        return Ok(());
+    let error = match line.try_get_matches_from(words) {
+        Ok(_) => return Ok(()),
+        // A flag that wants another beside it: whether that is there is seen when all are.
+        Err(error) if error.kind() == ErrorKind::MissingRequiredArgument => return Ok(()),
+        Err(error) => error,
     };
     Err(match (error.source(), error.get(ContextKind::ValidValue)) {
         (Some(why), _) => why.to_string(),
@@ -254,13 +266,18 @@ fn wrong(error: &clap::Error) -> ExitCode {
     ExitCode::from(USAGE)
 }
 
-/// Whether a service was typed, which no layer's `demo` goes over.
-fn names_a_service(own: &ArgMatches) -> bool {
+/// Of two flags that exclude each other the one that was typed counts: the library looks at what was typed only.
+fn overrule(arguments: &mut MountArguments, own: &ArgMatches) {
     let is_typed = |id| own.value_source(id) == Some(ValueSource::CommandLine);
-    !is_typed("demo")
-        && ["key_file", "base_url", "workspace_id"]
-            .into_iter()
-            .any(is_typed)
+    let names_a_service = ["key_file", "base_url", "workspace_id"];
+    if names_a_service.into_iter().any(is_typed) && !is_typed("demo") {
+        arguments.demo = false;
+    }
+    if is_typed("log_file") {
+        arguments.syslog = None;
+    } else if is_typed("syslog") {
+        arguments.log_file = None;
+    }
 }
 
 /// What was said of each setting, typed or before that.
@@ -285,7 +302,11 @@ fn rows(own: &ArgMatches, layers: &Layers) -> Vec<Row> {
         let values: Vec<_> = values.iter().map(|value| value.to_string_lossy()).collect();
         Some(Row {
             key: key.name.clone(),
-            value: values.join(","),
+            value: if values.is_empty() {
+                "none".to_owned()
+            } else {
+                values.join(",")
+            },
             origin,
         })
     };

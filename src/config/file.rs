@@ -200,6 +200,8 @@ fn values(key: &Key, value: &DeValue<'_>) -> Result<Vec<OsString>, String> {
     let name = &key.name;
     match (key.kind, value) {
         (Kind::Switch, DeValue::Boolean(on)) => Ok(vec![on.to_string().into()]),
+        (Kind::OnOrPath(usual), DeValue::Boolean(true)) => Ok(vec![usual.into()]),
+        (Kind::OnOrPath(_), DeValue::Boolean(false)) => Ok(Vec::new()),
         (Kind::Switch, _) => Err(format!("{name} is a switch: write true or false")),
         (Kind::List, DeValue::Array(items)) => items
             .iter()
@@ -210,17 +212,18 @@ fn values(key: &Key, value: &DeValue<'_>) -> Result<Vec<OsString>, String> {
                 )),
             })
             .collect(),
-        (Kind::Path, DeValue::String(text)) if !is_certain(text) => Err(format!(
-            "{name} must be a whole path: one that begins with / or ~/"
-        )),
-        (Kind::Value | Kind::Path | Kind::List, DeValue::String(text)) => {
-            Ok(vec![text.as_ref().into()])
-        }
+        (Kind::Path | Kind::OnOrPath(_), DeValue::String(text)) if !is_certain(text) => Err(
+            format!("{name} must be a whole path: one that begins with / or ~/"),
+        ),
+        (_, DeValue::String(text)) => Ok(vec![text.as_ref().into()]),
         (Kind::Value, DeValue::Integer(number)) if number.radix() == 10 => {
             Ok(vec![number.as_str().into()])
         }
         (Kind::List, _) => Err(format!(
             "{name} is a list of texts: write {name} = [\"...\"]"
+        )),
+        (Kind::OnOrPath(_), _) => Err(format!(
+            "{name} is a switch or a path: write true, false or {name} = \"...\""
         )),
         (Kind::Value | Kind::Path, _) => {
             Err(format!("{name} wants a text: write {name} = \"...\""))
@@ -243,6 +246,7 @@ mod tests {
             ("read-only", Kind::Switch),
             ("key-file", Kind::Path),
             ("scratch", Kind::List),
+            ("syslog", Kind::OnOrPath("/dev/log")),
         ]
         .map(|(name, kind)| Key::new(name, kind))
         .into()
@@ -288,6 +292,21 @@ mod tests {
             Ok([default, work.to_vec()].concat())
         );
         assert_eq!(said("", None), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn what_is_on_or_a_path_can_be_both() {
+        for (text, values) in [
+            ("true", "/dev/log"),
+            ("false", ""),
+            ("\"/run/log\"", "/run/log"),
+        ] {
+            let got = said(&format!("[default]\nsyslog = {text}"), None).unwrap();
+            assert_eq!(got, [("syslog".to_owned(), values.to_owned(), 2)]);
+        }
+        for text in ["\"log\"", "1"] {
+            said(&format!("[default]\nsyslog = {text}"), None).unwrap_err();
+        }
     }
 
     #[test]

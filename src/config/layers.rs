@@ -4,7 +4,7 @@
 //! is said again takes the place of the one below.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -34,8 +34,16 @@ pub enum Kind {
     Value,
     /// One path.
     Path,
+    /// Off, on, or one path; on is this path.
+    OnOrPath(&'static str),
     /// Any number of texts.
     List,
+}
+
+impl Kind {
+    fn is_path(self) -> bool {
+        matches!(self, Self::Path | Self::OnOrPath(_))
+    }
 }
 
 impl Key {
@@ -128,7 +136,7 @@ impl Layers {
                     .insert(key.name.clone(), Said { values, origin });
             }
         }
-        for key in keys.iter().filter(|key| key.kind == Kind::Path) {
+        for key in keys.iter().filter(|key| key.kind.is_path()) {
             if let Some(said) = layers.said.get_mut(&key.name) {
                 for path in &mut said.values {
                     below_home(path, around)?;
@@ -186,13 +194,24 @@ fn from_variable(key: &Key, name: &str, text: OsString) -> Result<Vec<OsString>,
             .filter(|item| !item.is_empty())
             .map(OsString::from)
             .collect()),
-        Kind::Switch => match text.to_string_lossy().to_lowercase().as_str() {
-            "1" | "true" | "yes" | "on" => Ok(vec!["true".into()]),
-            "0" | "false" | "no" | "off" => Ok(vec!["false".into()]),
-            _ => Err(ConfigError::Usage(format!(
-                "{name} is a switch: set it to true or false"
-            ))),
-        },
+        Kind::Switch => switched(&text)
+            .map(|on| vec![on.to_string().into()])
+            .ok_or_else(|| {
+                ConfigError::Usage(format!("{name} is a switch: set it to true or false"))
+            }),
+        Kind::OnOrPath(usual) => Ok(match switched(&text) {
+            Some(true) => vec![usual.into()],
+            Some(false) => Vec::new(),
+            None => vec![text],
+        }),
+    }
+}
+
+fn switched(text: &OsStr) -> Option<bool> {
+    match text.to_string_lossy().to_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Some(true),
+        "0" | "false" | "no" | "off" => Some(false),
+        _ => None,
     }
 }
 
@@ -222,6 +241,7 @@ mod tests {
             ("read-only", Kind::Switch),
             ("key-file", Kind::Path),
             ("scratch", Kind::List),
+            ("syslog", Kind::OnOrPath("/dev/log")),
         ]
         .map(|(name, kind)| Key::new(name, kind))
         .into()
@@ -307,6 +327,10 @@ mod tests {
         );
         let by_variable = [&variables[..], &[("AFS_PRESET", "work")]].concat();
         assert_eq!(read(Some(FILE), &by_variable, None).unwrap(), expected);
+        for (text, value) in [("1", "/dev/log"), ("off", ""), ("~/log", "HOME/log")] {
+            let said = read(None, &[("AFS_SYSLOG", text)], None).unwrap();
+            assert_eq!(said, [row("syslog", value, "AFS_SYSLOG")]);
+        }
         // What is typed goes before the variable.
         let by_variable = [("AFS_PRESET", "no such")];
         assert!(read(Some(FILE), &by_variable, Some("work")).is_ok());

@@ -273,6 +273,30 @@ fn what_is_typed_of_the_service_ends_the_demo_of_the_file() {
     };
     assert_eq!(demo(&[]), "the demo needs none");
     assert!(demo(&["--key-file", "key"]).ends_with("/key"));
-    // Of the two layers below the demo counts.
     assert_eq!(demo(&["--demo"]), "the demo needs none");
+}
+
+/// The library sees what excludes what on one line only.
+#[test]
+fn a_log_that_is_typed_takes_the_place_of_another_kind() {
+    let log = |settings: &str, words: &[&str], key: &str| {
+        let home = home(settings);
+        let ran = config(home.path(), &[words, &["--json"]].concat(), &[]);
+        row(&ran, key).0
+    };
+    let to_file = "[default]\nlog-file = \"/var/log/afs\"\nlog-size = \"1M\"\n";
+    assert_eq!(log(to_file, &[], "log-size"), "1M");
+    assert_eq!(log(to_file, &["--syslog"], "syslog"), "/dev/log");
+    assert_eq!(log("[default]\nsyslog = true\n", &[], "syslog"), "/dev/log");
+    assert_eq!(log("[default]\nsyslog = false\n", &[], "syslog"), "none");
+    let home = home("[default]\nsyslog = \"/nowhere/log\"\n");
+    let demo = &["mount", "--demo", "--foreground", "none/m"];
+    let mount = |more: &[&str]| {
+        run(afs(home.path())
+            .args(demo)
+            .args(more)
+            .current_dir(home.path()))
+    };
+    mount(&[]).complains(1, &["no log daemon listens at /nowhere/log"]);
+    mount(&["--log-file", "log"]).complains(1, &["none/m"]);
 }
