@@ -57,10 +57,7 @@ fn rename_rows(merge: &mut Merge<'_, '_>, before: NameStyle) -> Result<(), State
         merge.unname(row.ino)?;
     }
     // Suffixes last: they give way to whatever is really called so.
-    rows.sort_by_key(|row| {
-        let is_local = merge.is_local(row);
-        (row.suffixed, !is_local, Reverse(row.created_at), row.ino)
-    });
+    rows.sort_by_key(|row| (row.suffixed, Reverse(row.created_at), row.ino));
     for row in &rows {
         let (name, suffixed) = new_name(merge, before, row)?;
         merge.set_name(row.ino, &name, suffixed)?;

@@ -24,6 +24,7 @@ on_both! {
     a_file_that_was_replaced_before_it_became_a_backup_is_deleted_then
     a_version_that_arrived_late_is_deleted_with_the_next_of_its_name
     the_older_of_two_generations_comes_back_under_its_name
+    what_is_pending_goes_by_the_name_that_was_typed
     what_looks_alike_is_told_apart_by_suffixes
     what_tools_call_by_names_that_nobody_may_send_can_be_written_over
     hostile_names_lead_to_their_files_in_this_style_too
@@ -293,6 +294,40 @@ fn the_older_of_two_generations_comes_back_under_its_name(on: On) {
     assert_eq!(stored(&world), ["a：b"]);
 }
 
+fn what_is_pending_goes_by_the_name_that_was_typed(on: On) {
+    let world = World::new();
+    let fs = on.start_with(&world, encode());
+    fs.put("d:1", b"precious").unwrap();
+    let id = world.stored("d：1").id;
+    let later = FaultAnswer {
+        headers: [("retry-after".to_owned(), "3000".to_owned())].into(),
+        ..FaultAnswer::status(503)
+    };
+    let refused = |call, answer| FaultRule {
+        call: Some(call),
+        ..FaultRule::new(FaultAction::Status(answer))
+    };
+    world.emulator.set_faults(vec![
+        refused(LoggedCall::Upload, FaultAnswer::status(403)),
+        refused(LoggedCall::Delete, later),
+    ]);
+    assert_eq!(fs.put("p:1", b"text"), Err(libc::EACCES));
+    assert_eq!(fs.retry(Some("p：1")), Ok(0));
+    eventually("it is tried again", || fs.retry(Some("p:1")) == Ok(1));
+    fs.unlink("d:1").unwrap();
+    fs.drop_pending("d：1").unwrap_err();
+    eventually("the deletion is taken back", || {
+        fs.drop_pending("d:1").is_ok()
+    });
+    assert_eq!(fs.get("d:1").unwrap(), b"precious");
+    eventually("the save is given up", || fs.drop_pending("p:1").is_ok());
+    assert_eq!(fs.names(), ["d:1"]);
+    assert_eq!(world.stored("d：1").id, id);
+    world.emulator.clear_faults();
+    fs.end();
+    assert_eq!(stored(&world), ["d：1"]);
+}
+
 fn what_looks_alike_is_told_apart_by_suffixes(on: On) {
     let world = World::new();
     let oldest = world.output("a：b.md", b"oldest");
@@ -386,22 +421,22 @@ fn kinds_and_media_types_are_told_by_the_name_that_was_typed(on: On) {
     let world = World::new();
     let setup = Setup {
         scratch: &["*:draft"],
-        mime_types: &["*?.log=text/x-log"],
+        mime_types: &["*:?.log=text/x-log"],
         ..encode()
     };
     let fs = on.start_with(&world, setup);
     fs.put("a:draft", b"here").unwrap();
-    fs.put("what?.log", b"log").unwrap();
-    fs.put("what?.log", b"log again").unwrap();
+    fs.put("w:1.log", b"log").unwrap();
+    fs.put("w:1.log", b"log again").unwrap();
     eventually("the first one is gone", || {
-        world.all_stored("what？.log").len() == 1
+        world.all_stored("w：1.log").len() == 1
     });
-    assert_eq!(world.stored("what？.log").mime_type, "text/x-log");
-    assert_eq!(fs.names(), ["a:draft", "what?.log"]);
+    assert_eq!(world.stored("w：1.log").mime_type, "text/x-log");
+    assert_eq!(fs.names(), ["a:draft", "w:1.log"]);
     fs.end();
-    assert_eq!(stored(&world), ["what？.log"]);
+    assert_eq!(stored(&world), ["w：1.log"]);
     let fs = on.start(&world);
-    assert_eq!(fs.names(), ["a：draft", "what？.log"]);
+    assert_eq!(fs.names(), ["a：draft", "w：1.log"]);
     assert_eq!(fs.get("a：draft").unwrap(), b"here");
 }
 
