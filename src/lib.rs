@@ -4,9 +4,9 @@
 //!
 //! - [`api`]: the service as a trait of five calls, its types, its errors, and the HTTP client behind it
 //! - [`disk`]: changes to the local disk, each a step that can be watched and made to fail
+//! - [`names`]: what the service calls a file <-> what its directory entry is called, pure functions
 //! - [`state`]: one database a workspace: the catalogue of known files and the outbox of unconfirmed work
 //! - [`store`]: bytes on disk by file id: kept, cached, staged
-//! - [`names`]: what the service calls a file <-> what its directory entry is called, pure functions
 //! - [`sync`]: listing -> catalogue
 //! - [`fs`]: every file system operation as a plain blocking method, and the errno table
 //! - [`uploader`]: drains the outbox; the one place that uploads and deletes

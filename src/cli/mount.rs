@@ -18,6 +18,7 @@ use crate::config::{
 use crate::mount::background::{LaunchError, Ready, launch, myself, receive_secrets};
 use crate::mount::service_manager::{SOCKET_VARIABLE, ServiceManager};
 use crate::mount::{MountError, serve, sys};
+use crate::names::NameStyle;
 
 /// The flag that this program gives itself; see `mount::background`.
 const SERVE_FLAG: &str = "--serve-in-background";
@@ -67,6 +68,24 @@ impl From<DialectWord> for Dialect {
         match word {
             DialectWord::Beta => Self::Beta,
             DialectWord::Ga => Self::Ga { expires: None },
+        }
+    }
+}
+
+/// How names are given to the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum NamesWord {
+    /// They may not: such a name is refused [default]
+    Strict,
+    /// They may: it is stored with full-width look-alikes, and shown as it was typed
+    Encode,
+}
+
+impl From<NamesWord> for NameStyle {
+    fn from(word: NamesWord) -> Self {
+        match word {
+            NamesWord::Strict => Self::Strict,
+            NamesWord::Encode => Self::Encode,
         }
     }
 }
@@ -148,6 +167,9 @@ pub struct MountArguments {
     /// Upload names that match GLOB like any other, though they look like a program's own; may be repeated
     #[arg(long, value_name = "GLOB", help_heading = FILES)]
     send: Vec<Glob>,
+    /// Whether names may have what the service takes in none: < > : " | ? * and the backslash
+    #[arg(long, value_enum, value_name = "STYLE", help_heading = FILES)]
+    names: Option<NamesWord>,
     /// Answer extended attributes (user.afs.id and others); makes listings slower
     #[arg(long, help_heading = FILES)]
     xattr: bool,
@@ -260,6 +282,7 @@ impl MountArguments {
             mime_overrides: self.mime_types,
             scratch: self.scratch,
             send: self.send,
+            names: self.names.map(Into::into),
             xattr: self.xattr,
             log_file: self.log_file,
             log_size: self.log_size,

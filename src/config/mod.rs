@@ -25,6 +25,7 @@ pub use units::{parse_size, parse_time};
 pub use words::{MountWords, parse_beta, parse_mount_words, parse_umask};
 
 use crate::api::{Credential, CustomHeaders, Dialect, Glob, MimeOverride};
+use crate::names::NameStyle;
 
 /// How many files that can't be had back may be deleted in a minute.
 const DEFAULT_DELETE_GUARD: usize = 200;
@@ -109,6 +110,8 @@ pub struct MountSettings {
     pub scratch: Vec<Glob>,
     /// Names that are sent like any other.
     pub send: Vec<Glob>,
+    /// How names are given to the service, and shown.
+    pub names: NameStyle,
     /// Whether extended attributes are answered.
     pub xattr: bool,
     /// Whether the kernel may read complete files by itself.
@@ -201,6 +204,8 @@ pub struct MountRequest {
     pub scratch: Vec<Glob>,
     /// Names that are sent like any other.
     pub send: Vec<Glob>,
+    /// How names are given to the service, and shown.
+    pub names: Option<NameStyle>,
     /// Whether extended attributes are answered.
     pub xattr: bool,
     /// Where log lines go.
@@ -355,6 +360,7 @@ impl MountRequest {
             mime_overrides: self.mime_overrides,
             scratch: self.scratch,
             send: self.send,
+            names: self.names.unwrap_or_default(),
             xattr: self.xattr,
             log_file,
             log_size: self.log_size.unwrap_or(DEFAULT_LOG_SIZE),

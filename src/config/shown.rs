@@ -66,6 +66,7 @@ impl MountSettings {
             ("mime-type", NONE.to_owned()),
             ("scratch", NONE.to_owned()),
             ("send", NONE.to_owned()),
+            ("names", self.names.as_str().to_owned()),
             ("xattr", self.xattr.to_string()),
             ("options", or_none(list(&self.mount_options))),
         ]

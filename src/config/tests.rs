@@ -34,6 +34,7 @@ fn nothing_said_means_the_documented_defaults() {
     assert_eq!(got.service.no_progress, Duration::from_secs(60));
     assert_eq!(got.quota, 500 << 30);
     assert_eq!((got.uid, got.gid, got.umask), (1000, 100, 0o077));
+    assert_eq!(got.names, NameStyle::Strict);
     assert!(!got.read_only && !got.allow_other && !got.xattr);
 }
 

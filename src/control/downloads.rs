@@ -11,7 +11,7 @@ use crate::fs::WorkspaceFs;
 use crate::state::{Row, State, StateError};
 use crate::store::{CachedCopy, Fetched, Reading, Stays, Store};
 
-use super::named::{row_of, shown, without_link};
+use super::named::{called, row_of, shown, without_link};
 use super::protocol::{Download, Downloads, Reply};
 
 /// How long a download that has come may take to be safe on the disk.
@@ -217,7 +217,7 @@ impl Holdings<'_> {
         let row = row_of(self.state, what)?;
         Ok(match row {
             Some(row) => Some(Named {
-                name: shown(&row).unwrap_or_else(|| row.filename.clone()),
+                name: called(self.state, &row),
                 id: row.id.clone(),
                 row: Some(row),
             }),

@@ -11,7 +11,7 @@ use crate::store::Store;
 use crate::sync::{Refresher, SessionError};
 
 use super::entries::{FileEntry, FormerFile, Which};
-use super::named::{row_of, shown, without_link};
+use super::named::{called, row_of, typed, without_link};
 use super::protocol::Reply;
 
 /// Files an answer has at most; more follow in others.
@@ -157,7 +157,7 @@ impl Files<'_> {
             id: id.to_string(),
             replaced_at: successor.replaced_at,
             successor: successor.id.to_string(),
-            name: successor.name,
+            name: typed(self.state, &successor.name),
         }))
     }
 
@@ -183,7 +183,7 @@ impl Files<'_> {
         let is_copied = |id: &FileId| self.store.is_kept(id) || self.store.is_cached(id);
         let is_pending = self.state.is_pending(row.ino);
         FileEntry {
-            name: shown(row).unwrap_or_else(|| row.filename.clone()),
+            name: called(self.state, row),
             filename: row.filename.clone(),
             id: row.id.as_ref().map(ToString::to_string),
             size_bytes: row.size,

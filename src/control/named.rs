@@ -38,3 +38,13 @@ pub(super) fn shown(row: &Row) -> Option<String> {
     };
     row.name.clone().or_else(scoped)
 }
+
+/// What people call a file: where it stands in the mount, or where that is nowhere the name it would have.
+pub(super) fn called(state: &State, row: &Row) -> String {
+    shown(row).unwrap_or_else(|| typed(state, &row.filename))
+}
+
+/// What people call a file that was saved here, or removed, as `filename`.
+pub(super) fn typed(state: &State, filename: &str) -> String {
+    state.style().typed_name(filename).into_owned()
+}

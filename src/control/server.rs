@@ -16,6 +16,7 @@ use crate::state::{GiveUpError, Pending, Seq, State, Unfinished, Work};
 use crate::store::{Findings, Store};
 use crate::sync::Refresher;
 
+use super::named::typed;
 use super::protocol::{Change, ChangeKind, Copies, DroppedChange, Progress, Reply, Request};
 use super::{Files, Holdings, Live, Reporter, SOCKET, Say, Transfers, Trash, address};
 
@@ -254,7 +255,10 @@ impl Server {
         loop {
             let due = self.due(last);
             if all_were_tried(&due, &tried_before) {
-                let left = due.iter().map(change).collect();
+                let left = due
+                    .iter()
+                    .map(|pending| change(&self.state, pending))
+                    .collect();
                 return Reply::Flushed { left };
             }
             if !say(&Reply::Progress(progress(&due))) {
@@ -339,7 +343,11 @@ fn all_were_tried(due: &[Pending], tried_before: &HashMap<Seq, u32>) -> bool {
 /// What is pending, oldest first.
 #[must_use]
 pub fn backlog(state: &State) -> Reply {
-    let mut changes: Vec<Change> = state.pending().iter().map(change).collect();
+    let mut changes: Vec<Change> = state
+        .pending()
+        .iter()
+        .map(|pending| change(state, pending))
+        .collect();
     match state.unfinished() {
         Ok(drafts) => changes.extend(drafts.iter().map(unfinished)),
         Err(error) => return Reply::failed(&error),
@@ -384,14 +392,14 @@ fn copies(findings: &Findings) -> Copies {
     }
 }
 
-fn change(pending: &Pending) -> Change {
+fn change(state: &State, pending: &Pending) -> Change {
     Change {
         kind: match pending.record.work {
             Work::Save { .. } if pending.is_scratch => ChangeKind::Scratch,
             Work::Save { .. } => ChangeKind::Save,
             Work::Delete { .. } => ChangeKind::Delete,
         },
-        name: pending.record.name.clone(),
+        name: typed(state, &pending.record.name),
         size: size_of(pending),
         since: pending.record.since,
         tries: pending.record.tries,

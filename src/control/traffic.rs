@@ -7,7 +7,7 @@ use crate::api::{self, Subject, Traffic, Waits};
 use crate::state::{Class, Pending, State, StateError, Work};
 use crate::store::{Arriving, Store};
 
-use super::named::shown;
+use super::named::{shown, typed};
 
 /// A file's bytes on their way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,20 +163,23 @@ pub(super) fn transfers(
     state: &State,
     store: &Store,
 ) -> Result<Vec<Transfer>, StateError> {
-    let mut transfers: Vec<Transfer> = pending.iter().filter_map(upload).collect();
+    let mut transfers: Vec<Transfer> = pending
+        .iter()
+        .filter_map(|change| upload(state, change))
+        .collect();
     for arriving in store.arriving() {
         transfers.push(download(state, &arriving)?);
     }
     Ok(transfers)
 }
 
-fn upload(change: &Pending) -> Option<Transfer> {
+fn upload(state: &State, change: &Pending) -> Option<Transfer> {
     let Work::Save { size, .. } = change.record.work else {
         return None;
     };
     Some(Transfer {
         direction: Direction::Upload,
-        name: change.record.name.clone(),
+        name: typed(state, &change.record.name),
         done: change.sent,
         size,
         bytes_per_second: change.rate?,
@@ -202,13 +205,13 @@ pub(super) fn failure(
     state: &State,
 ) -> Result<Failure, StateError> {
     let (name, id) = match &failure.subject {
-        Subject::Name(name) => (Some(name.clone()), None),
+        Subject::Name(name) => (Some(typed(state, name)), None),
         Subject::Id(id) => {
             let row = state.row_of_id(id)?;
             let deletion = |change: &&Pending| matches!(&change.record.work, Work::Delete { id: doomed, .. } if doomed == id);
             let deleted = pending.iter().find(deletion);
             let name = row.as_deref().and_then(shown);
-            let name = name.or_else(|| Some(deleted?.record.name.clone()));
+            let name = name.or_else(|| Some(typed(state, &deleted?.record.name)));
             (name, Some(id.to_string()))
         }
         Subject::Listing => (None, None),

@@ -16,7 +16,7 @@ use crate::store::Store;
 use super::downloads::bring;
 use super::files::{Files, Found};
 use super::landing::{Landing, LandingError};
-use super::named::shown;
+use super::named::{called, typed};
 use super::protocol::Reply;
 use super::{Get, Put, Say};
 
@@ -75,6 +75,9 @@ impl Transfers<'_> {
         };
         let saving = match self.fs.put(&wish, source) {
             Ok(saving) => saving,
+            Err(PutError::Fs(FsError::NameRefused)) => {
+                return failed(&self.why_refused(&put.name));
+            }
             Err(why) => return failed(&why_not_put(&why)),
         };
         if let Saving::Begun(placed) = &saving
@@ -93,6 +96,13 @@ impl Transfers<'_> {
         }
     }
 
+    /// Why no file may have this name.
+    fn why_refused(&self, name: &str) -> String {
+        let why = self.state.style().filename(name).err();
+        let why = why.map_or_else(|| sentence(FsError::NameRefused), |why| why.to_string());
+        format!("{why}; or give it another with --name")
+    }
+
     /// Waits for a save's fate, which does not depend on anybody's hearing of it.
     fn wait_for(&self, placed: &Placed, say: Say<'_>) -> Result<(), ApiError> {
         loop {
@@ -104,7 +114,7 @@ impl Transfers<'_> {
                 && let Work::Save { size, .. } = save.record.work
             {
                 say(&Reply::Sending {
-                    name: save.record.name.clone(),
+                    name: typed(self.state, &save.record.name),
                     done: save.sent,
                     size,
                 });
@@ -120,7 +130,7 @@ impl Transfers<'_> {
             Ok(Found::Else(reply)) => return reply,
             Err(error) => return Reply::failed(&error),
         };
-        let name = shown(&row).unwrap_or_else(|| row.filename.clone());
+        let name = called(self.state, &row);
         let path = destination(&get.to, &name);
         match self.write_down((&path, get.mode), &row, &name, say) {
             Ok((size, unchanged)) => Reply::Got {
@@ -204,7 +214,7 @@ impl Transfers<'_> {
             Ok(Found::Else(reply)) => return reply,
             Err(error) => return Reply::failed(&error),
         };
-        let name = shown(&row).unwrap_or_else(|| row.filename.clone());
+        let name = called(self.state, &row);
         match self.fs.remove(&row) {
             Ok(()) => {}
             Err(FsError::NotPermitted) => {
@@ -334,7 +344,7 @@ pub(super) fn plainly(error: &ApiError) -> String {
 /// An error of the file system for people who did not make a system call.
 fn sentence(error: FsError) -> String {
     match error {
-        FsError::NameRefused => "the service would refuse this name; give it another with --name".into(),
+        FsError::NameRefused => "the service would refuse this name".into(),
         FsError::NameTooLong => "the name is too long: 255 bytes are the most".into(),
         FsError::TooLarge => "it is larger than the service takes (500 MiB)".into(),
         FsError::DiskFull => "too little is free on the disk of the state directory".into(),

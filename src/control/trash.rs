@@ -3,11 +3,12 @@
 use std::io;
 
 use crate::fs::{WorkspaceFs, give_up_pending};
-use crate::names::directory_name;
+use crate::names::{NameStyle, service_name};
 use crate::state::{GiveUpError, Pending, State, StateError, Work};
 use crate::store::{Store, Trashed};
 
 use super::entries::TrashFile;
+use super::named::typed;
 use super::protocol::Reply;
 
 /// The trash of a workspace.
@@ -35,11 +36,33 @@ impl Trash<'_> {
         };
         let pending = self.state.pending();
         let deletions = pending.iter().filter(|change| is_deletion(change));
-        let mut files: Vec<TrashFile> = trashed.into_iter().map(entry).chain(replaced).collect();
+        let trashed = trashed.into_iter().map(|file| self.entry(file));
+        let mut files: Vec<TrashFile> = trashed.chain(replaced).collect();
         files.sort_by_key(|file| file.thrown_at);
         Reply::Trash {
             files,
-            deletions: deletions.map(|change| change.record.name.clone()).collect(),
+            deletions: deletions
+                .map(|change| typed(self.state, &change.record.name))
+                .collect(),
+        }
+    }
+
+    /// In the trash a file is called what the strict style calls it, whatever the style was when it came there.
+    fn entry(&self, file: Trashed) -> TrashFile {
+        let name = match self.state.style() {
+            NameStyle::Strict => file.name,
+            style @ NameStyle::Encode => {
+                style.directory_name(&service_name(&file.name)).into_owned()
+            }
+        };
+        TrashFile {
+            key: file.key,
+            name,
+            id: file.id,
+            size_bytes: file.size,
+            thrown_at: file.thrown_at,
+            path: file.path.to_string_lossy().into_owned(),
+            lives_until: None,
         }
     }
 
@@ -51,7 +74,7 @@ impl Trash<'_> {
             let replaced = self.state.successor(&id).ok().flatten();
             Some(TrashFile {
                 key: String::new(),
-                name: directory_name(&name).into_owned(),
+                name: self.state.style().directory_name(&name).into_owned(),
                 id: id.to_string(),
                 size_bytes,
                 thrown_at: replaced.map_or(until, |successor| successor.replaced_at),
@@ -91,7 +114,7 @@ impl Trash<'_> {
         let pending = self.state.pending();
         let mut named = pending
             .iter()
-            .filter(|change| change.record.name == name)
+            .filter(|change| typed(self.state, &change.record.name) == name)
             .peekable();
         Ok(named.peek().is_some() && named.all(|change| is_deletion(change) && !change.in_flight))
     }
@@ -104,18 +127,6 @@ impl Trash<'_> {
             Ok(false) => nothing_of(key),
             Err(error) => disk(&error),
         }
-    }
-}
-
-fn entry(file: Trashed) -> TrashFile {
-    TrashFile {
-        key: file.key,
-        name: file.name,
-        id: file.id,
-        size_bytes: file.size,
-        thrown_at: file.thrown_at,
-        path: file.path.to_string_lossy().into_owned(),
-        lives_until: None,
     }
 }
 

@@ -270,7 +270,10 @@ impl WorkspaceFs {
         if name == names::VIEWS {
             return Err(FsError::Exists);
         }
-        names::check_new_name(name)?;
+        if let Err(error) = self.state.style().filename(name) {
+            log::warn!("{name:?} can't be the name of a file: {error}");
+            return Err(error.into());
+        }
         match self.settings.names.kind_of(name) {
             NameKind::Junk => Err(FsError::Access),
             kind => Ok((name, kind)),

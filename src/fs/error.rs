@@ -173,7 +173,7 @@ impl From<&FetchError> for FsError {
 impl From<NameError> for FsError {
     fn from(error: NameError) -> Self {
         match error {
-            NameError::TooLong => Self::NameTooLong,
+            NameError::TooLong | NameError::TooLongStored => Self::NameTooLong,
             NameError::Refused(_) | NameError::NotAName => Self::NameRefused,
         }
     }

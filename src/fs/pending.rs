@@ -59,7 +59,9 @@ impl WorkspaceFs {
     }
 
     fn drop_unfinished(&self, draft: &Unfinished) -> Result<Dropped, GiveUpError> {
-        let called = names::directory_name(&draft.name);
+        let style = self.state.style();
+        let filename = style.filename(&draft.name);
+        let called = names::directory_name(filename.as_deref().unwrap_or(&draft.name));
         let id = format!("unfinished{}", draft.seq);
         let in_trash = match self.state.unfinished_body(draft.seq)? {
             Some(PendingBody::Inline(bytes)) => self.store.throw_away_bytes(&bytes, &id, &called),
@@ -109,6 +111,7 @@ fn throw_away_record(
     store: &Store,
     record: &Record,
 ) -> Result<Dropped, GiveUpError> {
+    // The trash speaks of filenames: whoever looks into it sees them in the style of the day.
     let called = names::directory_name(&record.name);
     let id = format!("unsent{}", record.seq);
     let (kind, size, in_trash) = match &record.work {
@@ -135,7 +138,7 @@ fn throw_away_record(
     };
     Ok(Dropped {
         kind,
-        name: record.name.clone(),
+        name: state.style().typed_name(&record.name).into_owned(),
         size,
         in_trash,
         may_have_arrived: kind == DroppedKind::Save && record.sent_at.is_some(),

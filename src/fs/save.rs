@@ -141,7 +141,8 @@ impl WorkspaceFs {
     pub(super) fn after_close(&self, node: &Node) -> Result<When, FsError> {
         let size = node.lock().size;
         let row = self.state.row(node.ino)?;
-        Ok(row.map_or(When::Now, |row| self.when_quiet(&row.filename, size)))
+        let name = |row: &Row| self.state.style().typed_name(&row.filename).into_owned();
+        Ok(row.map_or(When::Now, |row| self.when_quiet(&name(&row), size)))
     }
 
     /// When a file of this name and size is sent that nobody writes to any more, and that is no scratch file.
@@ -229,7 +230,9 @@ impl WorkspaceFs {
         let row = self.state.row(node.ino)?.ok_or(StateError::Gone)?;
         let digest = content.digest(size).map_err(FsError::from)?;
         let head = content.head(size).map_err(FsError::from)?;
-        let mime_type = mime_type_of(&row.filename, &head, &self.settings.mime_overrides);
+        let style = self.state.style();
+        let name = style.typed_name(&row.filename);
+        let mime_type = mime_type_of(&name, &head, &self.settings.mime_overrides);
         let is_same = row.digest == Some(digest)
             && row.mime_type == mime_type
             && !row.may_have_expired(Timestamp::now());

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use crate::api::{ApiKey, Cursor, CustomHeaders, FilePage, FilesApi, ListQuery};
+use crate::names::NameStyle;
 use crate::state::{LOCK, State, StateError, WorkspaceId, Workspaces};
 use crate::store::{Limits, Store};
-use crate::sync::RefreshError;
+use crate::sync::{RefreshError, restyle};
 
 use super::MountError;
 
@@ -50,6 +51,8 @@ pub(super) struct Place<'a> {
     pub(super) cache_root: &'a Path,
     /// Where it is shown, if it is.
     pub(super) mountpoint: Option<&'a Path>,
+    /// How names are given and shown; `None`: as it is remembered.
+    pub(super) names: Option<NameStyle>,
     pub(super) limits: Limits,
     pub(super) base_url: &'a str,
     pub(super) identity: &'a Identity,
@@ -69,6 +72,9 @@ impl Place<'_> {
             .map_err(|error| MountError::Disk(dir.clone(), error))?;
         let lock = lock(&dir)?;
         let state = State::open(&dir)?;
+        if let Some(style) = self.names {
+            restyle(&state, style)?;
+        }
         let store = Store::open(&dir, &cache_dir, self.limits)
             .map_err(|error| MountError::Disk(dir.clone(), error))?;
         let staged = store

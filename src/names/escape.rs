@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::{MAX_NAME, cut, split_extension};
+use super::{MAX_NAME, cut_entry};
 
 /// Filenames that are hostile as a whole, and their directory names.
 const WHOLE: [(&str, &str); 3] = [("", "%empty"), (".", "%2E"), ("..", "%2E%2E")];
@@ -17,13 +17,7 @@ const WHOLE: [(&str, &str); 3] = [("", "%empty"), (".", "%2E"), ("..", "%2E%2E")
 /// always go through [`super::suffixed`]; the catalogue remembers the filename.
 #[must_use]
 pub fn directory_name(filename: &str) -> Cow<'_, str> {
-    let escaped = escape(filename);
-    if escaped.len() <= MAX_NAME {
-        return escaped;
-    }
-    let (stem, extension) = split_extension(&escaped);
-    let stem = cut(stem, MAX_NAME - extension.len());
-    Cow::Owned(format!("{stem}{extension}"))
+    cut_entry(escape(filename))
 }
 
 /// Whether [`directory_name`] of this filename is the whole of it.
@@ -52,7 +46,7 @@ pub fn service_name(directory_name: &str) -> Cow<'_, str> {
 }
 
 /// The same without the cut.
-fn escape(filename: &str) -> Cow<'_, str> {
+pub(super) fn escape(filename: &str) -> Cow<'_, str> {
     if let Some((_, entry)) = WHOLE.iter().find(|(name, _)| *name == filename) {
         return Cow::Borrowed(entry);
     }
@@ -89,6 +83,19 @@ pub(super) fn push_escaped(out: &mut String, c: char) {
         out.push(char::from(DIGITS[usize::from(byte >> 4)]));
         out.push(char::from(DIGITS[usize::from(byte & 15)]));
     }
+}
+
+/// The filename with nothing escaped but what a directory entry can't hold, or be: there is no way back from it.
+pub(super) fn harmless(filename: &str) -> Cow<'_, str> {
+    if let Some((_, entry)) = WHOLE.iter().find(|(name, _)| *name == filename) {
+        return Cow::Borrowed(entry);
+    }
+    if !filename.contains(is_hostile) {
+        return Cow::Borrowed(filename);
+    }
+    let mut out = String::with_capacity(filename.len() + 8);
+    push_harmless(&mut out, filename);
+    Cow::Owned(out)
 }
 
 /// `text` with the characters escaped that a directory entry can't hold: for ids, which need no way back.

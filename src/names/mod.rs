@@ -7,17 +7,25 @@
 //!
 //! The mapping speaks of what the service lists. A name that a user gives to a new file is sent as it is typed, once
 //! [`check_new_name`] has let it pass; [`NameRules`] says of some that they are a program's own, and stay here.
+//!
+//! All that is the *strict* style. In the other one names with characters that the service refuses are stored with
+//! look-alikes: a [`NameStyle`] is asked for every name that goes to the service or comes from there.
 
 mod escape;
 mod kind;
 mod new_name;
 mod pattern;
+mod style;
 mod suffix;
+mod wide;
+
+use std::borrow::Cow;
 
 pub use escape::{directory_name, fits, service_name};
 pub use kind::{NameKind, NameRules};
 pub use new_name::{NameError, check_new_name};
-pub use suffix::suffixed;
+pub use style::{NameStyle, UnknownStyle};
+pub use suffix::{suffix_of, suffixed};
 
 /// The longest directory entry, in bytes (`NAME_MAX` of Linux).
 pub const MAX_NAME: usize = 255;
@@ -39,6 +47,16 @@ fn split_extension(name: &str) -> (&str, &str) {
     }
 }
 
+/// A directory name from one that may be too long: at most 255 bytes, the extension kept.
+fn cut_entry(entry: Cow<'_, str>) -> Cow<'_, str> {
+    if entry.len() <= MAX_NAME {
+        return entry;
+    }
+    let (stem, extension) = split_extension(&entry);
+    let stem = cut(stem, MAX_NAME - extension.len());
+    Cow::Owned(format!("{stem}{extension}"))
+}
+
 /// The longest start of `text` that ends on a character boundary within `limit` bytes.
 fn cut(text: &str, limit: usize) -> &str {
     let mut end = limit.min(text.len());
@@ -48,6 +66,8 @@ fn cut(text: &str, limit: usize) -> &str {
     &text[..end]
 }
 
+#[cfg(test)]
+mod encoded;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

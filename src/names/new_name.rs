@@ -3,12 +3,15 @@
 use std::fmt;
 
 use super::MAX_NAME;
+use super::wide::{is_encodable, wide};
 
 /// Why a name can't be given to a new file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameError {
     /// Over 255 bytes.
     TooLong,
+    /// Over 255 bytes as it would be stored: full-width forms take three each.
+    TooLongStored,
     /// Holds a character the service refuses.
     Refused(char),
     /// Empty, `.` or `..`.
@@ -34,13 +37,23 @@ pub fn check_new_name(name: &str) -> Result<(), NameError> {
 }
 
 fn is_refused(c: char) -> bool {
-    c.is_control() || matches!(c, '<' | '>' | ':' | '"' | '|' | '?' | '*' | '\\' | '/')
+    c.is_control() || c == '/' || is_encodable(c)
 }
 
 impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLong => write!(f, "the name is longer than {MAX_NAME} bytes"),
+            Self::TooLongStored => write!(
+                f,
+                "the name is longer than {MAX_NAME} bytes as the service would store it, with three for each of \
+                 < > : \" | ? * \\"
+            ),
+            Self::Refused(c) if is_encodable(*c) => write!(
+                f,
+                "the service takes no names with {c} in them; afs mount --names encode stores it as {}",
+                wide(*c)
+            ),
             Self::Refused(c) => write!(f, "the service takes no names with {c:?} in them"),
             Self::NotAName => f.write_str("this is not a file name"),
         }

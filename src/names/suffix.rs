@@ -27,6 +27,14 @@ pub fn suffixed(directory_name: &str, id: &str, taken: impl Fn(&str) -> bool) ->
     }
 }
 
+/// The suffix of an entry that was [suffixed] beside `directory_name`; what stands behind its last `~`.
+#[must_use]
+pub fn suffix_of<'a>(entry: &'a str, directory_name: &str) -> Option<&'a str> {
+    let (_, extension) = split_extension(directory_name);
+    let (_, suffix) = entry.strip_suffix(extension)?.rsplit_once('~')?;
+    Some(suffix)
+}
+
 /// The ends of the id: 8 characters (fewer if there are not as many), then one more each time.
 fn tails(id: &str) -> impl Iterator<Item = String> {
     let length = id.chars().count();

@@ -246,8 +246,8 @@ impl State {
         })
     }
 
-    /// A new, empty, local file, which is never sent under this name where it is `scratch`. Not durable by itself: a file
-    /// that was never closed was never promised.
+    /// A new, empty, local file of this directory name, which is never sent under it where it is `scratch`. Not durable by
+    /// itself: a file that was never closed was never promised.
     pub fn create(
         &self,
         name: &str,
@@ -255,12 +255,13 @@ impl State {
         scratch: bool,
         now: Nanos,
     ) -> Result<Arc<Row>, StateError> {
+        let filename = self.filename_for(name);
         // Read back rather than built here: one place says what a row is.
         let row = self.write("create", Durability::Relaxed, |tx| {
             tx.sql
                 .prepare_cached(&format!(
                     "INSERT INTO files (name, filename, mime_type, size, created_at, mtime, ctime, downloadable, own, \
-                     learned_at, scratch) VALUES (?1, ?1, ?2, 0, ?3, ?4, ?4, 0, 1, ?5, ?6) RETURNING {COLUMNS}"
+                     learned_at, scratch) VALUES (?1, ?7, ?2, 0, ?3, ?4, ?4, 0, 1, ?5, ?6) RETURNING {COLUMNS}"
                 ))?
                 .query_row(
                     params![
@@ -269,7 +270,8 @@ impl State {
                         now / 1000,
                         now,
                         now / 1_000_000,
-                        scratch
+                        scratch,
+                        filename
                     ],
                     Row::read,
                 )

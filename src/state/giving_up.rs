@@ -85,7 +85,7 @@ impl State {
         let mut meant = BTreeSet::new();
         let mut is_looked_for = false;
         for entry in entries.all() {
-            let is_named = entry.record.name == name;
+            let is_named = self.is_called(&entry.record.name, name);
             match entry.record.ino() {
                 None if is_named => {
                     meant.insert(entry.record.seq);

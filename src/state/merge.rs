@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use rusqlite::params;
 
 use crate::api::FileId;
+use crate::names::NameStyle;
 
 use super::catalogue::{nanos, row_where, taken};
 use super::clock::now;
@@ -16,8 +17,9 @@ use super::{Ino, Millis, NewRow, Row, State, StateError};
 
 /// A merge in progress. The outbox does not change under it.
 pub struct Merge<'a, 'tx> {
-    tx: &'a mut Tx<'tx>,
+    pub(super) tx: &'a mut Tx<'tx>,
     entries: &'a EntriesGuard<'a>,
+    style: NameStyle,
 }
 
 impl std::fmt::Debug for Merge<'_, '_> {
@@ -32,11 +34,23 @@ impl State {
         &self,
         change: impl FnOnce(&mut Merge<'_, '_>) -> Result<T, StateError>,
     ) -> Result<T, StateError> {
+        self.change("merge", Durability::Relaxed, self.style(), change)
+    }
+
+    /// A change to the catalogue whose names are in `style`.
+    pub(super) fn change<T>(
+        &self,
+        name: &'static str,
+        durability: Durability,
+        style: NameStyle,
+        change: impl FnOnce(&mut Merge<'_, '_>) -> Result<T, StateError>,
+    ) -> Result<T, StateError> {
         let entries = self.queue.entries();
-        self.write("merge", Durability::Relaxed, |tx| {
+        self.write(name, durability, |tx| {
             change(&mut Merge {
                 tx,
                 entries: &entries,
+                style,
             })
         })
     }
@@ -100,6 +114,12 @@ fn move_row(tx: &mut Tx<'_>, ino: Ino) -> Result<Ino, StateError> {
 }
 
 impl Merge<'_, '_> {
+    /// The style that names are given in.
+    #[must_use]
+    pub fn style(&self) -> NameStyle {
+        self.style
+    }
+
     /// Whether the id is deleted or replaced here, whatever a listing says.
     pub fn is_hidden(&self, id: &FileId) -> Result<bool, StateError> {
         Ok(self

@@ -31,6 +31,7 @@ mod rows;
 mod schedule;
 mod schema;
 mod sessions;
+mod style;
 mod superseding;
 mod transfer;
 mod unfinished;
@@ -54,12 +55,14 @@ pub use pending::{Pending, PendingCount};
 pub use progress::Confirmed;
 pub use record::{Body, Class, Doom, Record, Seq, Ticket, Work};
 pub use renaming::{Held, Renaming};
+pub use style::Former;
 pub use transfer::Transfer;
 pub use unfinished::{Placed, Placing, Unfinished, UnfinishedSeq};
 pub use waiting::{Backlog, LOCK, Waiting, backlogs};
 pub use workspace::{WorkspaceId, Workspaces};
 
 use crate::disk::Disk;
+use crate::names::NameStyle;
 
 use catalogue::RowCache;
 use db::Db;
@@ -83,6 +86,7 @@ pub struct State {
     cache: RowCache,
     queue: Queue,
     transfers: Transfers,
+    style: Mutex<NameStyle>,
     /// What [`State::totals`] has counted last, and after how many commits.
     totals: Mutex<Option<(u64, (u64, u64))>>,
 }
@@ -97,13 +101,18 @@ impl State {
     pub fn open_on(disk: &Disk, dir: &Path) -> Result<Self, StateError> {
         let db = Db::open(disk, &dir.join("state.db"))?;
         let queue = Queue::new(db.read(rows::load)?);
-        Ok(Self {
+        let state = Self {
             db,
             cache: RowCache::new(),
             queue,
             transfers: Transfers::default(),
+            style: Mutex::default(),
             totals: Mutex::default(),
-        })
+        };
+        if let Some(style) = state.fact(style::STYLE)? {
+            *lock(&state.style) = style.parse().unwrap_or_default();
+        }
+        Ok(state)
     }
 }
 

@@ -22,6 +22,7 @@ use super::queue::EntriesGuard;
 use super::rows::{
     Content, deletable_id, drop_records, forget, hide, insert_deletes, insert_save, remember,
 };
+use super::style::send_as;
 use super::superseding::{supersede_moved, take_superseded};
 use super::unfinished::forget_draft;
 use super::{Body, Digest, Doom, Ino, Millis, Nanos, Seq, State, StateError, Ticket, Work};
@@ -162,6 +163,7 @@ impl State {
                 )
                 .optional()?
                 .ok_or(StateError::Gone)?;
+            let filename = send_as(tx, sealed.ino, filename, self.style())?;
             tx.touched.push(sealed.ino);
             let when = if is_scratch {
                 When::Never

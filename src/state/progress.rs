@@ -111,6 +111,9 @@ impl State {
         entries.had_room_for(file.size_bytes);
         // What a rename put this inode in place of goes when its last content is there, not an earlier one.
         let is_last = entries.of_inode(ino).last() == Some(&seq);
+        // What the directory called it when it was sent.
+        let style = self.style();
+        let name = style.typed_name(&file.filename);
         let deletes = self.write("confirm", Durability::Durable, |tx| {
             let heir = heir_of(tx, seq)?;
             drop_records(tx, &[seq])?;
@@ -128,17 +131,17 @@ impl State {
                         forget_former(tx, id)?;
                     }
                     if !is_last {
-                        remember_confirmed(tx, ino, file)?;
+                        remember_confirmed(tx, ino, file, &name)?;
                     }
                     deletes.extend(succeed(tx, &replaced, confirmed, doom)?);
                     let aside = take_moved_aside(tx, &file.filename, ino)?;
                     deletes.extend(succeed(tx, &aside, confirmed, Doom::Replaced)?);
                     if row.scratch && !spared {
-                        let (late, name) = (take_late(tx, ino, file)?, &file.filename);
+                        let late = take_late(tx, ino, file, &name)?;
                         deletes.extend(insert_deletes(
                             tx,
                             &late,
-                            name,
+                            &file.filename,
                             Doom::Replaced,
                             Moment::now(),
                         )?);
@@ -146,11 +149,11 @@ impl State {
                 }
                 None if spared => {}
                 // Removed, or replaced by a rename: what took its name first.
-                None if supersede_confirmed(tx, confirmed, digest, heir)? => {}
+                None if supersede_confirmed(tx, confirmed, &name, digest, heir)? => {}
                 None => {
                     let doomed = [file.id.clone()];
-                    let (name, doom) = (&file.filename, Doom::Removed);
-                    deletes.extend(insert_deletes(tx, &doomed, name, doom, Moment::now())?);
+                    let (filename, doom) = (&file.filename, Doom::Removed);
+                    deletes.extend(insert_deletes(tx, &doomed, filename, doom, Moment::now())?);
                 }
             }
             if is_last {
@@ -308,7 +311,8 @@ impl State {
     /// where it is named, else the smallest of it is.
     pub fn retry(&self, name: Option<&str>) -> usize {
         self.make_due(name.is_some(), |entry| {
-            entry.last_error.is_some() && name.is_none_or(|name| entry.record.name == name)
+            entry.last_error.is_some()
+                && name.is_none_or(|name| self.is_called(&entry.record.name, name))
         })
     }
 

@@ -37,7 +37,7 @@ pub enum Held {
 pub struct Renaming<'a> {
     /// Of which inode.
     pub ino: Ino,
-    /// Its new name.
+    /// Its new name, in the directory.
     pub name: &'a str,
     /// Its media type under that.
     pub mime_type: &'a str,
@@ -81,6 +81,7 @@ impl State {
         // What is on its way will be what the confirmed id has when the record of this rename is sent.
         let newest = newest(&entries, ino).map(|entry| &entry.record);
         let own = self.own_body(&entries, renaming)?;
+        let filename = self.filename_for(renaming.name);
         let (added, deletes) = self.write("rename", Durability::Durable, |tx| {
             if let Some(over) = renaming.over {
                 drop_records(tx, &dropped)?;
@@ -89,17 +90,17 @@ impl State {
                     bequeath(tx, over, ino)?;
                 }
             }
-            take_name(tx, renaming)?;
+            take_name(tx, renaming, &filename)?;
             if renaming.is_to_scratch() {
                 drop_records(tx, &waiting)?;
             } else if !waiting.is_empty() {
-                rename_records(tx, renaming, &waiting, now)?;
+                rename_records(tx, renaming, &filename, &waiting, now)?;
                 return Ok((None, Vec::new()));
             }
-            let added = add_record(tx, renaming, newest, own.as_ref(), now)?;
+            let added = add_record(tx, renaming, &filename, newest, own.as_ref(), now)?;
             let deletes = if renaming.is_to_scratch() {
                 let replaced = take_replaced(tx, ino)?;
-                insert_deletes(tx, &replaced, renaming.name, Doom::Replaced, now)?
+                insert_deletes(tx, &replaced, &filename, Doom::Replaced, now)?
             } else {
                 Vec::new()
             };
@@ -127,7 +128,7 @@ impl State {
                 if let Some(entry) = entries.get_mut(seq) {
                     entry.stands_for =
                         oldest.map_or(entry.stands_for, |seq| seq.min(entry.stands_for));
-                    entry.is_renamed(renaming, now);
+                    entry.is_renamed(renaming, &filename, now);
                 }
             }
             if let Some(added) = added {
@@ -196,11 +197,11 @@ impl Renaming<'_> {
 
 impl Entry {
     /// It goes out under another name. Who closes what was a scratch file has something to wait for from now on.
-    fn is_renamed(&mut self, renaming: &Renaming<'_>, now: Moment) {
+    fn is_renamed(&mut self, renaming: &Renaming<'_>, filename: &str, now: Moment) {
         if self.is_scratch() {
             self.ticket = Ticket::default();
         }
-        renaming.name.clone_into(&mut self.record.name);
+        filename.clone_into(&mut self.record.name);
         if let Work::Save { mime_type, .. } = &mut self.record.work {
             renaming.mime_type.clone_into(mime_type);
         }
@@ -216,19 +217,20 @@ fn newest<'a>(entries: &'a EntriesGuard<'_>, ino: Ino) -> Option<&'a Entry> {
 }
 
 /// The row, under its new name.
-fn take_name(tx: &mut Tx<'_>, renaming: &Renaming<'_>) -> Result<(), StateError> {
+fn take_name(tx: &mut Tx<'_>, renaming: &Renaming<'_>, filename: &str) -> Result<(), StateError> {
     remember(tx, renaming.ino)?;
     let changed = tx
         .sql
         .execute(
-            "UPDATE files SET name = ?2, filename = ?2, mime_type = ?3, suffixed = 0, ctime = ?4, scratch = ?5 \
+            "UPDATE files SET name = ?2, filename = ?6, mime_type = ?3, suffixed = 0, ctime = ?4, scratch = ?5 \
              WHERE ino = ?1",
             params![
                 renaming.ino.0 as i64,
                 renaming.name,
                 renaming.mime_type,
                 renaming.ctime,
-                renaming.is_to_scratch()
+                renaming.is_to_scratch(),
+                filename
             ],
         )
         .map_err(taken)?;
@@ -243,6 +245,7 @@ fn take_name(tx: &mut Tx<'_>, renaming: &Renaming<'_>) -> Result<(), StateError>
 fn rename_records(
     tx: &Tx<'_>,
     renaming: &Renaming<'_>,
+    filename: &str,
     waiting: &[Seq],
     now: Moment,
 ) -> Result<(), StateError> {
@@ -253,7 +256,7 @@ fn rename_records(
             "UPDATE outbox SET name = ?2, mime_type = ?3, not_before = ?4, sent_at = NULL WHERE seq = ?1",
             params![
                 seq.0,
-                renaming.name,
+                filename,
                 renaming.mime_type,
                 renaming.when.not_before(now.wall)
             ],
@@ -267,13 +270,13 @@ fn rename_records(
 fn add_record(
     tx: &mut Tx<'_>,
     renaming: &Renaming<'_>,
+    filename: &str,
     newest: Option<&Record>,
     own: Option<&PendingBody>,
     now: Moment,
 ) -> Result<Option<Entry>, StateError> {
     let Renaming {
         ino,
-        name,
         mime_type,
         when,
         ..
@@ -294,5 +297,5 @@ fn add_record(
         body,
         expires_in_seconds: None,
     };
-    insert_save(tx, ino, name, content, inline, when, now).map(Some)
+    insert_save(tx, ino, filename, content, inline, when, now).map(Some)
 }

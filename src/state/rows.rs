@@ -156,23 +156,26 @@ pub(super) fn remember_replaced(
     Ok(())
 }
 
-/// The same of an inode that is on `file` now while its row stands for newer content, perhaps under a newer name.
+/// The same of an inode that is on `file` now, which the directory called `name`, while its row stands for newer content,
+/// perhaps under a newer name.
 pub(super) fn remember_confirmed(
     tx: &Tx<'_>,
     ino: Ino,
     file: &FileMetadata,
+    name: &str,
 ) -> Result<(), StateError> {
     remember(tx, ino)?;
     tx.sql
         .prepare_cached(
-            "UPDATE former SET name = iif(name IS NULL, NULL, ?2), suffixed = 0, filename = ?2, mime_type = ?3, \
+            "UPDATE former SET name = iif(name IS NULL, NULL, ?5), suffixed = 0, filename = ?2, mime_type = ?3, \
              size = ?4 WHERE id = ?1",
         )?
         .execute(params![
             file.id.as_str(),
             file.filename,
             file.mime_type,
-            file.size_bytes as i64
+            file.size_bytes as i64,
+            name
         ])?;
     Ok(())
 }

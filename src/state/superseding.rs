@@ -30,12 +30,13 @@ pub(super) fn supersede(tx: &mut Tx<'_>, ino: Ino, over: Ino) -> Result<(), Stat
     Ok(())
 }
 
-/// Makes the confirmed file, which has no place in the directory any more, go when the file that has its name now is
+/// Makes the confirmed file, which has no place in the directory any more, go when the file that has its `name` now is
 /// confirmed; false where nothing of that name is on its way. Where it was moved aside, and what it was moved to was
 /// replaced, a later one of its name may come: then `heir` stands for it, unless that one is there already.
 pub(super) fn supersede_confirmed(
     tx: &mut Tx<'_>,
     confirmed: &Confirmed<'_>,
+    name: &str,
     digest: Option<Digest>,
     heir: Option<Ino>,
 ) -> Result<bool, StateError> {
@@ -47,7 +48,7 @@ pub(super) fn supersede_confirmed(
     let Some(heir) = heir else {
         return Ok(false);
     };
-    if is_there(tx, &file.filename)? {
+    if is_there(tx, &file.filename, name)? {
         return Ok(false);
     }
     let changed = tx.sql.execute(
@@ -177,28 +178,29 @@ pub(super) fn take_replaced(tx: &mut Tx<'_>, ino: Ino) -> Result<Vec<FileId>, St
     detach(tx, replaced)
 }
 
-/// The same of `file`, which the scratch file `ino` has just come to stand for: its upload was answered late, and the file
+/// The same of `file`, called `name` once, which the scratch file `ino` has just come to stand for: its upload was answered late, and the file
 /// that has its name now was there first.
 pub(super) fn take_late(
     tx: &mut Tx<'_>,
     ino: Ino,
     file: &FileMetadata,
+    name: &str,
 ) -> Result<Vec<FileId>, StateError> {
-    if !is_there(tx, &file.filename)? {
+    if !is_there(tx, &file.filename, name)? {
         return Ok(Vec::new());
     }
     detach(tx, vec![(ino.0 as i64, file.id.as_str().to_owned())])
 }
 
-/// Whether a file of this name is at the service for certain that the directory shows under it.
-fn is_there(tx: &Tx<'_>, filename: &str) -> Result<bool, StateError> {
+/// Whether a file of this filename is at the service for certain that the directory shows under `name`.
+fn is_there(tx: &Tx<'_>, filename: &str, name: &str) -> Result<bool, StateError> {
     let is_there = tx
         .sql
         .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM files WHERE name = ?1 AND filename = ?1 AND id IS NOT NULL \
+            "SELECT EXISTS (SELECT 1 FROM files WHERE name = ?2 AND filename = ?1 AND id IS NOT NULL \
              AND ino NOT IN (SELECT ino FROM outbox WHERE kind = 'save'))",
         )?
-        .query_row([filename], |row| row.get(0))?;
+        .query_row([filename, name], |row| row.get(0))?;
     Ok(is_there)
 }
 

@@ -22,7 +22,7 @@ use super::{
 
 /// The number of an unfinished draft; later ones have a higher one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct UnfinishedSeq(i64);
+pub struct UnfinishedSeq(pub(super) i64);
 
 impl std::fmt::Display for UnfinishedSeq {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -50,7 +50,7 @@ pub struct Unfinished {
 /// Whole content that gets a name.
 #[derive(Debug)]
 pub struct Placing<'a> {
-    /// The name.
+    /// The name, in the directory.
     pub name: &'a str,
     /// Bytes.
     pub size: u64,
@@ -241,7 +241,10 @@ impl State {
             return Err(GiveUpError::Open);
         }
         let dropped = over_ino.map_or_else(Vec::new, |over| untouched(&entries, over));
-        let filename = over.as_ref().map_or(placing.name, |over| &over.filename);
+        let filename = &*match &over {
+            Some(over) => self.style().sent_again(&over.filename),
+            None => self.filename_for(placing.name),
+        };
         let is_suffixed = over.as_ref().is_some_and(|over| over.suffixed);
         let now = Moment::now();
         let (ino, entry) = self.write("place", Durability::Durable, |tx| {

@@ -90,6 +90,7 @@ impl Store {
                 if !all && !self.is_unchecked(id) {
                     continue;
                 }
+                let name = || state.style().typed_name(&row.filename).into_owned();
                 let before = findings.bytes;
                 let mut is_heard = true;
                 let compared = self.verify_kept(id, &row.into(), &mut |read| {
@@ -105,10 +106,10 @@ impl Store {
                     Ok(true) => {}
                     // Removed meanwhile.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                    Ok(false) => findings.damaged.push(row.filename.clone()),
+                    Ok(false) => findings.damaged.push(name()),
                     Err(error) => {
                         log::error!("the kept copy of {} can't be read: {error}", row.filename);
-                        findings.damaged.push(row.filename.clone());
+                        findings.damaged.push(name());
                     }
                 }
                 findings.copies += 1;

@@ -8,6 +8,7 @@
 mod listing;
 mod naming;
 mod pages;
+mod restyling;
 mod sessions;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -20,6 +21,7 @@ use crate::store::Store;
 
 pub use listing::RefreshError;
 pub use pages::every_file;
+pub use restyling::restyle;
 pub use sessions::{SessionError, Sessions};
 
 use listing::{Complete, Depth, Listing, OWN_GRACE_MS, Outcome};

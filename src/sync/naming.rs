@@ -45,7 +45,7 @@ pub(super) fn merge_file(
         if !row.is_shown() {
             let scope = row.scope.as_deref();
             let (name, suffixed) = if row.suffixed {
-                let plain = names::directory_name(&file.filename);
+                let plain = merge.style().directory_name(&file.filename);
                 (suffixed_name(merge, scope, &plain, file.id.as_str())?, true)
             } else {
                 free_name(merge, scope, file)?
@@ -78,8 +78,9 @@ fn free_name(
     scope: Option<&str>,
     file: &FileMetadata,
 ) -> Result<(String, bool), StateError> {
-    let plain = names::directory_name(&file.filename);
-    if !names::fits(&file.filename) || plain == names::VIEWS {
+    let style = merge.style();
+    let plain = style.directory_name(&file.filename);
+    if !style.fits(&file.filename) || plain == names::VIEWS {
         // Cut names may look alike; each carries its suffix from the start.
         let name = suffixed_name(merge, scope, &plain, file.id.as_str())?;
         return Ok((name, true));
@@ -103,7 +104,7 @@ fn makes_way(merge: &Merge<'_, '_>, holder: &Row, file: &FileMetadata) -> bool {
     !holder.suffixed && !merge.is_local(holder) && holder.created_at < file.created_at
 }
 
-fn suffixed_name(
+pub(super) fn suffixed_name(
     merge: &Merge<'_, '_>,
     scope: Option<&str>,
     plain: &str,

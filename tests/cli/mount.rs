@@ -69,6 +69,18 @@ fn an_unknown_option_word_is_named() {
 }
 
 #[test]
+fn a_style_of_names_that_there_is_not_is_told_which_there_are() {
+    let home = tempfile::tempdir().unwrap();
+    let ran = run(&mut with_key(home.path(), &["--names", "rclone", "m"]));
+    assert_eq!(ran.code, Some(2));
+    assert!(
+        ran.err.contains("[possible values: strict, encode]"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
 fn a_bad_mount_point_is_refused_in_the_background_and_in_the_foreground() {
     let home = tempfile::tempdir().unwrap();
     std::fs::write(home.path().join("file"), "").unwrap();

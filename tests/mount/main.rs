@@ -18,6 +18,7 @@ mod directory;
 mod disk;
 mod dropping;
 mod editors;
+mod encoding;
 mod ending;
 mod failing;
 mod fetching;

@@ -160,6 +160,17 @@ fn a_mount_that_ends_and_comes_back_is_watched_on() {
 }
 
 #[test]
+fn what_lands_has_the_name_that_the_mount_shows() {
+    let world = World::new();
+    let _mount = world.mount_with(&["--refresh", "1ms", "--names", "encode"]);
+    let watch = Watch::start(&world, &[], &[]);
+    watch.is_ready();
+    world.output("10：30.png", b"chart");
+    watch.lands(&["10:30.png"]);
+    watch.ends();
+}
+
+#[test]
 fn what_lands_does_not_go_back_into_the_mount() {
     let world = World::new();
     let mount = world.mount();

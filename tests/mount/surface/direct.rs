@@ -17,7 +17,7 @@ use afs::fs::{
 use afs::names::NameRules;
 use afs::state::{Ino, State, Work};
 use afs::store::{Limits, Store};
-use afs::sync::Refresher;
+use afs::sync::{Refresher, restyle};
 use afs::uploader;
 
 use super::{Answer, Fd, Setup, Stat, Surface};
@@ -70,6 +70,7 @@ impl Direct {
             cache,
         } = ground;
         let state = Arc::new(State::open_on(&disk, &dir)?);
+        restyle(&state, setup.names)?;
         let limits = Limits {
             cache: 1 << 30,
             trash: true,

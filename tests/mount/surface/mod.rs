@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use afs::config::WRITE_BACK_PACE;
 use afs::fs::Dropped;
+use afs::names::NameStyle;
 use afs::uploader::{self, Conduct};
 pub(crate) use direct::{Direct, Ground};
 use mounted::Mounted;
@@ -99,6 +100,8 @@ pub(crate) struct Setup {
     /// Globs of names that stay here, and of those that never do.
     pub(crate) scratch: &'static [&'static str],
     pub(crate) send: &'static [&'static str],
+    /// How names are given to the service.
+    pub(crate) names: NameStyle,
     pub(crate) min_free: Option<u64>,
     pub(crate) keep_limit: Option<u64>,
     /// Whether closes return before uploads; the pace of one name, which a mount takes for [`WRITE_BACK_PACE`].
@@ -117,6 +120,7 @@ impl Default for Setup {
             mime_types: &[],
             scratch: &[],
             send: &[],
+            names: NameStyle::Strict,
             min_free: None,
             keep_limit: None,
             write_back: None,

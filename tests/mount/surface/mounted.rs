@@ -44,6 +44,8 @@ impl Mounted {
             format!("{:04o}", setup.umask),
             "--quota".to_owned(),
             setup.quota.to_string(),
+            "--names".to_owned(),
+            setup.names.as_str().to_owned(),
             "--timeout".to_owned(),
             format!("{}ms", setup.conduct.patience.as_millis()),
         ];

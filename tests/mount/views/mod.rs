@@ -1,7 +1,7 @@
 //! `.afs/`: files by their id, what tools made, sessions, and how the mount is; out of the way, and not for writing.
 
 mod session_files;
-mod sessions;
+pub(crate) mod sessions;
 mod status;
 
 use std::collections::HashSet;

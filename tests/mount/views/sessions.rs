@@ -30,7 +30,7 @@ pub(super) fn session(id: &str) -> String {
     format!(".afs/sessions/{id}")
 }
 
-pub(super) fn plant(world: &World, session: &str, name: &str, content: &[u8]) -> StoredFile {
+pub(crate) fn plant(world: &World, session: &str, name: &str, content: &[u8]) -> StoredFile {
     let planted = world.emulator.plant(PlantedFile {
         session: Some(session.to_owned()),
         ..PlantedFile::output(name, content)

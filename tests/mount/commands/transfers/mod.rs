@@ -2,6 +2,7 @@
 //! what copying and removing in a mount does, at the same price.
 
 mod get;
+mod names;
 mod put;
 mod remove;
 
