@@ -169,7 +169,7 @@ mod tests {
                 "split",
             ),
             ("empty", 0, Well, "it is empty", ""),
-            ("a:b", 1, Fail, "no names with ':' in them", "--name"),
+            ("a:b", 1, Fail, "no names with : in them", "--name"),
             (".afs", 1, Fail, "a directory of its own", "--name"),
             (".f.swp", 1, Warn, "would stay on this machine", "--send"),
             ("x.tmp", 1, Warn, "five seconds", "--name"),
