@@ -11,9 +11,9 @@ use super::place::Place;
 use super::reaching::{Reaching, surroundings};
 use super::talk::{NOTHING_MOUNTED, printable, reach};
 use super::{failed, nothing_matched, typed_wrongly};
-use crate::mount::Unmounted;
 use crate::mount::prepare::resolve;
 use crate::mount::table::MountTable;
+use crate::mount::{Unmounted, sys};
 
 /// Where states are.
 #[derive(Debug, Default, Args)]
@@ -52,7 +52,10 @@ impl Places {
         let table = MountTable::read()
             .map_err(|error| format!("the mount table cannot be read: {error}"))?;
         let mut places = Self {
-            mounted: table.ours().map(|entry| entry.mountpoint.clone()).collect(),
+            mounted: table
+                .of_user(sys::uid())
+                .map(|entry| entry.mountpoint.clone())
+                .collect(),
             unmounted: Vec::new(),
         };
         let is_elsewhere = |path: &PathBuf| is_path(path) && places.around(path).is_none();

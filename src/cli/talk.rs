@@ -11,6 +11,7 @@ use super::refused;
 use crate::control::{Client, ControlError};
 use crate::mount::prepare::resolve;
 use crate::mount::registration::Daemon;
+use crate::mount::sys;
 use crate::mount::table::{MountEntry, MountTable};
 
 /// What is said where nobody could be asked. That nothing is pending would be a guess: an earlier mount may have left
@@ -28,7 +29,7 @@ pub(super) fn reach(path: Option<&Path>) -> Result<Vec<Reached>, String> {
     let table =
         MountTable::read().map_err(|error| format!("the mount table cannot be read: {error}"))?;
     let Some(path) = path else {
-        return Ok(table.ours().map(reached).collect());
+        return Ok(table.of_user(sys::uid()).map(reached).collect());
     };
     let path = resolve(path).map_err(|error| format!("{}: {error}", path.display()))?;
     match table.at(&path) {
@@ -38,9 +39,15 @@ pub(super) fn reach(path: Option<&Path>) -> Result<Vec<Reached>, String> {
 }
 
 fn reached(entry: &MountEntry) -> Reached {
+    let is_anothers = sys::uid() != 0 && entry.owner().is_some_and(|owner| owner != sys::uid());
     let client = Daemon::of(entry)
         .ok_or_else(|| {
-            "nobody serves it any more; mount it again, or take it away with afs unmount".to_owned()
+            let why = if is_anothers {
+                "it is another user's, who alone can ask it"
+            } else {
+                "nobody serves it any more; mount it again, or take it away with afs unmount"
+            };
+            why.to_owned()
         })
         .and_then(|daemon| {
             Client::connect(&daemon.registered.state_dir).map_err(|error| error.to_string())

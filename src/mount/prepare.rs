@@ -125,8 +125,17 @@ fn probe(allow_other: bool, entry: Option<&MountEntry>, path: &Path) -> Probes {
         fusermount: unmount::fusermount().is_some(),
         allow_other,
         user_allow_other: std::fs::read_to_string("/etc/fuse.conf")
-            .is_ok_and(|text| text.lines().any(|line| line.trim() == "user_allow_other")),
+            .is_ok_and(|text| may_let_others_in(&text)),
     }
+}
+
+/// Whether the system's settings let ordinary users open their mounts to others: read as fusermount3 does, which reads
+/// them as the user too.
+fn may_let_others_in(settings: &str) -> bool {
+    settings
+        .lines()
+        .filter_map(|line| line.split('#').next())
+        .any(|line| line.trim() == "user_allow_other")
 }
 
 /// Never by `stat` from this process: on a mount that hangs it does not come back, and then this process cannot even end.
@@ -200,6 +209,19 @@ mod tests {
             ("file/below", Point::NoParent),
         ] {
             assert_eq!(look_at(&inside(name)), point, "{name}");
+        }
+    }
+
+    #[test]
+    fn others_are_let_in_where_a_line_says_so() {
+        for (text, may) in [
+            ("user_allow_other\n", true),
+            ("mount_max = 10\n  user_allow_other # since May", true),
+            ("#user_allow_other\n", false),
+            ("user_allow_others", false),
+            ("", false),
+        ] {
+            assert_eq!(may_let_others_in(text), may, "{text}");
         }
     }
 

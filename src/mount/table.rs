@@ -118,6 +118,12 @@ impl MountTable {
     pub fn ours(&self) -> impl Iterator<Item = &MountEntry> {
         self.0.iter().filter(|entry| entry.is_ours())
     }
+
+    /// Those of them that are a user's business: what somebody else has mounted is nobody's but theirs and root's.
+    pub fn of_user(&self, uid: u32) -> impl Iterator<Item = &MountEntry> {
+        self.ours()
+            .filter(move |entry| uid == 0 || entry.owner().is_none_or(|owner| owner == uid))
+    }
 }
 
 #[cfg(test)]
@@ -142,6 +148,16 @@ nonsense
         let table = MountTable::parse(TABLE.as_bytes());
         let minors: Vec<u32> = table.ours().map(|entry| entry.minor).collect();
         assert_eq!(minors, [53, 54, 57]);
+    }
+
+    #[test]
+    fn a_users_mounts_are_those_that_the_user_has_made() {
+        let table = MountTable::parse(TABLE.as_bytes());
+        let minors = |uid| -> Vec<u32> { table.of_user(uid).map(|entry| entry.minor).collect() };
+        assert_eq!(minors(1000), [53]);
+        assert_eq!(minors(5), [57]);
+        assert_eq!(minors(7), [0; 0]);
+        assert_eq!(minors(0), [53, 54, 57], "root can reach them all");
     }
 
     #[test]

@@ -124,7 +124,8 @@ pub fn unmount(
     let table = MountTable::read()
         .map_err(|error| failed(format!("the mount table cannot be read: {error}")))?;
     let Some(entry) = table.at(&path) else {
-        let ours = table.ours().map(|entry| entry.mountpoint.clone()).collect();
+        let ours = table.of_user(sys::uid());
+        let ours = ours.map(|entry| entry.mountpoint.clone()).collect();
         return Err(UnmountError::NotMounted { path, ours });
     };
     if !entry.is_ours() {

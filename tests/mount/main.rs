@@ -58,6 +58,7 @@ mod tls;
 mod trash;
 mod unfinished;
 mod unlink;
+mod unprivileged;
 mod unreadable;
 mod versions;
 mod views;
