@@ -81,9 +81,7 @@ pub fn run(arguments: EmulatorArguments) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return failed(&format!("signals cannot be waited for: {error}")),
     };
-    if let Err(error) = logging::start(0, None) {
-        return failed(&error);
-    }
+    logging::start(0, logging::Sink::StandardError);
     let certificate = arguments.tls.clone();
     let config = match arguments.config() {
         Ok(config) => config,

@@ -1,7 +1,7 @@
 //! `afs mount`: from what was typed to a mount, in the foreground or in a process of its own.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use super::reaching::{hide_secrets, surroundings};
 use super::{failed, logging, typed_wrongly};
 use crate::api::{Dialect, Glob, MimeOverride};
 use crate::config::{
-    ConfigError, MountRequest, MountSettings, Secrets, Source, parse_beta, parse_size, parse_time,
-    parse_umask,
+    ConfigError, DEFAULT_SYSLOG, MountRequest, MountSettings, Secrets, Source, parse_beta,
+    parse_size, parse_time, parse_umask,
 };
 use crate::mount::background::{LaunchError, Ready, launch, myself, receive_secrets};
-use crate::mount::serve;
+use crate::mount::{MountError, serve};
 
 /// The flag that this program gives itself; see `mount::background`.
 const SERVE_FLAG: &str = "--serve-in-background";
@@ -186,6 +186,14 @@ pub struct MountArguments {
     /// Write log lines to this file
     #[arg(long, value_name = "FILE", help_heading = RUNNING)]
     log_file: Option<PathBuf>,
+    /// Begin another log file at this size, and keep five; 0 never does [default: 10M]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, requires = "log_file", conflicts_with = "syslog",
+        help_heading = RUNNING)]
+    log_size: Option<u64>,
+    #[arg(long, value_name = "SOCKET", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_SYSLOG,
+        conflicts_with = "log_file", help_heading = RUNNING,
+        help = "Send log lines to the system's log, by /dev/log unless a socket is named")]
+    syslog: Option<PathBuf>,
     /// Say more; twice: everything
     #[arg(short, long, action = ArgAction::Count, help_heading = RUNNING)]
     verbose: u8,
@@ -236,6 +244,8 @@ impl MountArguments {
             send: self.send,
             xattr: self.xattr,
             log_file: self.log_file,
+            log_size: self.log_size,
+            syslog: self.syslog,
             verbosity: self.verbose,
             mount_words: self.mount_words,
         }
@@ -262,26 +272,36 @@ pub fn run(arguments: MountArguments) -> ExitCode {
         return said;
     }
     match (foreground, launched) {
-        (true, _) => {
-            let ready = Ready::foreground(&settings.mountpoint);
-            stay(settings, ready)
-        }
-        (false, true) => {
-            let ready = Ready::background(settings.log_file.as_deref());
-            stay(settings, ready)
-        }
+        (true, _) => stay_in_sight(settings),
+        (false, true) => stay_behind(settings),
         (false, false) => start(&settings),
     }
 }
 
-/// Serves in this process.
-fn stay(settings: MountSettings, ready: Ready) -> ExitCode {
-    let log_file = settings.log_file.as_deref();
-    if let Err(error) = logging::start(settings.verbosity, log_file) {
-        let shown = log_file.unwrap_or(Path::new("")).display();
-        return failed(&format!("the log file {shown} cannot be opened: {error}"));
+/// Serves in this process, for who started it.
+fn stay_in_sight(settings: MountSettings) -> ExitCode {
+    match logging::Sink::of(&settings) {
+        Ok(sink) => logging::start(settings.verbosity, sink),
+        Err(why) => return failed(&why),
+    };
+    let ready = Ready::foreground(&settings.mountpoint);
+    ended(serve(settings, ready))
+}
+
+/// Serves in this process, which nobody looks at any more.
+fn stay_behind(settings: MountSettings) -> ExitCode {
+    match logging::Sink::of(&settings) {
+        Ok(sink) => {
+            let log_file = logging::start(settings.verbosity, sink);
+            let ready = Ready::background(log_file);
+            ended(serve(settings, ready))
+        }
+        Err(why) => failed(&why),
     }
-    match serve(settings, ready) {
+}
+
+fn ended(outcome: Result<(), MountError>) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
     }

@@ -36,6 +36,10 @@ pub const DEFAULT_REFRESH: Duration = Duration::from_secs(10);
 pub const DEFAULT_QUOTA: u64 = 500 << 30;
 /// With write-back, the shortest time between two uploads of one name.
 pub const WRITE_BACK_PACE: Duration = Duration::from_secs(10);
+/// How large a log file may become.
+pub const DEFAULT_LOG_SIZE: u64 = 10 << 20;
+/// Where syslog(3) sends log lines.
+pub const DEFAULT_SYSLOG: &str = "/dev/log";
 /// Files 0600, the directory 0700.
 pub const DEFAULT_UMASK: u32 = 0o077;
 /// The environment variable that holds the key.
@@ -102,8 +106,12 @@ pub struct MountSettings {
     pub xattr: bool,
     /// Whether the kernel may read complete files by itself.
     pub passthrough: bool,
-    /// Where log lines go; `None`: standard error.
+    /// Where log lines go; `None`: to the system's log, or standard error.
     pub log_file: Option<PathBuf>,
+    /// How large that file may become before another one is begun, in bytes; 0: any size.
+    pub log_size: u64,
+    /// The socket of the system's log, where log lines go there.
+    pub syslog: Option<PathBuf>,
     /// 0 warnings, 1 information, 2 and more everything.
     pub verbosity: u8,
     /// `-o` words for the kernel.
@@ -190,6 +198,10 @@ pub struct MountRequest {
     pub xattr: bool,
     /// Where log lines go.
     pub log_file: Option<PathBuf>,
+    /// How large that file may become.
+    pub log_size: Option<u64>,
+    /// The socket of the system's log.
+    pub syslog: Option<PathBuf>,
     /// How many `-v`.
     pub verbosity: u8,
     /// Whether reads of complete files are answered here all the same.
@@ -263,6 +275,7 @@ impl MountRequest {
             None => around.directory("XDG_CACHE_HOME", ".cache", "--cache-dir")?,
         };
         let log_file = self.log_file.as_deref().map(absolute).transpose()?;
+        let syslog = self.syslog.as_deref().map(absolute).transpose()?;
         // Last, so that whoever has no key yet hears about mistakes in the command line first.
         let service = self.service(around)?;
         Ok(MountSettings {
@@ -291,6 +304,8 @@ impl MountRequest {
             send: self.send,
             xattr: self.xattr,
             log_file,
+            log_size: self.log_size.unwrap_or(DEFAULT_LOG_SIZE),
+            syslog,
             verbosity: self.verbosity,
             mount_options: words.kernel,
         })

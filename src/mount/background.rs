@@ -8,12 +8,12 @@
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Command, ExitStatus, Stdio};
 
 use serde::{Deserialize, Serialize};
 
+use super::log_file::LogFile;
 use super::sys;
 use crate::api::{ApiKey, Credential, CustomHeaders};
 use crate::config::Secrets;
@@ -30,7 +30,7 @@ pub struct Ready(Kind);
 #[derive(Debug)]
 enum Kind {
     Foreground { mountpoint: PathBuf },
-    Background { log_file: Option<PathBuf> },
+    Background { log_file: Option<LogFile> },
 }
 
 impl Ready {
@@ -42,12 +42,11 @@ impl Ready {
         })
     }
 
-    /// For the process that [`launch`] started: it tells its parent and leaves the terminal.
+    /// For the process that [`launch`] started: it tells its parent and leaves the terminal. What else it says goes to the
+    /// log file, if there is one.
     #[must_use]
-    pub fn background(log_file: Option<&Path>) -> Self {
-        Self(Kind::Background {
-            log_file: log_file.map(Path::to_owned),
-        })
+    pub fn background(log_file: Option<LogFile>) -> Self {
+        Self(Kind::Background { log_file })
     }
 
     /// The mount answers. `notices` are sentences for the user, shown once.
@@ -56,7 +55,7 @@ impl Ready {
     pub fn announce(self, notices: &[String]) {
         let done = match self.0 {
             Kind::Foreground { mountpoint } => announce_in_foreground(&mountpoint, notices),
-            Kind::Background { log_file } => announce_to_parent(log_file.as_deref(), notices),
+            Kind::Background { log_file } => announce_to_parent(log_file.as_ref(), notices),
         };
         if let Err(error) = done {
             log::warn!("mounted, but could not say so: {error}");
@@ -73,15 +72,17 @@ fn announce_in_foreground(mountpoint: &Path, notices: &[String]) -> io::Result<(
     out.flush()
 }
 
-fn announce_to_parent(log_file: Option<&Path>, notices: &[String]) -> io::Result<()> {
+fn announce_to_parent(log_file: Option<&LogFile>, notices: &[String]) -> io::Result<()> {
     // Whatever fails here, the parent is told: it would wait for ever.
     let left = sys::leave_terminal().and_then(|()| std::env::set_current_dir("/"));
     let told = tell(&mut io::stdout().lock(), notices);
-    let output = match log_file {
-        Some(path) => open_log(path),
-        None => OpenOptions::new().write(true).open("/dev/null"),
+    let redirected = match log_file {
+        Some(log_file) => log_file.carry_output(),
+        None => OpenOptions::new()
+            .write(true)
+            .open("/dev/null")
+            .and_then(|null| sys::output_to(&null)),
     };
-    let redirected = output.and_then(|file| sys::output_to(&file));
     left.and(told).and(redirected)
 }
 
@@ -96,15 +97,6 @@ fn tell(parent: &mut dyn Write, notices: &[String]) -> io::Result<()> {
     message.push('\n');
     parent.write_all(message.as_bytes())?;
     parent.flush()
-}
-
-/// Opens a log file for appending; nobody else may read it.
-pub fn open_log(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)
 }
 
 /// Why a launched process never got ready.

@@ -5,6 +5,8 @@
 //! [`registration`] lets others find it, [`unmount`] ends it and [`holders`] names who is in the way, [`table`] reads what
 //! the kernel says, [`sys`] holds the few system calls. A [`Session`] is all of it but the kernel: commands use it where
 //! nothing is mounted.
+//!
+//! A mount lives for weeks, mostly unwatched: [`log_file`] and [`syslog`] are where it may say what it has to.
 
 pub mod background;
 mod demo;
@@ -12,6 +14,7 @@ mod error;
 mod helper;
 pub mod holders;
 mod kernel;
+pub mod log_file;
 pub mod preflight;
 pub mod prepare;
 pub mod registration;
@@ -20,6 +23,7 @@ mod serve;
 mod service;
 mod session;
 pub mod sys;
+pub mod syslog;
 pub mod table;
 pub mod unmount;
 mod workspace;

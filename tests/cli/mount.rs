@@ -108,3 +108,30 @@ fn a_log_file_that_cannot_be_written_is_said() {
         ran.complains(1, &["none/log"]);
     }
 }
+
+#[test]
+fn a_log_daemon_that_is_not_there_is_said() {
+    let home = tempfile::tempdir().unwrap();
+    let socket = home.path().join("log");
+    let option = format!("--syslog={}", socket.display());
+    for mode in [&[][..], &["--foreground"]] {
+        let ran = run(with_key(home.path(), &[&option, "m"]).args(mode));
+        let at = socket.display().to_string();
+        ran.complains(1, &["no log daemon listens at", &at, "--log-file"]);
+    }
+    assert!(!home.path().join("m").exists());
+}
+
+#[test]
+fn log_lines_go_to_one_place() {
+    let home = tempfile::tempdir().unwrap();
+    for options in [
+        &["--syslog", "--log-file", "log", "m"][..],
+        &["--log-size", "1M", "m"],
+        &["--syslog", "--log-size", "1M", "m"],
+    ] {
+        let output = with_key(home.path(), options).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{options:?}");
+    }
+    assert!(!home.path().join("log").exists());
+}

@@ -33,6 +33,7 @@ mod lending;
 mod life;
 mod live_check;
 mod locks;
+mod logs;
 mod mapped;
 mod matrix;
 mod model;

@@ -25,8 +25,7 @@ const HEADER: &str = "canary/9+x yz";
 /// A world whose programs say all they can, to a service with a header of the user's own.
 fn talkative() -> World {
     let mut world = World::new();
-    // The level of all is not that of our own modules, which have one by `-v`.
-    world.logs = "trace,afs=trace";
+    world.logs = "trace";
     world.variables = vec![("ANTHROPIC_CUSTOM_HEADERS", format!("X-Gateway: {HEADER}"))];
     world.output("output.csv", b"1,2");
     world
