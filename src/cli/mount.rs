@@ -1,6 +1,6 @@
 //! `afs mount`: from what was typed to a mount, in the foreground or in a process of its own.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,7 +15,8 @@ use crate::config::{
     parse_size, parse_time, parse_umask,
 };
 use crate::mount::background::{LaunchError, Ready, launch, myself, receive_secrets};
-use crate::mount::{MountError, serve};
+use crate::mount::service_manager::{SOCKET_VARIABLE, ServiceManager};
+use crate::mount::{MountError, serve, sys};
 
 /// The flag that this program gives itself; see `mount::background`.
 const SERVE_FLAG: &str = "--serve-in-background";
@@ -256,6 +257,9 @@ impl MountArguments {
 #[must_use]
 pub fn run(arguments: MountArguments) -> ExitCode {
     let (foreground, launched) = (arguments.foreground, arguments.serve_in_background);
+    // Whose service this is: nobody's that it starts.
+    let notify_socket = std::env::var_os(SOCKET_VARIABLE);
+    sys::forget_variable(SOCKET_VARIABLE);
     let mut request = arguments.request();
     if launched {
         match receive_secrets() {
@@ -272,20 +276,20 @@ pub fn run(arguments: MountArguments) -> ExitCode {
         return said;
     }
     match (foreground, launched) {
-        (true, _) => stay_in_sight(settings),
+        (true, _) => stay_in_sight(settings, notify_socket.as_deref()),
         (false, true) => stay_behind(settings),
         (false, false) => start(&settings),
     }
 }
 
-/// Serves in this process, for who started it.
-fn stay_in_sight(settings: MountSettings) -> ExitCode {
+/// Serves in this process, for who started it and the service manager.
+fn stay_in_sight(settings: MountSettings, notify_socket: Option<&OsStr>) -> ExitCode {
     match logging::Sink::of(&settings) {
         Ok(sink) => logging::start(settings.verbosity, sink),
         Err(why) => return failed(&why),
     };
     let ready = Ready::foreground(&settings.mountpoint);
-    ended(serve(settings, ready))
+    ended(serve(settings, ready, &ServiceManager::at(notify_socket)))
 }
 
 /// Serves in this process, which nobody looks at any more.
@@ -294,7 +298,7 @@ fn stay_behind(settings: MountSettings) -> ExitCode {
         Ok(sink) => {
             let log_file = logging::start(settings.verbosity, sink);
             let ready = Ready::background(log_file);
-            ended(serve(settings, ready))
+            ended(serve(settings, ready, &ServiceManager::none()))
         }
         Err(why) => failed(&why),
     }

@@ -6,7 +6,8 @@
 //! the kernel says, [`sys`] holds the few system calls. A [`Session`] is all of it but the kernel: commands use it where
 //! nothing is mounted.
 //!
-//! A mount lives for weeks, mostly unwatched: [`log_file`] and [`syslog`] are where it may say what it has to.
+//! A mount lives for weeks, mostly unwatched: [`log_file`] and [`syslog`] are where it may say what it has to, and
+//! [`service_manager`] is who runs it where that is systemd.
 
 pub mod background;
 mod demo;
@@ -21,6 +22,7 @@ pub mod registration;
 mod rotation;
 mod serve;
 mod service;
+pub mod service_manager;
 mod session;
 pub mod sys;
 pub mod syslog;

@@ -15,6 +15,8 @@ use super::background::Ready;
 use super::kernel;
 use super::prepare;
 use super::registration::Registration;
+use super::service_manager::ServiceManager;
+use super::session::LONGEST_FINISH;
 use super::sys::{self, Signals};
 use super::table::MountTable;
 use super::unmount;
@@ -37,15 +39,21 @@ enum End {
     Signal(&'static str),
 }
 
-/// Serves the mount until it is unmounted or told to end. Call it before the process has other threads: they inherit
-/// which signals are blocked.
-pub fn serve(settings: MountSettings, ready: Ready) -> Result<(), MountError> {
+/// Serves the mount until it is unmounted or told to end; `manager` is told how it is meanwhile. Call it before the process
+/// has other threads: they inherit which signals are blocked.
+pub fn serve(
+    settings: MountSettings,
+    ready: Ready,
+    manager: &ServiceManager,
+) -> Result<(), MountError> {
     let mountpoint = prepare::prepare(&settings).map_err(MountError::Refused)?;
     let signals = Signals::block().map_err(MountError::System)?;
     if let Err(error) = sys::raise_file_limit() {
         log::warn!("the limit of open files stays as it is: {error}");
     }
-    let session = Session::open(settings, Some(&mountpoint))?;
+    let session = Session::open(settings, Some(&mountpoint), &mut |count| {
+        manager.is_listing(count);
+    })?;
     let settings = &session.settings;
     let mut notices = session.notices().to_vec();
     let waiting = control::Waiting::below(&settings.state_root);
@@ -63,7 +71,11 @@ pub fn serve(settings: MountSettings, ready: Ready) -> Result<(), MountError> {
     }
     session.check_copies();
     ready.announce(&notices);
-    wait_for_the_end(&mountpoint, signals, end, &ended);
+    let state = &session.workspace.state;
+    manager.is_ready(&mountpoint, state);
+    let reason = wait_for_an_end(signals, end, &ended);
+    manager.is_ending(&mountpoint, state, LAST_HANDLES + LONGEST_FINISH);
+    leave(&mountpoint, &reason, &ended);
     session.finish();
     if let Ok(registration) = registration {
         registration.leave_to_the_end();
@@ -109,8 +121,8 @@ fn status_text(reporter: &control::Reporter) -> Result<String, FsError> {
     })
 }
 
-/// Returns when the kernel has left the mount, or this process was told to end and has taken it away.
-fn wait_for_the_end(mountpoint: &Path, signals: Signals, end: Sender<End>, ended: &Receiver<End>) {
+/// Returns when the kernel has left the mount, or this process was told to end.
+fn wait_for_an_end(signals: Signals, end: Sender<End>, ended: &Receiver<End>) -> End {
     let listener = thread::Builder::new()
         .name("afs-signals".into())
         .spawn(move || {
@@ -119,8 +131,13 @@ fn wait_for_the_end(mountpoint: &Path, signals: Signals, end: Sender<End>, ended
     if let Err(error) = listener {
         log::warn!("no thread to wait for signals: {error}");
     }
-    match ended.recv() {
-        Ok(End::Signal(name)) => {
+    ended.recv().unwrap_or(End::Unmounted)
+}
+
+/// Sees to it that the mount is gone.
+fn leave(mountpoint: &Path, reason: &End, ended: &Receiver<End>) {
+    match reason {
+        End::Signal(name) => {
             log::info!("{name}: ending the mount");
             if let Err(why) = unmount::detach(mountpoint) {
                 log::error!("{} could not be unmounted: {why}", mountpoint.display());
@@ -130,6 +147,6 @@ fn wait_for_the_end(mountpoint: &Path, signals: Signals, end: Sender<End>, ended
                 log::warn!("some programs still have files open here; they get errors from now on");
             }
         }
-        Ok(End::Unmounted) | Err(_) => log::info!("{} is unmounted", mountpoint.display()),
+        End::Unmounted => log::info!("{} is unmounted", mountpoint.display()),
     }
 }

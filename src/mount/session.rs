@@ -27,6 +27,9 @@ use super::workspace::{Place, Workspace};
 /// How long the end of a session waits for what is due at the service; the rest stays in the outbox.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
+/// How long [`Session::finish`] waits in all.
+pub(super) const LONGEST_FINISH: Duration = LAST_WORDS.saturating_mul(2);
+
 /// What nobody who copies a file should have to find out later.
 fn first_time(dialect: Dialect) -> String {
     let stays = match dialect {
@@ -62,10 +65,12 @@ impl fmt::Debug for Session {
 
 impl Session {
     /// Finds the workspace of the settings' key and opens its state. One that nothing is known of is listed completely: a
-    /// part of it is never shown as the whole. `mountpoint` is where it is shown, if it is.
+    /// part of it is never shown as the whole. `mountpoint` is where it is shown, if it is; `listed` is told how many files
+    /// are listed so far.
     pub(super) fn open(
         mut settings: MountSettings,
         mountpoint: Option<&Path>,
+        listed: &mut dyn FnMut(usize),
     ) -> Result<Self, MountError> {
         let service = Service::connect(&mut settings)?;
         let mut workspace = Place {
@@ -102,6 +107,7 @@ impl Session {
             &mut workspace,
             &refresher,
             settings.service.dialect,
+            listed,
         )?;
         let fs = Arc::new(WorkspaceFs::new(
             Arc::clone(&service.reads),
@@ -122,7 +128,7 @@ impl Session {
 
     /// The same for a command that has no mount: whatever waits in the outbox is sent as well.
     pub fn without_mount(settings: MountSettings) -> Result<Self, MountError> {
-        let session = Self::open(settings, None)?;
+        let session = Self::open(settings, None, &mut |_| ())?;
         session.start_uploader()?;
         Ok(session)
     }
@@ -232,6 +238,7 @@ fn first_listing(
     workspace: &mut Workspace,
     refresher: &Refresher,
     dialect: Dialect,
+    listed: &mut dyn FnMut(usize),
 ) -> Result<Vec<String>, MountError> {
     if refresher.is_known()? {
         return Ok(Vec::new());
@@ -241,6 +248,7 @@ fn first_listing(
         .list_all(workspace.first_page.take(), &mut |count| {
             progress.set_message(format!("listing the workspace: {count} files"));
             progress.tick();
+            listed(count);
         })
         .map_err(|error| MountError::FirstListing {
             base_url: service.base_url.clone(),

@@ -50,7 +50,7 @@ pub use former::Successor;
 pub use giving_up::{GiveUpError, GivenUp};
 pub use merge::Merge;
 pub use outbox::{Cleanup, PendingBody, Sealed, SealedBytes, When};
-pub use pending::Pending;
+pub use pending::{Pending, PendingCount};
 pub use progress::Confirmed;
 pub use record::{Body, Class, Doom, Record, Seq, Ticket, Work};
 pub use renaming::{Held, Renaming};

@@ -30,7 +30,37 @@ pub struct Pending {
     pub last_error: Option<String>,
 }
 
+/// How much is pending, scratch files aside.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PendingCount {
+    /// Changes that have not reached the service.
+    pub all: usize,
+    /// Those of them whose last try failed. To be told to wait for a turn is no failure.
+    pub failed: usize,
+}
+
 impl State {
+    /// How much is pending.
+    #[must_use]
+    pub fn count_pending(&self) -> PendingCount {
+        let entries = self.queue.entries();
+        let mut count = PendingCount::default();
+        for entry in entries.all().filter(|entry| !entry.is_scratch()) {
+            count.all += 1;
+            if entry.last_error.is_some() && !entry.is_limited {
+                count.failed += 1;
+            }
+        }
+        count
+    }
+
+    /// Waits until anything pending has changed since it had changed `seen` times, or the outbox stops; how often it has by
+    /// then.
+    #[must_use]
+    pub fn wait_for_change(&self, seen: u64) -> u64 {
+        self.queue.wait_for_change(seen)
+    }
+
     /// All that is pending.
     #[must_use]
     pub fn pending(&self) -> Vec<Pending> {

@@ -34,6 +34,8 @@ struct Inner {
     room: u64,
     /// How long after a try whose answer was lost its effect may come.
     settles: Millis,
+    /// How often anything has changed.
+    changes: u64,
     stopped: bool,
 }
 
@@ -249,6 +251,17 @@ impl Queue {
             .stopped
     }
 
+    /// Waits until anything has changed since it had changed `seen` times, or it is stopped; how often it has by then.
+    pub(super) fn wait_for_change(&self, seen: u64) -> u64 {
+        let inner = lock(&self.inner);
+        let waited = self
+            .changed
+            .wait_while(inner, |inner| inner.changes == seen && !inner.stopped);
+        waited
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .changes
+    }
+
     pub(super) fn stop(&self) {
         lock(&self.inner).stopped = true;
         self.changed.notify_all();
@@ -437,6 +450,7 @@ impl EntriesGuard<'_> {
 impl Drop for EntriesGuard<'_> {
     fn drop(&mut self) {
         if self.is_changed {
+            self.inner.changes += 1;
             self.changed.notify_all();
         }
     }

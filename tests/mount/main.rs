@@ -54,6 +54,7 @@ mod secrets;
 mod space;
 mod stalled;
 mod streaming;
+mod supervised;
 mod surface;
 mod tls;
 mod trash;

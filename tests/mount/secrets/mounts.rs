@@ -11,6 +11,7 @@ use afs::emulator::{FaultAction, FaultAnswer, FaultRule, LoggedCall};
 use super::{HEADER, Texts, command, talkative};
 use crate::background::{self, Detached};
 use crate::harness::{KEY, World, eventually, is_mounted};
+use crate::logs::Listener;
 
 /// From now on the key is no good.
 fn refuse_the_key(world: &World) {
@@ -153,6 +154,32 @@ fn no_secret_is_in_what_a_mount_in_the_background_says_keeps_or_shows() {
     texts.add_private(&log);
     assert!(texts.of("afs.log").contains("TRACE"));
     texts.tell_nothing(25);
+}
+
+/// What it says to daemons of the system: every line it logs, and how it is.
+#[test]
+fn no_secret_is_in_what_a_mount_tells_the_log_and_the_service_manager() {
+    let mut world = talkative();
+    let (log, notify) = (
+        world.dir.path().join("log"),
+        world.dir.path().join("notify"),
+    );
+    let (daemon, manager) = (Listener::at(&log), Listener::at(&notify));
+    let address = notify.display().to_string();
+    world.variables.push(("NOTIFY_SOCKET", address));
+    let mut texts = Texts::default();
+    let mount = world.mount_with(&[&format!("--syslog={}", log.display()), "--xattr"]);
+    use_it(&world, mount.path(), &mut texts);
+    refuse_the_key(&world);
+    let seen = mount.try_sh("ls -la .afs; echo x > f; rm -f kept");
+    texts.add_output("a shell", &seen);
+    mount.unmount();
+    daemon.hears(&["401"]);
+    daemon.hears(&["<31>"]);
+    manager.hears(&["STOPPING=1"]);
+    texts.add("the system's log", daemon.heard().join("\n"));
+    texts.add("the service manager", manager.heard().join("\n"));
+    texts.tell_nothing(10);
 }
 
 /// In either way of mounting, a refused key is one sentence, and the sentence does not repeat it.
