@@ -109,10 +109,6 @@ fn a_log_file_is_put_aside_at_its_size_and_five_are_kept() {
     let mounted = background::mount(&world, &options, &path).output().unwrap();
     assert!(mounted.status.success(), "{mounted:?}");
     let detached = Detached::at(&path);
-    let said_by = |number: usize| {
-        let named = format!("/proc/{}/fd/{number}", detached.pid);
-        fs::read_link(named).unwrap()
-    };
     save(&path, "first");
     let text: String = files(&log)
         .iter()
@@ -144,7 +140,12 @@ fn a_log_file_is_put_aside_at_its_size_and_five_are_kept() {
     assert_eq!(saved, expected);
     assert!(saved.len() > 5 && saved.len() < 60);
     // What the process says without its logger goes where its lines go.
-    assert_eq!((said_by(1), said_by(2)), (log.clone(), log.clone()));
+    let outputs = [1, 2].map(|number| fs::read_link(format!("/proc/{}/fd/{number}", detached.pid)));
+    for output in outputs {
+        // Nobody but root looks into a process that knows a key.
+        let is_root = nix::unistd::geteuid().is_root();
+        assert_eq!(output.ok(), is_root.then(|| log.clone()));
+    }
     let ended = world.afs().arg("unmount").arg(&path).output().unwrap();
     assert!(ended.status.success(), "{ended:?}");
 }

@@ -29,7 +29,12 @@ fn files_are_judged_without_asking_anybody() {
     for (name, level, says, remedy) in [
         ("report.pdf", "ok", "report.pdf: 4 B to send", ""),
         ("empty", "ok", "it is empty", ""),
-        ("a:b", "fail", "no names with : in them; afs mount --names encode", "--name"),
+        (
+            "a:b",
+            "fail",
+            "no names with : in them; afs mount --names encode",
+            "--name",
+        ),
         (".f.swp", "warn", "would stay on this machine", "--name"),
         ("x.tmp", "warn", "it is temporary", "--name"),
         ("Thumbs.db", "fail", "nobody wants", "--name"),
