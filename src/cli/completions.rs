@@ -37,6 +37,7 @@ fn visible(command: &clap::Command) -> clap::Command {
     let arguments = command.get_arguments().filter(|arg| !arg.is_hide_set());
     let below = command.get_subcommands().map(visible);
     clap::Command::new(command.get_name().to_owned())
+        .disable_help_subcommand(true)
         .about(command.get_about().cloned().unwrap_or_default())
         .version(env!("CARGO_PKG_VERSION"))
         .visible_aliases(command.get_visible_aliases().map(str::to_owned))

@@ -7,12 +7,12 @@ use clap::Args;
 use serde_json::json;
 
 use super::mount::MountArguments;
-use super::settings::{keys, said, surroundings};
+use super::settings::{explained, keys, surroundings};
 use super::status::print_json;
 use crate::api::{ApiKey, Credential, CustomHeaders};
 use crate::config::{
-    BASE_URL_VARIABLE, KEY_VARIABLE, MountRequest, MountSettings, Secrets, Source, Surroundings,
-    TOKEN_VARIABLE, WORKSPACE_VARIABLE, unknown_setting,
+    BASE_URL_VARIABLE, ConfigError, KEY_VARIABLE, MountRequest, MountSettings, Secrets, Source,
+    Surroundings, TOKEN_VARIABLE, WORKSPACE_VARIABLE, unknown_setting,
 };
 
 /// What can be typed after `afs config`.
@@ -78,10 +78,13 @@ pub fn run(arguments: ConfigArguments) -> ExitCode {
     } = arguments;
     let around = surroundings(mount.system);
     let request = mount.request();
-    let key = key(&request, &around);
+    let key = match key(&request, &around) {
+        Ok(key) => key,
+        Err(error) => return explained(&error),
+    };
     let settings = match without_key(request).resolve(&around) {
         Ok(settings) => settings,
-        Err(error) => return said(&error),
+        Err(error) => return explained(&error),
     };
     let rows = rows(key, &typed, &settings, &around);
     note_strangers();
@@ -100,8 +103,8 @@ pub fn run(arguments: ConfigArguments) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Which key a mount would use; never what it is.
-fn key(request: &MountRequest, around: &Surroundings<'_>) -> Row {
+/// Which key a mount would use; never what it is. An error where what was said can't be meant.
+fn key(request: &MountRequest, around: &Surroundings<'_>) -> Result<Row, ConfigError> {
     let (value, origin) = match request.service(around).map(|service| service.source) {
         Ok(Source::Demo) => ("none".to_owned(), "the demo needs none".to_owned()),
         Ok(Source::Service {
@@ -115,13 +118,14 @@ fn key(request: &MountRequest, around: &Surroundings<'_>) -> Row {
             };
             ("hidden".to_owned(), variable.to_owned())
         }
+        Err(error @ ConfigError::Usage(_)) => return Err(error),
         Err(error) => ("none".to_owned(), error.to_string()),
     };
-    Row {
+    Ok(Row {
         key: "key".to_owned(),
         value,
         origin,
-    }
+    })
 }
 
 /// The same request as one that has a key: what is shown of it holds none.
@@ -129,6 +133,7 @@ fn without_key(request: MountRequest) -> MountRequest {
     let secrets = ApiKey::new("none").ok().map(|key| Secrets {
         credential: Credential::Key(key),
         headers: CustomHeaders::default(),
+        key_file: None,
     });
     MountRequest {
         key_file: None,

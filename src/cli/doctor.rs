@@ -9,10 +9,11 @@ use clap::Args;
 use super::colour::Colours;
 use super::failed;
 use super::reaching::{Reaching, hide_secrets};
-use super::settings::{said, surroundings};
+use super::settings::{explained, surroundings};
 use super::status::print_json;
 use super::talk::printable;
-use crate::mount::doctor::{Case, Finding, Level, Machine, examine, look_at};
+use crate::mount::doctor::{Case, Finding, Level, Machine, Naming, examine, look_at};
+use crate::names::NameRules;
 
 /// What can be typed after `afs doctor`.
 #[derive(Debug, Args)]
@@ -45,7 +46,7 @@ pub fn run(arguments: &DoctorArguments) -> ExitCode {
     let findings = if arguments.files.is_empty() {
         examined(&arguments.reaching)
     } else {
-        Ok(look_at(&arguments.files))
+        judged(&arguments.files, &arguments.reaching)
     };
     match findings {
         Ok(findings) => told(&findings, arguments.json),
@@ -53,12 +54,25 @@ pub fn run(arguments: &DoctorArguments) -> ExitCode {
     }
 }
 
+/// Files as a mount with these settings would take them.
+fn judged(files: &[PathBuf], reaching: &Reaching) -> Result<Vec<Finding>, ExitCode> {
+    let request = reaching.request(false).map_err(|why| explained(&why))?;
+    let naming = Naming {
+        style: request.names.unwrap_or_default(),
+        rules: NameRules {
+            scratch: request.scratch,
+            send: request.send,
+        },
+    };
+    Ok(look_at(files, &naming))
+}
+
 fn examined(reaching: &Reaching) -> Result<Vec<Finding>, ExitCode> {
-    let around = surroundings(false);
+    let around = surroundings(reaching.state().system());
     let machine = Machine::here(&around)
         .map_err(|error| failed(&format!("the mount table cannot be read: {error}")))?;
-    let request = reaching.request(false).map_err(|why| said(&why))?;
-    let case = Case::of(&request, &around).map_err(|why| said(&why))?;
+    let request = reaching.request(false).map_err(|why| explained(&why))?;
+    let case = Case::of(&request, &around).map_err(|why| explained(&why))?;
     hide_secrets()?;
     Ok(examine(case, machine))
 }

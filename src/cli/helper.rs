@@ -102,11 +102,14 @@ fn split(options: &OsStr) -> impl Iterator<Item = OsString> {
 
 /// `as_root`: mounts of the machine are nobody's, and at boot there is no home directory.
 fn command_line(asked: Asked, as_root: bool) -> Result<Vec<OsString>, String> {
-    let keys = keys();
+    let mut keys = keys();
+    // Where is said already.
+    keys.retain(|key| key.name != "mountpoint");
     let mut words: Vec<OsString> = vec!["afs".into(), "mount".into()];
     if as_root {
         words.push("--system".into());
     }
+    words.push(flag("shown-source", Some(asked.source.as_bytes())));
     let mut preset = asked.source;
     for option in asked.options {
         let (name, value) = match option.as_bytes().iter().position(|byte| *byte == b'=') {
@@ -116,6 +119,14 @@ fn command_line(asked: Asked, as_root: bool) -> Result<Vec<OsString>, String> {
         let name = String::from_utf8_lossy(name).replace('_', "-");
         match value {
             Some(value) if name == "preset" => OsStr::from_bytes(value).clone_into(&mut preset),
+            // A flag that counts.
+            Some(count) if name == "verbose" => {
+                let count = std::str::from_utf8(count)
+                    .ok()
+                    .and_then(|count| count.parse::<u8>().ok());
+                let count = count.ok_or("-o verbose=N takes a small number")?;
+                words.extend((0..count).map(|_| OsString::from("-v")));
+            }
             _ if keys.iter().any(|key| key.name == name) => words.push(flag(&name, value)),
             _ => match mount_word(&option) {
                 Ok(()) => words.extend(["-o".into(), option]),
@@ -161,24 +172,63 @@ mod tests {
     #[test]
     fn a_call_by_mount_is_a_command_line_of_ours() {
         for (words, as_root, expected) in [
-            ("afs /mnt", true, "afs mount --system -- /mnt"),
-            ("none /mnt -o rw", false, "afs mount -o rw -- /mnt"),
-            ("work /mnt", false, "afs mount --preset=work -- /mnt"),
+            (
+                "afs /mnt",
+                true,
+                "afs mount --system --shown-source=afs -- /mnt",
+            ),
+            (
+                "none /mnt -o rw",
+                false,
+                "afs mount --shown-source=none -o rw -- /mnt",
+            ),
+            (
+                "work /mnt",
+                false,
+                "afs mount --shown-source=work --preset=work -- /mnt",
+            ),
             (
                 "x /mnt -o preset=work",
                 false,
-                "afs mount --preset=work -- /mnt",
+                "afs mount --shown-source=x --preset=work -- /mnt",
             ),
-            ("x /mnt -o preset=default", false, "afs mount -- /mnt"),
+            (
+                "x /mnt -o preset=default",
+                false,
+                "afs mount --shown-source=x -- /mnt",
+            ),
             (
                 "afs /mnt -o rw,_netdev,cache_size=2G,key-file=/etc/afs/key,write_back,allow_other,umask=022 -t fuse.afs",
                 true,
-                "afs mount --system -o rw -o _netdev --cache-size=2G --key-file=/etc/afs/key --write-back --allow-other \
+                "afs mount --system --shown-source=afs -o rw -o _netdev --cache-size=2G --key-file=/etc/afs/key --write-back --allow-other \
                  --umask=022 -- /mnt",
             ),
-            ("afs /mnt -o ro -nv", false, "afs mount -o ro -- /mnt"),
-            ("afs /mnt -sn -o frob,ro", false, "afs mount -o ro -- /mnt"),
-            ("afs /mnt -N /proc/1/ns/mnt", false, "afs mount -- /mnt"),
+            (
+                "afs /mnt -o ro -nv",
+                false,
+                "afs mount --shown-source=afs -o ro -- /mnt",
+            ),
+            (
+                "afs /mnt -sn -o frob,ro",
+                false,
+                "afs mount --shown-source=afs -o ro -- /mnt",
+            ),
+            (
+                "afs /mnt -N /proc/1/ns/mnt",
+                false,
+                "afs mount --shown-source=afs -- /mnt",
+            ),
+            (
+                "afs /mnt -o verbose=2",
+                false,
+                "afs mount --shown-source=afs -v -v -- /mnt",
+            ),
+            ("afs /mnt -o verbose=much", false, "-o verbose=N takes"),
+            (
+                "afs /mnt -o mountpoint=/x",
+                false,
+                "-o mountpoint=/x is not an option",
+            ),
             (
                 "afs /mnt -o frob",
                 false,

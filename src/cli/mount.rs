@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, ValueEnum};
 
 use super::reaching::hide_secrets;
-use super::settings::{said, surroundings};
+use super::settings::{explained, surroundings};
 use super::{failed, helper, logging};
 use crate::api::{Dialect, Glob, MimeOverride};
 use crate::config::{
@@ -113,8 +113,8 @@ pub struct MountArguments {
         help = "The address of the service, instead of ANTHROPIC_BASE_URL [default: https://api.anthropic.com]")]
     base_url: Option<String>,
     /// Mount sample files instead: no key, no network
-    #[arg(long, conflicts_with_all = ["key_file", "base_url", "workspace_id"], help_heading = WORKSPACE)]
-    pub(super) demo: bool,
+    #[arg(long, help_heading = WORKSPACE)]
+    demo: bool,
     /// The shapes of the service to ask for: those of its beta, or those of today
     #[arg(long, value_enum, value_name = "DIALECT", help_heading = WORKSPACE)]
     dialect: Option<DialectWord>,
@@ -193,6 +193,7 @@ pub struct MountArguments {
     #[arg(long, value_enum, value_name = "WHAT", default_value_t, help_heading = STORAGE)]
     replaced: Replaced,
     /// Refuse to delete when more files than this are deleted in a minute that nobody here could bring back; 0 never does
+    /// [default: 200]
     #[arg(long, value_name = "N", help_heading = STORAGE)]
     delete_guard: Option<usize>,
     /// Delete old versions this much later, so that prompts with their ids go on working [default: at once; those that afs
@@ -218,15 +219,15 @@ pub struct MountArguments {
     foreground: bool,
     /// Write log lines to this file
     #[arg(long, value_name = "FILE", help_heading = RUNNING)]
-    pub(super) log_file: Option<PathBuf>,
+    log_file: Option<PathBuf>,
     /// Begin another log file at this size, and keep five; 0 never does [default: 10M]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, requires = "log_file", conflicts_with = "syslog",
+    #[arg(long, value_name = "SIZE", value_parser = parse_size,
         help_heading = RUNNING)]
     log_size: Option<u64>,
     #[arg(long, value_name = "SOCKET", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_SYSLOG,
         conflicts_with = "log_file", help_heading = RUNNING,
         help = "Send log lines to the system's log, by /dev/log unless a socket is named")]
-    pub(super) syslog: Option<PathBuf>,
+    syslog: Option<PathBuf>,
     /// Say more; twice: everything
     #[arg(short, long, action = ArgAction::Count, help_heading = RUNNING)]
     verbose: u8,
@@ -237,6 +238,9 @@ pub struct MountArguments {
         conflicts_with = "foreground"
     )]
     serve_in_background: bool,
+    /// What mount(8) was told to mount: it looks for that in the kernel's table.
+    #[arg(long, hide = true)]
+    shown_source: Option<String>,
 
     /// The words after `afs mount`.
     #[arg(skip)]
@@ -289,6 +293,7 @@ impl MountArguments {
             syslog: self.syslog,
             verbosity: self.verbose,
             mount_words: self.mount_words,
+            shown_source: self.shown_source,
         }
     }
 }
@@ -309,7 +314,7 @@ fn mount(mut arguments: MountArguments) -> ExitCode {
     if arguments.mountpoint.is_none() {
         match around.mountpoint() {
             Ok(mountpoint) => arguments.mountpoint = Some(mountpoint),
-            Err(error) => return said(&error),
+            Err(error) => return explained(&error),
         }
     }
     // Whose service this is: nobody's that it starts.
@@ -318,13 +323,18 @@ fn mount(mut arguments: MountArguments) -> ExitCode {
     let mut request = arguments.request();
     if launched {
         match receive_secrets() {
-            Ok(secrets) => request.secrets = secrets,
+            Ok(Some(secrets)) => {
+                // The variables that the key was looked for in are gone here; what was found counts.
+                request.key_file.clone_from(&secrets.key_file);
+                request.secrets = Some(secrets);
+            }
+            Ok(None) => {}
             Err(error) => return failed(&format!("the key could not be handed over: {error}")),
         }
     }
     let settings = match request.resolve(&around) {
         Ok(settings) => settings,
-        Err(error) => return said(&error),
+        Err(error) => return explained(&error),
     };
     if let Err(said) = hide_secrets() {
         return said;
@@ -369,9 +379,13 @@ fn ended(outcome: Result<(), MountError>) -> ExitCode {
 fn start(settings: &MountSettings, typed: Vec<OsString>) -> ExitCode {
     let words = [OsString::from("mount"), OsString::from(SERVE_FLAG)];
     let secrets = match &settings.service.source {
-        Source::Service { credential, .. } => Some(Secrets {
+        Source::Service {
+            credential,
+            key_file,
+        } => Some(Secrets {
             credential: credential.clone(),
             headers: settings.service.headers.clone(),
+            key_file: key_file.clone(),
         }),
         Source::Demo => None,
     };

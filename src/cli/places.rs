@@ -22,14 +22,14 @@ pub(super) struct StateDir {
     /// Where state is, for what is not mounted [default: ~/.local/state/afs]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
-    /// Take the settings under this name in ~/.config/afs/config.toml
-    #[arg(long, value_name = "NAME")]
-    preset: Option<String>,
+    /// Look in /var/lib/afs, where mounts of the machine have their state (fstab, mount --system)
+    #[arg(long)]
+    system: bool,
 }
 
 impl StateDir {
-    pub(super) fn preset(&self) -> Option<&str> {
-        self.preset.as_deref()
+    pub(super) fn system(&self) -> bool {
+        self.system
     }
 
     pub(super) fn dir(&self) -> Option<&Path> {

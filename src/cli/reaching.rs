@@ -10,9 +10,10 @@ use super::failed;
 use super::mount::DialectWord;
 use super::place::Place;
 use super::places::StateDir;
-use super::settings::{said, surroundings, usual};
+use super::settings::{explained, surroundings, usual};
 use super::talk::Reached;
-use crate::config::{ConfigError, MountRequest, SECRET_VARIABLES, parse_time};
+use crate::api::Dialect;
+use crate::config::{ConfigError, MountRequest, PRESET_VARIABLE, SECRET_VARIABLES, parse_time};
 use crate::control::Client;
 use crate::mount::{self, MountError, Session, sys};
 
@@ -39,6 +40,9 @@ pub(super) struct Reaching {
     /// Give up when nothing has moved for this long [default: 60s]
     #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = UNMOUNTED)]
     timeout: Option<Duration>,
+    /// The workspace of this preset of ~/.config/afs/config.toml, mounted or not
+    #[arg(long, value_name = "NAME", help_heading = UNMOUNTED)]
+    preset: Option<String>,
     #[command(flatten)]
     state: StateDir,
     /// Where downloads are kept [default: ~/.cache/afs]
@@ -51,20 +55,25 @@ impl Reaching {
         &self.state
     }
 
-    /// Whether a key or a service was named: then no mount is meant that happens to be there.
+    /// Whether a key, a service or a preset was named: then no mount is meant that happens to be there.
     pub(super) fn names_service(&self) -> bool {
-        self.key_file.is_some() || self.base_url.is_some() || self.workspace_id.is_some()
+        self.key_file.is_some()
+            || self.base_url.is_some()
+            || self.workspace_id.is_some()
+            || self.state.system()
+            || self.preset.is_some()
+            || std::env::var_os(PRESET_VARIABLE).is_some_and(|name| !name.is_empty())
     }
 
     /// The workspace of the key, with its state under its lock; without a home directory with nothing but the key. Files
     /// that are to `expire` take the dialect that has it.
     pub(super) fn workspace(&self, expire: bool) -> Result<Place, ExitCode> {
-        let around = surroundings(false);
-        let request = self.request(expire).map_err(|why| said(&why))?;
+        let around = surroundings(self.state.system());
+        let request = self.request(expire).map_err(|why| explained(&why))?;
         if self.state.dir().is_none() && around.state_root().is_err() {
             return self.bare(expire);
         }
-        let settings = request.resolve(&around).map_err(|why| said(&why))?;
+        let settings = request.resolve(&around).map_err(|why| explained(&why))?;
         hide_secrets()?;
         match Session::without_mount(settings) {
             Ok(session) => {
@@ -86,8 +95,8 @@ impl Reaching {
     pub(super) fn bare(&self, expire: bool) -> Result<Place, ExitCode> {
         let service = self
             .request(expire)
-            .and_then(|request| request.service(&surroundings(false)))
-            .map_err(|why| said(&why))?;
+            .and_then(|request| request.service(&surroundings(self.state.system())))
+            .map_err(|why| explained(&why))?;
         let host = service.base_url.clone();
         hide_secrets()?;
         let bare = mount::bare(&service).map_err(|error| failed(&error))?;
@@ -97,18 +106,24 @@ impl Reaching {
     /// Whether there is a key to ask the service with.
     pub(super) fn has_key(&self) -> bool {
         self.request(false)
-            .is_ok_and(|request| request.service(&surroundings(false)).is_ok())
+            .is_ok_and(|request| request.service(&surroundings(self.state.system())).is_ok())
     }
 
     /// What was typed, over what environment and settings file say.
     pub(super) fn request(&self, expire: bool) -> Result<MountRequest, ConfigError> {
-        let usual = usual(self.state.preset())?;
-        let dialect = self.dialect.map(Into::into).or(usual.dialect);
+        let usual = usual(self.preset.as_deref(), self.state.system())?;
+        let (dialect, expires) = match self.dialect.map(Into::into) {
+            // Nothing expires there.
+            Some(Dialect::Beta) => (Some(Dialect::Beta), None),
+            None if expire => (Some(Dialect::Ga { expires: None }), usual.expires),
+            typed => (typed.or(usual.dialect), usual.expires),
+        };
         Ok(MountRequest {
             demo: false,
             key_file: self.key_file.clone().or(usual.key_file),
             base_url: self.base_url.clone().or(usual.base_url),
-            dialect: dialect.or(expire.then_some(crate::api::Dialect::Ga { expires: None })),
+            dialect,
+            expires,
             workspace_id: self.workspace_id.clone().or(usual.workspace_id),
             allow_http: self.allow_http || usual.allow_http,
             no_progress: self.timeout.or(usual.no_progress),

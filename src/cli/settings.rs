@@ -22,7 +22,7 @@ use crate::mount::sys;
 /// The command whose flags are the settings, and the one that shows them.
 const SETTERS: [&str; 2] = ["mount", "config"];
 /// Flags of these that are no settings: they say how one run goes.
-const NO_SETTINGS: [&str; 7] = [
+const NO_SETTINGS: [&str; 8] = [
     "help",
     "version",
     "foreground",
@@ -30,10 +30,16 @@ const NO_SETTINGS: [&str; 7] = [
     "system",
     "json",
     "serve-in-background",
+    "shown-source",
 ];
-/// Flags of other commands that say where things are on this machine. What they say of a service besides is theirs to
-/// overlay ([`usual`]), for it matters to them whether somebody typed it.
+/// Flags of other commands that say where things are on this machine. What such a command says of a service is no layer's:
+/// it lays that over [`usual`] itself, for it matters there whether somebody typed it.
 const EVERYWHERE: [&str; 2] = ["state-dir", "cache-dir"];
+
+/// Where a key is named, and some write the key itself.
+const KEY_FILE: &str = "key-file";
+/// What is said then.
+const NO_KEY_FILE: &str = "it names a file that holds the key, and is not the key itself";
 
 /// Reads a command line whose first word is the program's name. Where it is wrong, or a layer is, says so.
 pub(super) fn parse(typed: &[OsString]) -> Result<Command, ExitCode> {
@@ -45,22 +51,20 @@ pub(super) fn parse(typed: &[OsString]) -> Result<Command, ExitCode> {
         Err(error) if !error.use_stderr() => plain.clone().get_matches_from(typed),
         Err(error) => return Err(wrong(&error)),
     };
-    if !wants_layers(leaf(&matches).1) {
+    if !has_state(&plain, &matches) {
         return command(&matches);
     }
-    let layers = layers(leaf(&matches).1).map_err(|error| said(&error))?;
+    let layers = layers(leaf(&matches)).map_err(|error| explained(&error))?;
     let matches = with_layers(plain, &layers)
         .try_get_matches_from(typed)
         .map_err(|error| wrong(&error))?;
     let mut command = command(&matches)?;
-    let own = leaf(&matches).1;
+    let own = leaf(&matches);
     match &mut command {
         Command::Mount(arguments) => {
             arguments.typed = typed.iter().skip(2).cloned().collect();
-            overrule(arguments, own);
         }
         Command::Config(arguments) => {
-            overrule(&mut arguments.mount, own);
             arguments.said = rows(own, &layers);
             arguments.file = layers.file;
             arguments.preset = layers.preset;
@@ -81,10 +85,10 @@ pub(super) fn line() -> clap::Command {
 }
 
 /// What environment and settings file say, as a mount would hear it.
-pub(super) fn usual(preset: Option<&str>) -> Result<MountRequest, ConfigError> {
-    let layers = checked(&surroundings(false), preset)?;
+pub(super) fn usual(preset: Option<&str>, system: bool) -> Result<MountRequest, ConfigError> {
+    let layers = checked(&surroundings(system), preset)?;
     let matches = with_layers(Arguments::command(), &layers).get_matches_from(["afs", SETTERS[0]]);
-    let arguments = MountArguments::from_arg_matches(leaf(&matches).1)
+    let arguments = MountArguments::from_arg_matches(leaf(&matches))
         .map_err(|error| ConfigError::Usage(error.to_string()))?;
     Ok(arguments.request())
 }
@@ -100,7 +104,7 @@ pub(super) fn surroundings(system: bool) -> Surroundings<'static> {
 }
 
 /// Says what is wrong with settings and gives the exit code for it.
-pub(super) fn said(error: &ConfigError) -> ExitCode {
+pub(super) fn explained(error: &ConfigError) -> ExitCode {
     match error {
         ConfigError::Usage(_) => typed_wrongly(error),
         ConfigError::Unusable(_) | ConfigError::NoKey => failed(error),
@@ -109,11 +113,16 @@ pub(super) fn said(error: &ConfigError) -> ExitCode {
 
 /// Every setting, in the order of the help.
 pub(super) fn keys() -> Vec<Key> {
+    keys_and_ids().into_iter().map(|(key, _)| key).collect()
+}
+
+/// The same, each with what the library calls its flag.
+fn keys_and_ids() -> Vec<(Key, String)> {
     let command = Arguments::command();
     let mount = command.find_subcommand(SETTERS[0]);
-    mount
-        .into_iter()
-        .flat_map(|mount| mount.get_arguments().filter_map(key))
+    let arguments = mount.into_iter().flat_map(clap::Command::get_arguments);
+    arguments
+        .filter_map(|arg| Some((key(arg)?, arg.get_id().as_str().to_owned())))
         .collect()
 }
 
@@ -140,26 +149,57 @@ fn name(arg: &Arg) -> &str {
     arg.get_long().unwrap_or_else(|| arg.get_id().as_str())
 }
 
-/// The command at the end of the line, with its own flags.
-fn leaf(matches: &ArgMatches) -> (&str, &ArgMatches) {
-    let mut leaf = ("", matches);
-    while let Some(below) = leaf.1.subcommand() {
+/// The flags of the command at the end of the line.
+fn leaf(matches: &ArgMatches) -> &ArgMatches {
+    let mut leaf = matches;
+    while let Some((_, below)) = leaf.subcommand() {
         leaf = below;
     }
     leaf
 }
 
-fn wants_layers(own: &ArgMatches) -> bool {
-    own.ids().any(|id| id.as_str() == "state_dir") || own.try_contains_id("state_dir").is_ok()
+/// Whether a command has to know where states are. Asked of its definition: what was matched tells of unknown flags in
+/// programs that are built for debugging only.
+fn has_state(line: &clap::Command, matches: &ArgMatches) -> bool {
+    let (mut command, mut matches) = (line, matches);
+    while let Some((name, below)) = matches.subcommand() {
+        let Some(found) = command.find_subcommand(name) else {
+            return false;
+        };
+        (command, matches) = (found, below);
+    }
+    command
+        .get_arguments()
+        .any(|arg| name(arg) == EVERYWHERE[0])
 }
 
+/// The layers below a command line, without what ends where something else is typed.
 fn layers(own: &ArgMatches) -> Result<Layers, ConfigError> {
     let preset = own.try_get_one::<String>("preset").ok().flatten();
     let system = own.try_get_one::<bool>("system").ok().flatten();
-    checked(
-        &surroundings(system.copied().unwrap_or_default()),
-        preset.map(String::as_str),
-    )
+    let around = surroundings(system.copied().unwrap_or_default());
+    let mut layers = checked(&around, preset.map(String::as_str))?;
+    for (key, id) in keys_and_ids() {
+        if let Some(values) = typed(own, &id) {
+            if key.name == KEY_FILE && values.iter().any(|value| is_key(value)) {
+                return Err(ConfigError::Usage(format!("--{KEY_FILE}: {NO_KEY_FILE}")));
+            }
+            layers.yield_to(&key.name, &values);
+        }
+    }
+    if around.system {
+        layers.stand_in(EVERYWHERE[0], around.state_root()?);
+        layers.stand_in(EVERYWHERE[1], around.cache_root()?);
+    }
+    Ok(layers)
+}
+
+/// What was typed for a flag, if it was.
+fn typed(own: &ArgMatches, id: &str) -> Option<Vec<OsString>> {
+    let is_typed = own.try_contains_id(id).unwrap_or_default()
+        && own.value_source(id) == Some(ValueSource::CommandLine);
+    let values = is_typed.then(|| own.get_raw(id)).flatten()?;
+    Some(values.map(OsString::from).collect())
 }
 
 /// The layers, each value of which its flag would take.
@@ -180,11 +220,16 @@ fn check(name: &str, said: &Said) -> Result<(), ConfigError> {
         return Ok(());
     };
     Err(ConfigError::Usage(match &said.origin {
-        Origin::Variable(variable) => format!("{variable}: {why}"),
+        origin @ (Origin::Variable(_) | Origin::System) => format!("{origin}: {why}"),
         Origin::File { path, line, .. } => {
             format!("{}, line {line}: {name}: {why}", path.display())
         }
     }))
+}
+
+/// Whether a text looks like a key of the service.
+fn is_key(value: &OsStr) -> bool {
+    value.as_encoded_bytes().starts_with(b"sk-")
 }
 
 /// Why a flag would not take a value.
@@ -192,6 +237,8 @@ fn refusal(name: &str, value: &OsStr) -> Result<(), String> {
     match name {
         // No flag, and any path will do.
         "mountpoint" => return Ok(()),
+        // Who takes it for the key should not find it in a log.
+        KEY_FILE if is_key(value) => return Err(NO_KEY_FILE.to_owned()),
         // A flag that counts takes no value.
         "verbose" => {
             let count = value.to_str().and_then(|value| value.parse::<u8>().ok());
@@ -266,39 +313,17 @@ fn wrong(error: &clap::Error) -> ExitCode {
     ExitCode::from(USAGE)
 }
 
-/// Of two flags that exclude each other the one that was typed counts: the library looks at what was typed only.
-fn overrule(arguments: &mut MountArguments, own: &ArgMatches) {
-    let is_typed = |id| own.value_source(id) == Some(ValueSource::CommandLine);
-    let names_a_service = ["key_file", "base_url", "workspace_id"];
-    if names_a_service.into_iter().any(is_typed) && !is_typed("demo") {
-        arguments.demo = false;
-    }
-    if is_typed("log_file") {
-        arguments.syslog = None;
-    } else if is_typed("syslog") {
-        arguments.log_file = None;
-    }
-}
-
 /// What was said of each setting, typed or before that.
 fn rows(own: &ArgMatches, layers: &Layers) -> Vec<Row> {
-    let said = |key: &Key| {
-        let id = Arguments::command();
-        let mount = id.find_subcommand(SETTERS[0])?;
-        let id = mount
-            .get_arguments()
-            .find(|arg| name(arg) == key.name)?
-            .get_id()
-            .as_str();
-        if own.value_source(id) == Some(ValueSource::CommandLine) {
-            let values: Vec<OsString> = own.get_raw(id)?.map(OsString::from).collect();
+    let said = |key: &Key, id: &str| {
+        if let Some(values) = typed(own, id) {
             return Some((values, "typed".to_owned()));
         }
         let said = layers.get(&key.name)?;
         Some((said.values.clone(), said.origin.to_string()))
     };
-    let row = |key: &Key| {
-        let (values, origin) = said(key)?;
+    let row = |(key, id): &(Key, String)| {
+        let (values, origin) = said(key, id)?;
         let values: Vec<_> = values.iter().map(|value| value.to_string_lossy()).collect();
         Some(Row {
             key: key.name.clone(),
@@ -310,5 +335,5 @@ fn rows(own: &ArgMatches, layers: &Layers) -> Vec<Row> {
             origin,
         })
     };
-    keys().iter().filter_map(row).collect()
+    keys_and_ids().iter().filter_map(row).collect()
 }

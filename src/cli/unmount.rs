@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::flush::{drain, what_is_left};
 use super::place::Place;
-use super::settings::{said, surroundings, usual};
+use super::settings::{explained, surroundings, usual};
 use super::status::{changes, files, scratch_files};
 use super::talk::reach;
 use super::{failed, nothing_matched};
@@ -41,6 +41,9 @@ pub struct UnmountArguments {
     /// The one that the settings under this name in ~/.config/afs/config.toml speak of
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
+    /// Of the presets of the machine, in /etc/afs/config.toml
+    #[arg(long, requires = "preset")]
+    system: bool,
     /// Leave what has not reached the service to the next mount
     #[arg(long)]
     no_wait: bool,
@@ -57,7 +60,7 @@ pub struct UnmountArguments {
 pub fn run(arguments: &UnmountArguments) -> ExitCode {
     let mountpoint = match mountpoint(arguments) {
         Ok(mountpoint) => mountpoint,
-        Err(error) => return said(&error),
+        Err(error) => return explained(&error),
     };
     if arguments.stale {
         return heal(&mountpoint);
@@ -93,11 +96,11 @@ fn mountpoint(arguments: &UnmountArguments) -> Result<PathBuf, ConfigError> {
     if let Some(typed) = &arguments.mountpoint {
         return Ok(typed.clone());
     }
-    let said = usual(arguments.preset.as_deref())?.mountpoint;
-    if said.as_os_str().is_empty() {
-        return surroundings(false).mountpoint();
+    let mountpoint = usual(arguments.preset.as_deref(), arguments.system)?.mountpoint;
+    if mountpoint.as_os_str().is_empty() {
+        return surroundings(arguments.system).mountpoint();
     }
-    Ok(said)
+    Ok(mountpoint)
 }
 
 /// Takes a dead mount away. Where there is none, nothing had to be done.

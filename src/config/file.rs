@@ -5,7 +5,6 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
@@ -16,6 +15,8 @@ use super::layers::{Key, Kind, Origin, Said};
 
 /// The table that always counts.
 const DEFAULT: &str = "default";
+/// How it is headed.
+pub(super) const DEFAULT_HEADING: &str = "[default]";
 /// The table of those that count when they are asked for.
 const PRESETS: &str = "presets";
 /// How alike two words must be for one to be a likely mistake for the other; as in clap's own suggestions.
@@ -29,14 +30,15 @@ pub(super) struct SettingsFile {
 }
 
 impl SettingsFile {
-    /// `None` where there is no such file.
+    /// `None` where there is no such file, or no directory where it could be: who has no home directory, or one that is
+    /// somebody else's, has no settings.
     pub(super) fn read(path: &Path) -> Result<Option<Self>, ConfigError> {
         match fs::read_to_string(path) {
             Ok(text) => Ok(Some(Self {
                 path: path.to_owned(),
                 text,
             })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(_) if path.metadata().is_err() => Ok(None),
             Err(error) => Err(ConfigError::Unusable(format!(
                 "the settings file {} cannot be read: {error}",
                 path.display()
@@ -60,7 +62,7 @@ impl SettingsFile {
         for (name, value) in document.get_ref() {
             match (name.get_ref().as_ref(), value.get_ref()) {
                 (DEFAULT, DeValue::Table(table)) => {
-                    said = self.table(table, keys, "[default]")?;
+                    said = self.table(table, keys, DEFAULT_HEADING)?;
                 }
                 (PRESETS, DeValue::Table(presets)) => {
                     for (name, value) in presets {
@@ -134,8 +136,13 @@ impl SettingsFile {
         let is_table = matches!(value.get_ref(), DeValue::Table(_));
         let why = if keys.iter().any(|key| key.name == called) && !is_table {
             format!("\"{called}\" stands outside a table: put it under [default]")
-        } else if is_table {
-            format!("there is no table [{called}]: write [default], or [presets.{called}]")
+        } else if let DeValue::Table(table) = value.get_ref() {
+            // Of [preset.work] the name is meant.
+            let inner = table
+                .iter()
+                .find(|(_, value)| matches!(value.get_ref(), DeValue::Table(_)));
+            let preset = inner.map_or(called, |(name, _)| name.get_ref().as_ref());
+            format!("there is no table [{called}]: write [default], or [presets.{preset}]")
         } else if called == DEFAULT || called == PRESETS {
             format!("\"{called}\" is a table: write [{called}]")
         } else {
@@ -295,6 +302,20 @@ mod tests {
     }
 
     #[test]
+    fn no_file_is_none_and_one_that_is_no_text_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("binary"), b"\xff").unwrap();
+        for none in ["none", "binary/config.toml", "none/config.toml"] {
+            assert!(SettingsFile::read(&at(none)).unwrap().is_none(), "{none}");
+        }
+        for wrong in ["binary", "."] {
+            let why = SettingsFile::read(&at(wrong)).unwrap_err().to_string();
+            assert!(why.contains("cannot be read"), "{why}");
+        }
+    }
+
+    #[test]
     fn what_is_on_or_a_path_can_be_both() {
         for (text, values) in [
             ("true", "/dev/log"),
@@ -331,6 +352,11 @@ mod tests {
                 "[work]\n",
                 None,
                 "c.toml, line 1: there is no table [work]: write [default], or [presets.work]",
+            ),
+            (
+                "[preset.work]\n",
+                None,
+                "c.toml, line 1: there is no table [preset]: write [default], or [presets.work]",
             ),
             (
                 "presets = 1",

@@ -8,13 +8,15 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 
-use super::file::SettingsFile;
-use super::{ConfigError, Surroundings};
+use super::file::{DEFAULT_HEADING, SettingsFile};
+use super::{
+    BASE_URL_VARIABLE, ConfigError, KEY_VARIABLE, Surroundings, TOKEN_VARIABLE, WORKSPACE_VARIABLE,
+};
 
 /// The variable that names another settings file.
 const FILE_VARIABLE: &str = "AFS_CONFIG";
 /// The one that names a preset.
-const PRESET_VARIABLE: &str = "AFS_PRESET";
+pub const PRESET_VARIABLE: &str = "AFS_PRESET";
 
 /// What may be said: a flag of `afs mount`, by its long name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +70,8 @@ impl Key {
 pub enum Origin {
     /// A variable of the environment.
     Variable(String),
+    /// Nothing but that it is about the system's own mounts.
+    System,
     /// A line of the settings file.
     File {
         /// The file.
@@ -83,6 +87,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Variable(name) => f.write_str(name),
+            Self::System => f.write_str("--system"),
             Self::File { table, line, .. } => write!(f, "{table}, line {line}"),
         }
     }
@@ -95,6 +100,41 @@ pub struct Said {
     pub values: Vec<OsString>,
     /// Where.
     pub origin: Origin,
+}
+
+impl Origin {
+    /// Which of two goes over the other.
+    fn rank(&self) -> usize {
+        match self {
+            Self::System => 0,
+            Self::File { table, .. } if table == DEFAULT_HEADING => 0,
+            Self::File { .. } => 1,
+            Self::Variable(_) => 2,
+        }
+    }
+}
+
+/// Settings that the environment has names of its own for, which are not this program's alone: they go over what the
+/// settings file says by default, and under a preset that somebody asked for.
+const OTHERS: [(&str, &[&str]); 3] = [
+    ("key-file", &[KEY_VARIABLE, TOKEN_VARIABLE]),
+    ("base-url", &[BASE_URL_VARIABLE]),
+    ("workspace-id", &[WORKSPACE_VARIABLE]),
+];
+
+/// Settings that one setting ends when it is said: they can't both be meant.
+fn ended_by(name: &str, values: &[OsString]) -> &'static [&'static str] {
+    let is = |value: &str| values.first().is_some_and(|first| first == value);
+    match name {
+        "demo" if is("true") => &["key-file", "base-url", "workspace-id"],
+        "key-file" | "base-url" | "workspace-id" => &["demo"],
+        "log-file" => &["syslog"],
+        "syslog" if !values.is_empty() => &["log-file"],
+        // Nothing expires in that dialect.
+        "dialect" if is("beta") => &["expires"],
+        "expires" => &["dialect"],
+        _ => &[],
+    }
 }
 
 /// Everything that was said before anything is typed.
@@ -143,7 +183,46 @@ impl Layers {
                 }
             }
         }
+        layers.settle(around);
         Ok(layers)
+    }
+
+    /// What is typed goes over everything here: what it ends is not said any more.
+    pub fn yield_to(&mut self, name: &str, values: &[OsString]) {
+        for ended in ended_by(name, values) {
+            self.said.remove(*ended);
+        }
+    }
+
+    /// A path for where nothing is said: the system's own.
+    pub fn stand_in(&mut self, name: &str, path: PathBuf) {
+        self.said.entry(name.to_owned()).or_insert_with(|| Said {
+            values: vec![path.into_os_string()],
+            origin: Origin::System,
+        });
+    }
+
+    /// Of what can't both be meant, the stronger layer's counts.
+    fn settle(&mut self, around: &Surroundings<'_>) {
+        for (name, variables) in OTHERS {
+            let is_weaker = self
+                .said
+                .get(name)
+                .is_some_and(|said| said.origin.rank() < 2);
+            let is_set = variables.iter().any(|name| around.variable(name).is_some());
+            if is_weaker && is_set && self.preset.is_none() {
+                self.said.remove(name);
+            }
+        }
+        let said: Vec<(String, Said)> = self.said.clone().into_iter().collect();
+        for (name, stronger) in said {
+            for ended in ended_by(&name, &stronger.values) {
+                let is_weaker = |weaker: &Said| weaker.origin.rank() < stronger.origin.rank();
+                if self.said.get(*ended).is_some_and(is_weaker) {
+                    self.said.remove(*ended);
+                }
+            }
+        }
     }
 
     fn add_file(&mut self, around: &Surroundings<'_>, keys: &[Key]) -> Result<(), ConfigError> {
@@ -242,6 +321,8 @@ mod tests {
             ("key-file", Kind::Path),
             ("scratch", Kind::List),
             ("syslog", Kind::OnOrPath("/dev/log")),
+            ("log-file", Kind::Path),
+            ("demo", Kind::Switch),
         ]
         .map(|(name, kind)| Key::new(name, kind))
         .into()
@@ -334,6 +415,66 @@ mod tests {
         // What is typed goes before the variable.
         let by_variable = [("AFS_PRESET", "no such")];
         assert!(read(Some(FILE), &by_variable, Some("work")).is_ok());
+    }
+
+    /// A file that names all of a service, and one preset that does.
+    const SERVICES: &str = "[default]\nkey-file = \"/default\"\nsyslog = true\n[presets.work]\nkey-file = \"/work\"\n\
+                            [presets.demo]\nlog-file = \"/log\"\n";
+
+    #[test]
+    fn the_environments_own_names_go_over_the_default_and_under_a_preset() {
+        let key_file = |variables: &[(&str, &str)], preset| {
+            let said = read(Some(SERVICES), variables, preset).unwrap();
+            said.into_iter()
+                .find(|row| row.0 == "key-file")
+                .map(|row| row.1)
+        };
+        let variable = &[("ANTHROPIC_API_KEY", "x")][..];
+        assert_eq!(key_file(&[], None).as_deref(), Some("/default"));
+        assert_eq!(key_file(variable, None), None);
+        assert_eq!(key_file(&[("ANTHROPIC_AUTH_TOKEN", "x")], None), None);
+        assert_eq!(
+            key_file(&[("ANTHROPIC_BASE_URL", "x")], None).as_deref(),
+            Some("/default")
+        );
+        assert_eq!(
+            key_file(variable, Some("default")).as_deref(),
+            Some("/default")
+        );
+        assert_eq!(key_file(variable, Some("work")).as_deref(), Some("/work"));
+        let both = [variable, &[("AFS_KEY_FILE", "/typed")]].concat();
+        assert_eq!(key_file(&both, None).as_deref(), Some("/typed"));
+    }
+
+    #[test]
+    fn of_what_cannot_both_be_meant_the_stronger_counts() {
+        let names = |variables: &[(&str, &str)], preset| -> Vec<String> {
+            let said = read(Some(SERVICES), variables, preset).unwrap();
+            said.into_iter().map(|row| row.0).collect()
+        };
+        assert_eq!(names(&[], None), ["key-file", "syslog"]);
+        assert_eq!(names(&[], Some("demo")), ["key-file", "log-file"]);
+        assert_eq!(names(&[("AFS_DEMO", "1")], None), ["demo", "syslog"]);
+        assert_eq!(
+            names(&[("AFS_DEMO", "0")], None),
+            ["demo", "key-file", "syslog"]
+        );
+        let mut layers = Layers::default();
+        let origin = Origin::Variable("AFS".into());
+        for name in ["expires", "demo", "log-file"] {
+            let said = Said {
+                values: Vec::new(),
+                origin: origin.clone(),
+            };
+            layers.said.insert(name.to_owned(), said);
+        }
+        layers.yield_to("dialect", &["ga".into()]);
+        layers.yield_to("syslog", &[]);
+        assert_eq!(layers.said.len(), 3);
+        layers.yield_to("dialect", &["beta".into()]);
+        layers.yield_to("key-file", &["/k".into()]);
+        layers.yield_to("syslog", &["/dev/log".into()]);
+        assert!(layers.said.is_empty(), "{layers:?}");
     }
 
     #[test]

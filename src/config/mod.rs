@@ -19,7 +19,7 @@ use std::time::Duration;
 
 pub use error::{ConfigError, NAME_A_KEY, NO_KEY};
 pub use file::unknown as unknown_setting;
-pub use layers::{Key, Kind, Layers, Origin, Said};
+pub use layers::{Key, Kind, Layers, Origin, PRESET_VARIABLE, Said};
 pub use service::{ServiceSettings, Source};
 pub use units::{parse_size, parse_time};
 pub use words::{MountWords, parse_beta, parse_mount_words, parse_umask};
@@ -126,6 +126,8 @@ pub struct MountSettings {
     pub verbosity: u8,
     /// `-o` words for the kernel.
     pub mount_options: Vec<String>,
+    /// What the kernel's table shows as the source, where that is not the usual.
+    pub shown_source: Option<String>,
 }
 
 /// What must not be seen: it travels neither in arguments nor in a child's environment.
@@ -135,6 +137,8 @@ pub struct Secrets {
     pub credential: Credential,
     /// Headers of the user's own; their values may be secrets.
     pub headers: CustomHeaders,
+    /// The file that the key is from, if it is.
+    pub key_file: Option<PathBuf>,
 }
 
 /// A mount as it was asked for. `None` and empty mean: not said.
@@ -220,6 +224,8 @@ pub struct MountRequest {
     pub no_passthrough: bool,
     /// The `-o` arguments, unparsed.
     pub mount_words: Vec<String>,
+    /// What the kernel's table is to show as the source.
+    pub shown_source: Option<String>,
 }
 
 /// The surroundings that settings come from beside what the user said.
@@ -367,6 +373,7 @@ impl MountRequest {
             syslog,
             verbosity: self.verbosity,
             mount_options: words.kernel,
+            shown_source: self.shown_source,
         })
     }
 }

@@ -62,6 +62,15 @@ impl MountRequest {
                     .into(),
             ));
         }
+        if self.demo
+            && (self.key_file.is_some() || self.base_url.is_some() || self.workspace_id.is_some())
+        {
+            return Err(ConfigError::Usage(
+                "--demo can't be combined with --key-file, --base-url or --workspace-id: this machine serves it, and takes \
+                 no key"
+                    .into(),
+            ));
+        }
         let dialect = self.dialect()?;
         // Last, so that whoever has no key yet hears about mistakes in the command line first.
         let headers = self.headers(around)?;

@@ -92,7 +92,14 @@ impl MountSettings {
             ("no-trash", (!self.trash).to_string()),
             ("replaced", replaced.to_owned()),
             ("delete-guard", self.delete_guard.to_string()),
-            ("keep-replaced", time(self.keep_replaced)),
+            (
+                "keep-replaced",
+                if self.keep_replaced.is_zero() {
+                    "0s, or 24h where afs gave the id out".to_owned()
+                } else {
+                    time(self.keep_replaced)
+                },
+            ),
             ("min-free", min_free),
             (
                 "keep-limit",

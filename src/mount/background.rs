@@ -128,6 +128,7 @@ pub fn myself(arguments: Vec<OsString>) -> Command {
 struct Handover {
     secret: String,
     is_token: bool,
+    key_file: Option<PathBuf>,
     /// `Name: value` lines.
     headers: String,
 }
@@ -141,6 +142,7 @@ impl Handover {
         Self {
             secret: secrets.credential.secret().reveal().to_owned(),
             is_token: matches!(secrets.credential, Credential::Token(_)),
+            key_file: secrets.key_file.clone(),
             headers: headers.collect(),
         }
     }
@@ -154,6 +156,7 @@ impl Handover {
                 Credential::Key(secret)
             },
             headers: CustomHeaders::parse(&self.headers).ok()?,
+            key_file: self.key_file,
         })
     }
 }
@@ -276,6 +279,7 @@ mod tests {
             let secrets = Secrets {
                 credential,
                 headers: headers.clone(),
+                key_file: Some("/a/key".into()),
             };
             let notices = launch(
                 shell(r#"printf 'notice %s\n' "$(cat)"; echo ready"#),

@@ -93,10 +93,10 @@ fn mount(session: &Session, mountpoint: &Path, end: &Sender<End>) -> Result<(), 
     })
     .map_err(MountError::System)?;
     session.start_uploader()?;
-    let name = if session.service.demo.is_some() {
-        DEMO_NAME
-    } else {
-        NAME
+    let name = match &settings.shown_source {
+        _ if session.service.demo.is_some() => DEMO_NAME,
+        Some(source) => source,
+        None => NAME,
     };
     kernel::attach(adapter, name, mountpoint, settings).map_err(MountError::Kernel)?;
     match MountTable::read() {

@@ -77,8 +77,7 @@ impl Session {
             state_root: &settings.state_root,
             cache_root: &settings.cache_root,
             mountpoint,
-            // A command shows the names that the mount before it has shown.
-            names: mountpoint.map(|_| settings.names),
+            names: settings.names,
             limits: Limits {
                 cache: settings.cache_size,
                 trash: settings.trash,

@@ -51,8 +51,8 @@ pub(super) struct Place<'a> {
     pub(super) cache_root: &'a Path,
     /// Where it is shown, if it is.
     pub(super) mountpoint: Option<&'a Path>,
-    /// How names are given and shown; `None`: as it is remembered.
-    pub(super) names: Option<NameStyle>,
+    /// How names are given and shown, where nothing else is remembered or this is a mount.
+    pub(super) names: NameStyle,
     pub(super) limits: Limits,
     pub(super) base_url: &'a str,
     pub(super) identity: &'a Identity,
@@ -72,8 +72,9 @@ impl Place<'_> {
             .map_err(|error| MountError::Disk(dir.clone(), error))?;
         let lock = lock(&dir)?;
         let state = State::open(&dir)?;
-        if let Some(style) = self.names {
-            restyle(&state, style)?;
+        // A command shows the names that the mount before it has shown.
+        if self.mountpoint.is_some() || !state.has_style()? {
+            restyle(&state, self.names)?;
         }
         let store = Store::open(&dir, &cache_dir, self.limits)
             .map_err(|error| MountError::Disk(dir.clone(), error))?;

@@ -39,6 +39,11 @@ impl State {
         *lock(&self.style)
     }
 
+    /// Whether a style was ever chosen.
+    pub fn has_style(&self) -> Result<bool, StateError> {
+        Ok(self.fact(STYLE)?.is_some())
+    }
+
     /// Changes the style, and what is named in it: all of it or nothing. `rename` gives everything its new name; it is
     /// for the moment after a start, while nobody has looked at a name.
     pub fn restyle(

@@ -16,6 +16,10 @@ use super::naming::suffixed_name;
 pub fn restyle(state: &State, style: NameStyle) -> Result<(), StateError> {
     let before = state.style();
     if before == style {
+        if !state.has_style()? {
+            // From now on it is what somebody chose.
+            state.restyle(style, |_| Ok(()))?;
+        }
         return Ok(());
     }
     let drafts = state.unfinished()?;

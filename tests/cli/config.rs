@@ -36,7 +36,7 @@ fn config(home: &Path, words: &[&str], variables: &[(&str, &str)]) -> Ran {
         .arg("config")
         .args(words)
         .envs(variables.iter().copied())
-        .current_dir(home));
+        .current_dir(if home.is_dir() { home } else { Path::new("/") }));
     assert!(
         !(ran.out.clone() + &ran.err).contains("canary"),
         "{}",
@@ -128,7 +128,7 @@ fn flags_go_over_the_environment_that_over_a_preset_and_that_over_the_default() 
         "ANTHROPIC_BASE_URL",
     );
     is(&["--demo"], &[], "key", "none", "the demo needs none");
-    is(&["--system"], &[], "state-dir", "/var/lib/afs", "default");
+    is(&["--system"], &[], "state-dir", "/var/lib/afs", "--system");
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn mistakes_are_told_where_they_stand() {
         let home = home(settings);
         config(home.path(), words, variables).complains(2, &[says]);
         // And so says whatever goes by these settings.
-        for command in [&["mount"][..], &["pending"], &["put", "key"]] {
+        for command in [&["mount"][..], &["ls"], &["put", "key"]] {
             let mut command = [command, words].concat();
             command.push("--state-dir=state");
             let ran = run(afs(home.path())
@@ -263,6 +263,49 @@ fn a_variable_that_is_no_setting_is_noted() {
     assert!(ran.err.contains(says), "{}", ran.err);
 }
 
+#[test]
+fn the_environments_key_goes_over_the_files_and_under_a_presets() {
+    let home = home("[default]\nkey-file = \"~/key\"\n[presets.work]\nkey-file = \"~/key\"\n");
+    let of = |words: &[&str], variables: &[(&str, &str)]| {
+        let ran = config(home.path(), &[words, &["--json"]].concat(), variables);
+        row(&ran, "key").1
+    };
+    let variable = &[("ANTHROPIC_API_KEY", "sk-canary")][..];
+    assert!(of(&[], &[]).ends_with("/key"));
+    assert_eq!(of(&[], variable), "ANTHROPIC_API_KEY");
+    assert!(of(&["--preset", "work"], variable).ends_with("/key"));
+    assert!(of(&["--preset", "default"], variable).ends_with("/key"));
+}
+
+/// Some take a path for a place where the key itself belongs.
+#[test]
+fn a_key_in_the_place_of_a_path_is_not_repeated() {
+    let home = home("");
+    for variables in [&[("AFS_KEY_FILE", "sk-ant-canary")][..], &[]] {
+        let words: &[&str] = if variables.is_empty() {
+            &["--key-file", "sk-ant-canary"]
+        } else {
+            &[]
+        };
+        let ran = config(home.path(), words, variables);
+        assert_eq!(ran.code, Some(2), "{}", ran.err);
+        assert!(ran.err.contains("is not the key itself"), "{}", ran.err);
+    }
+}
+
+#[test]
+fn a_home_that_is_none_or_somebody_elses_has_no_settings() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("file"), "").unwrap();
+    let shown = config(&dir.path().join("file"), &["--json", "."], &[]);
+    assert_eq!(shown.code, Some(0), "{}", shown.err);
+    assert!(
+        shown.out.contains("\"file_exists\": false"),
+        "{}",
+        shown.out
+    );
+}
+
 /// A service that is typed goes over a demo that is not.
 #[test]
 fn what_is_typed_of_the_service_ends_the_demo_of_the_file() {
@@ -273,6 +316,14 @@ fn what_is_typed_of_the_service_ends_the_demo_of_the_file() {
     };
     assert_eq!(demo(&[]), "the demo needs none");
     assert!(demo(&["--key-file", "key"]).ends_with("/key"));
+    assert!(demo(&["--demo=false", "--key-file", "key"]).ends_with("/key"));
+    let ran = config(home.path(), &["--json", "--key-file", "key"], &[]);
+    assert_eq!(
+        row(&ran, "demo"),
+        ("false".to_owned(), "default".to_owned())
+    );
+    config(home.path(), &["--demo", "--key-file", "key"], &[])
+        .complains(2, &["--demo can't be combined"]);
     assert_eq!(demo(&["--demo"]), "the demo needs none");
 }
 
@@ -286,7 +337,12 @@ fn a_log_that_is_typed_takes_the_place_of_another_kind() {
     };
     let to_file = "[default]\nlog-file = \"/var/log/afs\"\nlog-size = \"1M\"\n";
     assert_eq!(log(to_file, &[], "log-size"), "1M");
+    assert_eq!(log(to_file, &["--log-size", "2M"], "log-size"), "2M");
     assert_eq!(log(to_file, &["--syslog"], "syslog"), "/dev/log");
+    assert_eq!(log(to_file, &["--syslog"], "log-file"), "none");
+    let expires = "[default]\nexpires = \"7d\"\n";
+    assert_eq!(log(expires, &[], "dialect"), "ga");
+    assert_eq!(log(expires, &["--dialect", "beta"], "expires"), "none");
     assert_eq!(log("[default]\nsyslog = true\n", &[], "syslog"), "/dev/log");
     assert_eq!(log("[default]\nsyslog = false\n", &[], "syslog"), "none");
     let home = home("[default]\nsyslog = \"/nowhere/log\"\n");

@@ -156,6 +156,59 @@ fn commands_find_key_and_state_by_the_same_settings() {
     assert!(home.at("other").is_dir());
 }
 
+/// A preset is a workspace: that of another one, which happens to be mounted, is none of its commands' business.
+#[test]
+fn a_preset_chooses_the_workspace_whatever_is_mounted() {
+    let home = Home::new();
+    let other = World::new();
+    let settings = home.at(".config/afs/config.toml");
+    let text = fs::read_to_string(&settings).unwrap();
+    let url = other.emulator.base_url();
+    let preset = format!("[presets.other]\nmountpoint = \"~/other\"\nbase-url = \"{url}\"\n");
+    fs::write(&settings, text + &preset).unwrap();
+    let _default = home.serve(&mut home.afs(&["mount", "-f"]), "claude-files");
+    fs::write(home.at("report.txt"), "report").unwrap();
+    let ran = |words: &[&str]| {
+        let ran = home.ran(words);
+        assert_eq!(ran.code, Some(0), "{words:?}: {}", ran.err);
+        ran.out
+    };
+    ran(&["put", "--preset", "other", "report.txt"]);
+    assert_eq!(other.stored_bytes("report.txt"), b"report");
+    assert!(home.world.all_stored("report.txt").is_empty());
+
+    // Mounted as well, it is asked.
+    let served = home.serve(
+        &mut home.afs(&["mount", "-f", "--preset", "other"]),
+        "other",
+    );
+    assert!(ran(&["ls", "--preset", "other"]).contains("report.txt"));
+    other.removes("report.txt");
+    ran(&["rm", "--preset", "other", "report.txt"]);
+    assert!(!served.point.join("report.txt").exists());
+    assert!(other.all_stored("report.txt").is_empty());
+}
+
+/// A command makes new names as the settings have it, until a mount has said otherwise.
+#[test]
+fn names_are_as_the_settings_have_them_before_any_mount() {
+    let world = World::new();
+    let at = |name: &str| world.dir.path().join(name);
+    fs::write(at("a:b.txt"), "x").unwrap();
+    let put = |style: &str| {
+        let mut afs = world.afs();
+        afs.current_dir(world.dir.path()).env("AFS_NAMES", style);
+        afs.args(["put", "--base-url", &world.emulator.base_url(), "a:b.txt"]);
+        ran(afs.arg("--state-dir").arg(world.state_root()))
+    };
+    assert_eq!(put("strict").code, Some(1));
+    assert_eq!(put("encode").code, Some(1), "a style is remembered");
+    drop(fs::remove_dir_all(world.state_root()));
+    let encoded = put("encode");
+    assert_eq!(encoded.code, Some(0), "{}", encoded.err);
+    assert_eq!(world.stored_bytes("a：b.txt"), b"x");
+}
+
 #[test]
 fn only_what_a_process_left_dead_is_taken_away_as_stale() {
     let world = World::new();

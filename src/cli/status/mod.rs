@@ -133,7 +133,9 @@ fn ask_status(mount: &mut Reached) -> Result<Status, String> {
 /// What waits below the usual directory of states, where no mount is there to ask. A settings file with a mistake in it
 /// is no reason not to show how mounts are.
 fn usual_waiting() -> Vec<Waiting> {
-    let said = usual(None).ok().and_then(|request| request.state_dir);
+    let said = usual(None, false)
+        .ok()
+        .and_then(|request| request.state_dir);
     said.map_or_else(|| surroundings(false).state_root(), Ok)
         .map(|root| Waiting::below(&root))
         .unwrap_or_default()

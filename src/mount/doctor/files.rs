@@ -14,20 +14,29 @@ use super::super::{helper, sys};
 use super::{Finding, LOOK};
 use crate::api::MAX_FILE_SIZE;
 use crate::control::must_be_file;
-use crate::names::{NameKind, NameRules, VIEWS, check_new_name};
+use crate::names::{NameKind, NameRules, NameStyle, VIEWS};
 
 const CHECK: &str = "file";
 
+/// What a mount would make of names.
+#[derive(Debug, Default)]
+pub struct Naming {
+    /// How they are given to the service.
+    pub style: NameStyle,
+    /// Which stay here.
+    pub rules: NameRules,
+}
+
 /// A finding for each file, in their order, and with the paths as they are given.
 #[must_use]
-pub fn look_at(files: &[PathBuf]) -> Vec<Finding> {
+pub fn look_at(files: &[PathBuf], naming: &Naming) -> Vec<Finding> {
     // Where nothing is known of mounts, looking at them waits for nobody less.
     let table = MountTable::read().unwrap_or_default();
     let mut directories = HashMap::new();
     files
         .iter()
         .map(|file| {
-            let finding = examine(file, &table, &mut directories);
+            let finding = examine(file, naming, &table, &mut directories);
             Finding {
                 found: format!("{}: {}", file.display(), finding.found),
                 ..finding
@@ -37,9 +46,14 @@ pub fn look_at(files: &[PathBuf]) -> Vec<Finding> {
 }
 
 /// `answering`: the directories that were looked at before, and whether they answered.
-fn examine(file: &Path, table: &MountTable, answering: &mut HashMap<PathBuf, bool>) -> Finding {
+fn examine(
+    file: &Path,
+    naming: &Naming,
+    table: &MountTable,
+    answering: &mut HashMap<PathBuf, bool>,
+) -> Finding {
     match found(file, table, answering) {
-        Ok(found) => judge(file.file_name().unwrap_or_default(), found.len()),
+        Ok(found) => judge(file.file_name().unwrap_or_default(), found.len(), naming),
         Err(finding) => finding,
     }
 }
@@ -98,12 +112,12 @@ fn unreadable(error: &io::Error) -> Finding {
 }
 
 /// What a name and a size mean. Of several things that are wrong the worst is said.
-fn judge(name: &OsStr, size: u64) -> Finding {
+fn judge(name: &OsStr, size: u64, naming: &Naming) -> Finding {
     const RENAME: &str = "give it another name: afs put FILE --name NAME";
     let Some(name) = name.to_str() else {
         return Finding::fail(CHECK, "its name is no text (UTF-8)", RENAME);
     };
-    if let Err(error) = check_new_name(name) {
+    if let Err(error) = naming.style.filename(name) {
         return Finding::fail(CHECK, error.to_string(), RENAME);
     }
     if name == VIEWS {
@@ -124,7 +138,7 @@ fn judge(name: &OsStr, size: u64) -> Finding {
             "make it smaller, or several of it: split -b 400M",
         );
     }
-    match NameRules::default().kind_of(name) {
+    match naming.rules.kind_of(name) {
         NameKind::Junk => Finding::fail(
             CHECK,
             "by its name it is a thing of this system that nobody wants to have uploaded",
@@ -175,25 +189,50 @@ mod tests {
             ("x.tmp", 1, Warn, "five seconds", "--name"),
             ("Thumbs.db", 1, Fail, "nobody wants", "--name"),
             // What is refused is said before what would only wait.
-            ("a?.tmp", 1, Fail, "'?'", "--name"),
+            ("a?.tmp", 1, Fail, "with ? in them", "--name"),
             ("x.tmp", MAX_FILE_SIZE + 1, Fail, "more than", "split"),
         ];
         for (name, size, level, says, remedy) in table {
-            is(&judge(OsStr::new(name), size), level, says, remedy);
+            is(
+                &judge(OsStr::new(name), size, &Naming::default()),
+                level,
+                says,
+                remedy,
+            );
         }
         let long = "x".repeat(256);
         is(
-            &judge(OsStr::new(&long), 1),
+            &judge(OsStr::new(&long), 1, &Naming::default()),
             Fail,
             "longer than 255 bytes",
             "--name",
         );
         is(
-            &judge(OsStr::from_bytes(b"\xff"), 1),
+            &judge(OsStr::from_bytes(b"\xff"), 1, &Naming::default()),
             Fail,
             "UTF-8",
             "--name",
         );
+    }
+
+    #[test]
+    fn a_mounts_own_settings_count() {
+        let globs = |text: &str| vec![text.parse().unwrap()];
+        let naming = Naming {
+            style: NameStyle::Encode,
+            rules: NameRules {
+                scratch: globs("*.bak"),
+                send: globs("*.swp"),
+            },
+        };
+        for (name, level) in [
+            ("a:b", Well),
+            ("a.bak", Warn),
+            (".f.swp", Well),
+            ("a\u{7}", Fail),
+        ] {
+            assert_eq!(judge(OsStr::new(name), 1, &naming).level, level, "{name}");
+        }
     }
 
     #[test]
@@ -211,7 +250,7 @@ mod tests {
             ("none", Fail, "No such file", "spelled"),
         ] {
             let path = dir.path().join(name);
-            let found = look_at(std::slice::from_ref(&path));
+            let found = look_at(std::slice::from_ref(&path), &Naming::default());
             assert_eq!(found.len(), 1);
             is(&found[0], level, says, remedy);
             assert!(found[0].found.starts_with(path.to_str().unwrap()));

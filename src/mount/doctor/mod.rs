@@ -39,7 +39,7 @@ use super::table::MountTable;
 use super::{helper, sys, unmount};
 use crate::config::{ConfigError, MountRequest, ServiceSettings, Surroundings};
 
-pub use files::look_at;
+pub use files::{Naming, look_at};
 
 /// How long a helper program may take to look at something.
 const LOOK: Duration = Duration::from_secs(2);
