@@ -10,6 +10,7 @@ use crate::state::{Ino, Renaming, Row, When};
 
 use super::content::Content;
 use super::node::Inner;
+use super::pending::throw_away_record;
 use super::{Caller, DirEntry, Entry, FsError, ROOT, RenameMode, WorkspaceFs, now, views};
 
 /// How many rows one step of a directory listing reads.
@@ -124,6 +125,7 @@ impl WorkspaceFs {
         if let Some(inner) = &mut inner {
             self.hold_what_is_read(inner);
         }
+        self.throw_away_unsent(row);
         let cleanup = self.state.unlink(row.ino)?;
         if let Some(inner) = &mut inner {
             inner.is_unlinked = true;
@@ -131,6 +133,25 @@ impl WorkspaceFs {
         drop(inner);
         self.store.drop_stages(&cleanup);
         Ok(())
+    }
+
+    /// Brings content to the trash that is about to go with its name, and that the service cannot have. What programs make
+    /// for themselves, and what is empty, is nobody's loss. A disk that is full is no reason not to remove: that is what
+    /// people do then.
+    fn throw_away_unsent(&self, row: &Row) {
+        let is_ordinary = |name: &String| self.settings.names.kind_of(name) == NameKind::Ordinary;
+        if !row.name.as_ref().is_some_and(is_ordinary) {
+            return;
+        }
+        let Some(record) = self.state.unsent(row.ino) else {
+            return;
+        };
+        if let Err(error) = throw_away_record(&self.state, &self.store, &record) {
+            let name = &record.name;
+            log::warn!(
+                "{name} was never sent, and is removed without a copy in the trash: {error}"
+            );
+        }
     }
 
     /// mkdir(2), mknod(2), symlink(2), link(2): the service knows files only.

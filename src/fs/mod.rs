@@ -55,7 +55,7 @@ use crate::sync::Refresher;
 
 pub use closers::Caller;
 pub use error::FsError;
-pub use pending::{Dropped, DroppedKind, give_up_pending};
+pub use pending::{Dropped, DroppedKind, give_up_pending, throw_away_record};
 pub use put::{PutError, Saving, Wish};
 pub use types::{Attr, Changes, DirEntry, Entry, Fh, Kind, OpenFlags, Place, RenameMode, Space};
 

@@ -106,7 +106,7 @@ pub fn give_up_pending(
 
 /// Brings the bytes of a save to the trash, and those of a deletion back from there. What it did is done again
 /// should the record not go after all.
-fn throw_away_record(
+pub fn throw_away_record(
     state: &State,
     store: &Store,
     record: &Record,

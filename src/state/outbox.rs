@@ -25,7 +25,7 @@ use super::rows::{
 use super::style::send_as;
 use super::superseding::{supersede_moved, take_superseded};
 use super::unfinished::forget_draft;
-use super::{Body, Digest, Doom, Ino, Millis, Nanos, Seq, State, StateError, Ticket, Work};
+use super::{Body, Digest, Doom, Ino, Millis, Nanos, Record, Seq, State, StateError, Ticket, Work};
 
 /// Content that will not change any more, on its way into the outbox.
 #[derive(Debug)]
@@ -367,6 +367,19 @@ impl State {
             }
         }
         Ok(None)
+    }
+
+    /// The save that would bring an inode's newest content to the service, where that cannot have seen it yet and it has
+    /// bytes.
+    #[must_use]
+    pub fn unsent(&self, ino: Ino) -> Option<Record> {
+        let entries = self.queue.entries();
+        let newest = untouched(&entries, ino).into_iter().rev();
+        let records = newest.filter_map(|seq| Some(entries.get(seq)?.record.clone()));
+        records.into_iter().find(|record| match &record.work {
+            Work::Save { size, body, .. } => *size > 0 && !matches!(body, Body::Held),
+            Work::Delete { .. } => false,
+        })
     }
 
     /// Whether an inode has anything to be sent.

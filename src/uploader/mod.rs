@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use crate::api::{
     ApiError, Call, ErrorKind, FileMetadata, FilesApi, Pace, SystemPace, Upload, on_behalf_of,
 };
+use crate::fs::throw_away_record;
 use crate::state::{
     Body, Class, Confirmed, Digest, Ino, Millis, Record, Row, State, StateError, Verified, Work,
     lock, steady,
@@ -248,7 +249,7 @@ impl Worker {
             }
         }
         let Some(row) = self.wanted(save)? else {
-            return self.abandon(record);
+            return self.abandon(save);
         };
         if let Some(file) = self.is_there_already(save, &row)? {
             log::info!("{} is the same as before; nothing is sent", record.name);
@@ -256,7 +257,7 @@ impl Worker {
         }
         let bytes = match self.open_body(save, &row) {
             // It was removed a moment ago, and its copy is in the trash.
-            Err(_) if self.wanted(save)?.is_none() => return self.abandon(record),
+            Err(_) if self.wanted(save)?.is_none() => return self.abandon(save),
             opened => opened?,
         };
         self.state.sending(record.seq)?;
@@ -283,7 +284,19 @@ impl Worker {
         Ok(self.state.row(save.ino)?.filter(|row| !row.scratch))
     }
 
-    fn abandon(&self, record: &Record) -> Result<(), Failure> {
+    /// The end of a save whose file was removed or moved aside. Where it was tried and never arrived, nobody else has the
+    /// bytes of what was removed.
+    fn abandon(&self, save: &Save<'_>) -> Result<(), Failure> {
+        let record = save.record;
+        let is_removed = self.state.row(save.ino)?.is_none();
+        if is_removed
+            && save.size > 0
+            && record.sent_at.is_some()
+            && let Err(error) = throw_away_record(&self.state, &self.store, record)
+        {
+            let name = &record.name;
+            log::warn!("{name} is removed without a copy in the trash: {error}");
+        }
         self.store.drop_stages(&self.state.abandon(record.seq)?);
         Ok(())
     }

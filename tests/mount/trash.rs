@@ -7,7 +7,7 @@ use afs::api::FileId;
 use afs::emulator::{FaultAction, FaultAnswer, FaultRule, LoggedCall, PlantedFile};
 use afs::state::State;
 
-use super::harness::{World, eventually};
+use super::harness::{World, eventually, pattern};
 
 /// Every file under the workspace's trash, with the name it was known by.
 pub(crate) fn trashed(world: &World) -> Vec<(String, Vec<u8>)> {
@@ -91,6 +91,61 @@ fn a_file_renamed_and_then_removed_is_in_the_trash() {
     eventually("both are deleted", || {
         world.emulator.files().unwrap().is_empty()
     });
+}
+
+/// Nobody else has its bytes: neither the small ones that the database holds, nor those in a file.
+#[test]
+fn what_was_removed_before_it_was_ever_sent_is_in_the_trash() {
+    let world = World::new();
+    let mount = world.mount();
+    world.emulator.set_faults(vec![FaultRule {
+        call: Some(LoggedCall::Upload),
+        ..FaultRule::new(FaultAction::Status(FaultAnswer::status(403)))
+    }]);
+    let large = pattern(3 << 20);
+    let large_at = world.dir.path().join("large");
+    fs::write(&large_at, &large).unwrap();
+    let copied = mount.try_sh(&format!(
+        "cp {} large.bin; code=$?; echo small > small.md; exit $code",
+        large_at.display()
+    ));
+    assert!(!copied.status.success(), "nothing can be sent");
+    // Programs make these for themselves, or nobody has put anything in yet.
+    mount.try_sh("echo x > sedAb12Cd; touch empty.md");
+    mount.sh("rm large.bin small.md sedAb12Cd empty.md");
+    let expected = expected(&[("large.bin", &large), ("small.md", b"small\n")]);
+    assert_eq!(trashed(&world), expected);
+    world.emulator.clear_faults();
+    let restored = world
+        .afs()
+        .args(["trash", "restore"])
+        .arg(mount.path())
+        .args(["large.bin", "small.md"])
+        .output()
+        .unwrap();
+    assert!(restored.status.success(), "{restored:?}");
+    assert_eq!(world.stored_bytes("large.bin"), large);
+    assert_eq!(world.stored_bytes("small.md"), b"small\n");
+}
+
+/// Until it is known that none arrived, nothing is known of whose bytes those are.
+#[test]
+fn what_was_removed_while_its_answer_was_awaited_is_in_the_trash_if_it_never_arrived() {
+    let world = World::new();
+    let mount = world.mount_with(&["--timeout", "2s"]);
+    world.emulator.set_faults(vec![FaultRule {
+        call: Some(LoggedCall::Upload),
+        ..FaultRule::new(FaultAction::Status(FaultAnswer::status(503)))
+    }]);
+    mount.try_sh("echo lost > a.md");
+    mount.sh("rm a.md");
+    world.emulator.clear_faults();
+    eventually("it is looked for, and kept", || {
+        trashed(&world) == expected(&[("a.md", b"lost\n")])
+    });
+    mount.unmount();
+    assert_eq!(trashed(&world), expected(&[("a.md", b"lost\n")]));
+    assert!(world.all_stored("a.md").is_empty());
 }
 
 #[test]
