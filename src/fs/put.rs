@@ -7,7 +7,7 @@ use std::io::{self, Read};
 
 use jiff::Timestamp;
 
-use crate::api::{MAX_FILE_SIZE, mime_type_of};
+use crate::api::{FileId, MAX_FILE_SIZE, mime_type_of};
 use crate::names::NameKind;
 use crate::state::{Digest, Digester, GiveUpError, Nanos, Placed, Placing, Row, SealedBytes};
 use crate::store::Stage;
@@ -117,13 +117,20 @@ impl WorkspaceFs {
     ) -> Result<Saving, PutError> {
         let by_content = || mime_type_of(name, &taken.head, &self.settings.mime_overrides);
         let mime_type = wish.mime_type.map_or_else(by_content, str::to_owned);
+        let is_same = |over: &Row| {
+            over.digest == Some(taken.digest)
+                && over.mime_type == mime_type
+                && wish.expires_in_seconds.is_none()
+        };
+        // Before anything is held: it asks the service.
+        let over = self.state.lookup(name)?;
+        let found = over
+            .filter(|over| is_same(over))
+            .and_then(|over| self.found(&over));
         let _stay = self.store.let_kept_stay();
         let over = self.state.lookup(name)?;
         if let Some(over) = &over {
-            let is_same = over.digest == Some(taken.digest)
-                && over.mime_type == mime_type
-                && wish.expires_in_seconds.is_none();
-            if is_same && self.is_there(over) {
+            if is_same(over) && found.is_some() && found == over.id && self.is_there(over) {
                 return Ok(Saving::Unchanged);
             }
             self.must_be_expendable(over)?;
@@ -159,14 +166,25 @@ impl WorkspaceFs {
         Ok(Saving::Begun(placed))
     }
 
-    /// Whether the service has what a row shows, and it can be read here.
+    /// The id of what a row shows where the service has it: as it was seen a moment ago, or as it says now.
+    fn found(&self, row: &Row) -> Option<FileId> {
+        let id = row.id.as_ref()?;
+        if self.refresher.has_seen(row) {
+            return Some(id.clone());
+        }
+        let file = self.api.metadata(id).ok()?;
+        let is_it = file.filename == row.filename
+            && file.mime_type == row.mime_type
+            && file.size_bytes == row.size
+            && file.expires_at.is_none_or(|time| time > Timestamp::now());
+        is_it.then(|| id.clone())
+    }
+
+    /// Whether what a row shows can be read here and is about to stay.
     fn is_there(&self, row: &Row) -> bool {
         let id = row.id.as_ref();
         let is_kept = id.is_some_and(|id| self.store.open_kept(id, &row.into()).is_ok());
-        is_kept
-            && !self.state.is_pending(row.ino)
-            && !row.may_have_expired(Timestamp::now())
-            && self.refresher.has_seen(row)
+        is_kept && !self.state.is_pending(row.ino) && !row.may_have_expired(Timestamp::now())
     }
 
     fn take_in(&self, source: &mut File) -> Result<Taken, PutError> {

@@ -89,6 +89,35 @@ fn what_can_not_be_put_is_a_sentence_and_the_others_are_put() {
     });
 }
 
+/// Ids are in prompts: the same file again is the same id, however long ago the service was seen to have it.
+#[test]
+fn put_of_what_was_not_seen_lately_asks_for_it_and_keeps_its_id() {
+    for way in [Way::Mounted, Way::Alone] {
+        let mut world = World::new();
+        world.variables.push(("AFS_REFRESH", "1ms".into()));
+        let _mount = (way == Way::Mounted).then(|| world.mount());
+        let desk = Desk::of(&world, way);
+        desk.write("report.md", b"one\n");
+        assert_eq!(desk.afs("put", &["report.md"]).code, Some(0));
+        let first = world.stored("report.md").id;
+        world.forget_calls();
+        let again = desk.afs("put", &["report.md"]);
+        assert_eq!(again.out, format!("{first}  report.md\n"), "{}", again.err);
+        let asked = Calls {
+            metadata: 1,
+            ..Calls::NONE
+        };
+        assert_eq!(world.calls().but_lists(), asked, "{way:?}");
+
+        // Somebody else deleted it.
+        world.removes("report.md");
+        assert!(world.emulator.delete(&first).unwrap());
+        let sent = desk.afs("put", &["report.md"]);
+        assert_eq!(sent.code, Some(0), "{}", sent.err);
+        assert_ne!(world.stored("report.md").id, first);
+    }
+}
+
 /// As a save over it does: the new one is confirmed before the old one goes, and the same bytes again cost nothing.
 #[test]
 fn put_replaces_a_file_of_the_name_and_sends_nothing_twice() {
