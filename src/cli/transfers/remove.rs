@@ -30,7 +30,7 @@ pub struct RemoveArguments {
     /// Names in the workspace, or ids; before them the mount point, where several are mounted
     #[arg(value_name = "NAME|ID", required = true)]
     files: Vec<PathBuf>,
-    /// Leave no copy on this machine: none in the trash, none among the downloads
+    /// Leave no copy of it on this machine, in the trash or among the downloads; earlier versions stay: afs trash empty
     #[arg(long)]
     purge: bool,
     #[command(flatten)]
