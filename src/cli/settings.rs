@@ -5,6 +5,7 @@
 
 use std::error::Error;
 use std::ffi::{OsStr, OsString};
+use std::num::ParseIntError;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -257,8 +258,13 @@ fn refusal(name: &str, value: &OsStr) -> Result<(), String> {
         Err(error) => error,
     };
     Err(match (error.source(), error.get(ContextKind::ValidValue)) {
+        (Some(why), _) if why.is::<ParseIntError>() => {
+            format!("\"{}\" is not a whole number", value.display())
+        }
         (Some(why), _) => why.to_string(),
-        (None, Some(ContextValue::Strings(valid))) => format!("write one of {}", valid.join(", ")),
+        (None, Some(ContextValue::Strings(valid))) => {
+            format!("\"{}\" is none of {}", value.display(), valid.join(", "))
+        }
         (None, _) => "it can't be empty".to_owned(),
     })
 }

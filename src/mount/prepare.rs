@@ -27,10 +27,18 @@ pub(super) const DEVICE: &str = "/dev/fuse";
 /// What `fusermount3` lets ordinary users do.
 pub(super) const FUSE_CONF: &str = "/etc/fuse.conf";
 
+/// A mount point that can be mounted on.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Its absolute path, as the kernel's table will spell it.
+    pub path: PathBuf,
+    /// Whether it was made for this.
+    pub is_new: bool,
+}
+
 /// Makes the mount point ready: makes it, takes dead mounts away, or says why not. Makes the directories for state and
-/// cache as well, which nobody else may enter. Returns its absolute path, as the
-/// kernel's table will spell it.
-pub fn prepare(settings: &MountSettings) -> Result<PathBuf, Refusal> {
+/// cache as well, which nobody else may enter.
+pub fn prepare(settings: &MountSettings) -> Result<Prepared, Refusal> {
     let path = resolve(&settings.mountpoint).map_err(|error| {
         Refusal::new(format!(
             "{} cannot be used: {error}",
@@ -44,7 +52,10 @@ pub fn prepare(settings: &MountSettings) -> Result<PathBuf, Refusal> {
         match decide(&probe(settings.allow_other, entry, &path), &path)? {
             Step::Mount => {
                 private_directories(settings)?;
-                return Ok(path);
+                return Ok(Prepared {
+                    path,
+                    is_new: false,
+                });
             }
             Step::Create => {
                 private_directories(settings)?;
@@ -54,7 +65,7 @@ pub fn prepare(settings: &MountSettings) -> Result<PathBuf, Refusal> {
                     .map_err(|error| {
                         Refusal::new(format!("{} cannot be made: {error}", path.display()))
                     })?;
-                return Ok(path);
+                return Ok(Prepared { path, is_new: true });
             }
             Step::Heal => {
                 if let Some(entry) = entry {

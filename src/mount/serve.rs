@@ -13,7 +13,7 @@ use crate::fuse::FuseAdapter;
 
 use super::background::Ready;
 use super::kernel;
-use super::prepare;
+use super::prepare::{self, Prepared};
 use super::registration::Registration;
 use super::service_manager::ServiceManager;
 use super::session::LONGEST_FINISH;
@@ -46,12 +46,29 @@ pub fn serve(
     ready: Ready,
     manager: &ServiceManager,
 ) -> Result<(), MountError> {
-    let mountpoint = prepare::prepare(&settings).map_err(MountError::Refused)?;
+    let Prepared {
+        path: mountpoint,
+        is_new,
+    } = prepare::prepare(&settings).map_err(MountError::Refused)?;
+    let served = serve_at(&mountpoint, settings, ready, manager);
+    if served.is_err() && is_new {
+        // Nobody else knows of it. Where something is mounted on it all the same, it stays.
+        let _ = std::fs::remove_dir(&mountpoint);
+    }
+    served
+}
+
+fn serve_at(
+    mountpoint: &Path,
+    settings: MountSettings,
+    ready: Ready,
+    manager: &ServiceManager,
+) -> Result<(), MountError> {
     let signals = Signals::block().map_err(MountError::System)?;
     if let Err(error) = sys::raise_file_limit() {
         log::warn!("the limit of open files stays as it is: {error}");
     }
-    let session = Session::open(settings, Some(&mountpoint), &mut |count| {
+    let session = Session::open(settings, Some(mountpoint), &mut |count| {
         manager.is_listing(count);
     })?;
     let settings = &session.settings;
@@ -60,22 +77,22 @@ pub fn serve(
     notices.extend(waiting.iter().map(ToString::to_string));
     let (end, ended) = channel();
     // Before the kernel is let in: what fails now leaves no dead mount behind.
-    let server = session.server(&mountpoint);
+    let server = session.server(mountpoint);
     let reporter = server.reporter();
     session.fs.set_status(move || status_text(&reporter));
     control::serve(server).map_err(MountError::System)?;
-    mount(&session, &mountpoint, &end)?;
-    let registration = Registration::write(&mountpoint, &session.workspace.dir);
+    mount(&session, mountpoint, &end)?;
+    let registration = Registration::write(mountpoint, &session.workspace.dir);
     if let Err(error) = &registration {
         log::warn!("afs unmount will not wait for this mount's last work: {error}");
     }
     session.check_copies();
     ready.announce(&notices);
     let state = &session.workspace.state;
-    manager.is_ready(&mountpoint, state);
+    manager.is_ready(mountpoint, state);
     let reason = wait_for_an_end(signals, end, &ended);
-    manager.is_ending(&mountpoint, state, LAST_HANDLES + LONGEST_FINISH);
-    leave(&mountpoint, &reason, &ended);
+    manager.is_ending(mountpoint, state, LAST_HANDLES + LONGEST_FINISH);
+    leave(mountpoint, &reason, &ended);
     session.finish();
     if let Ok(registration) = registration {
         registration.leave_to_the_end();

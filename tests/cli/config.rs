@@ -193,7 +193,13 @@ fn mistakes_are_told_where_they_stand() {
             "[default]\ndialect = \"old\"",
             &[],
             &[],
-            "config.toml, line 2: dialect: write one of beta, ga",
+            "config.toml, line 2: dialect: \"old\" is none of beta, ga",
+        ),
+        (
+            "[default]\ndelete-guard = -1",
+            &[],
+            &[],
+            "config.toml, line 2: delete-guard: \"-1\" is not a whole number",
         ),
         (
             "[default]\numask = 999",
