@@ -7,6 +7,7 @@ use std::process::{Child, Command};
 
 use afs::emulator::Config;
 
+use super::background::Detached;
 use super::commands::{Ran, ran};
 use super::harness::{Calls, KEY, World, eventually, is_mounted, start};
 
@@ -154,6 +155,23 @@ fn commands_find_key_and_state_by_the_same_settings() {
     ]);
     assert_eq!(elsewhere.code, Some(0), "{}", elsewhere.err);
     assert!(home.at("other").is_dir());
+}
+
+/// The process in the background looks for nothing again: what its parent found is handed to it, and the variable is gone.
+#[test]
+fn a_mount_in_the_background_has_the_key_that_was_found_for_it() {
+    let home = Home::new();
+    fs::write(home.at("key"), "sk-of-somebody-else").unwrap();
+    let point = home.at("mnt");
+    let mut afs = home.afs(&["mount"]);
+    afs.arg(&point);
+    let mounted = ran(afs.env("ANTHROPIC_API_KEY", KEY));
+    assert_eq!(mounted.code, Some(0), "{}", mounted.err);
+    let _detached = Detached::at(&point);
+    fs::write(point.join("a.txt"), "sent").unwrap();
+    assert_eq!(home.world.stored_bytes("a.txt"), b"sent");
+    let unmounted = home.ran(&["unmount", "mnt"]);
+    assert_eq!(unmounted.code, Some(0), "{}", unmounted.err);
 }
 
 /// A preset is a workspace: that of another one, which happens to be mounted, is none of its commands' business.
