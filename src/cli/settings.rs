@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::num::ParseIntError;
 use std::process::ExitCode;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, ValueHint, value_parser};
 
@@ -251,11 +251,8 @@ fn refusal(name: &str, value: &OsStr) -> Result<(), String> {
     word.push(value);
     let words = ["afs".into(), SETTERS[0].into(), word];
     let line = with_layers(Arguments::command(), &Layers::default());
-    let error = match line.try_get_matches_from(words) {
-        Ok(_) => return Ok(()),
-        // A flag that wants another beside it: whether that is there is seen when all are.
-        Err(error) if error.kind() == ErrorKind::MissingRequiredArgument => return Ok(()),
-        Err(error) => error,
+    let Err(error) = line.try_get_matches_from(words) else {
+        return Ok(());
     };
     Err(match (error.source(), error.get(ContextKind::ValidValue)) {
         (Some(why), _) if why.is::<ParseIntError>() => {
